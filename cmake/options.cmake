@@ -1,0 +1,34 @@
+# What every target of ours is compiled with.
+#
+# -ffp-contract=off: a fused multiply-add rounds once where two operations round twice, so scores
+# would depend on the instruction set. Scores are equal to the bit on every machine; see learners/.
+add_library(shrike_options INTERFACE)
+target_compile_options(shrike_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off)
+target_include_directories(shrike_options INTERFACE ${CMAKE_SOURCE_DIR})
+
+# One library per folder, named shrike_FOLDER, made of all its .cc files and .proto files.
+# Generated code is compiled apart, so that our warnings do not judge it.
+function(shrike_folder name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.proto)
+  add_library(shrike_${name} STATIC ${sources})
+  target_link_libraries(shrike_${name} PRIVATE shrike_options PUBLIC tl::expected)
+  target_include_directories(shrike_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  if(protos)
+    add_library(shrike_${name}_proto STATIC)
+    foreach(proto ${protos})
+      get_filename_component(stem ${proto} NAME_WE)
+      set(out ${CMAKE_BINARY_DIR}/generated/${name}/${stem}.pb)
+      add_custom_command(
+        OUTPUT ${out}.cc ${out}.h
+        COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/generated
+        COMMAND protobuf::protoc --cpp_out=${CMAKE_BINARY_DIR}/generated -I${CMAKE_SOURCE_DIR} ${proto}
+        DEPENDS ${proto} VERBATIM)
+      target_sources(shrike_${name}_proto PRIVATE ${out}.cc ${out}.h)
+    endforeach()
+    target_include_directories(shrike_${name}_proto SYSTEM PUBLIC ${CMAKE_BINARY_DIR}/generated)
+    target_link_libraries(shrike_${name}_proto PUBLIC protobuf::libprotobuf)
+    target_link_libraries(shrike_${name} PRIVATE shrike_${name}_proto)
+  endif()
+endfunction()

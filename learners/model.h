@@ -1,0 +1,65 @@
+// A model: the immutable scoring form of a learner, compiled for SIMD, named by the hash of its content.
+// Any number of threads may call any const function at once. Models never learn.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "learners/error.h"
+#include "learners/matrix.h"
+
+namespace shrike::learners {
+
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  // "linear", "prior", …: the family under which the registry finds its loader.
+  virtual std::string_view family() const = 0;
+  virtual const std::vector<Column>& columns() const = 0;
+
+  // Calibrated probabilities of fraud, one per row, into `out` (rows.rows() long). The same bits for a
+  // row whatever the batch it is in and whatever instruction set runs. Allocates nothing for batches of
+  // up to kScratchRows rows. A row with NaN or infinity still gets a finite probability in (0, 1).
+  virtual void score(MatrixView rows, std::span<float> out) const = 0;
+
+  // What each column added to the margin (log-odds before calibration) of this row, relative to the base:
+  // base + sum(contributions) is the margin. `out` has columns().size() entries. Returns the base.
+  virtual double explain(std::span<const float> row, std::span<double> out) const = 0;
+
+  // The margin of one row.
+  virtual double margin(std::span<const float> row) const = 0;
+
+  // The family's own bytes (inside the envelope that serialize() adds).
+  virtual std::string payload() const = 0;
+};
+
+using ModelPtr = std::shared_ptr<const Model>;
+
+// The bytes of a model: envelope (magic, kind, family, version, length, XXH3 checksum) and payload.
+// Equal models give equal bytes.
+std::string serialize(const Model& model);
+
+// 32 hex digits: XXH3-128 of serialize(). Two models with one name score alike to the bit.
+std::string content_hash(std::string_view serialized_model);
+
+// Reads what serialize() wrote. Damaged, truncated or newer bytes are refused with a reason; no input makes
+// it crash or allocate more than a small multiple of the input's size.
+Result<ModelPtr> load_model(std::string_view bytes);
+
+// The model before there is one: the same probability for every row.
+// `probability` in (0, 1).
+ModelPtr make_prior_model(std::vector<Column> columns, double probability);
+
+// Chooses the scoring kernels of all models in this process: kAuto takes the widest instruction set the
+// machine has. For tests and `--kernel`; call it before other threads score.
+enum class Kernel { kAuto, kScalar };
+void use_kernel(Kernel kernel);
+// The name of what kAuto chose here, such as "AVX3" or "AVX2".
+std::string kernel_name();
+
+}  // namespace shrike::learners
