@@ -4,7 +4,8 @@
 # would depend on the instruction set. Scores are equal to the bit on every machine; see learners/.
 add_library(shrike_options INTERFACE)
 target_compile_options(shrike_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror -ffp-contract=off)
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror
+  -ffp-contract=off)
 target_include_directories(shrike_options INTERFACE ${CMAKE_SOURCE_DIR})
 
 # One library per folder, named shrike_FOLDER, made of all its .cc files and .proto files.
@@ -12,6 +13,10 @@ target_include_directories(shrike_options INTERFACE ${CMAKE_SOURCE_DIR})
 function(shrike_folder name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.proto)
+  if(NOT sources)
+    file(WRITE ${CMAKE_BINARY_DIR}/empty.cc "")
+    set(sources ${CMAKE_BINARY_DIR}/empty.cc)
+  endif()
   add_library(shrike_${name} STATIC ${sources})
   target_link_libraries(shrike_${name} PRIVATE shrike_options PUBLIC tl::expected)
   target_include_directories(shrike_${name} PUBLIC ${CMAKE_SOURCE_DIR})

@@ -1,0 +1,170 @@
+#include "features/feature_store.h"
+
+#include <cassert>
+#include <cmath>
+
+#include "features/kind.h"
+
+namespace shrike::features {
+
+FeatureStore::FeatureStore(std::shared_ptr<const Plan> plan)
+    : plan_(std::move(plan)),
+      kinds_(plan_->entities.size()),
+      current_(plan_->entities.size()),
+      at_(plan_->entities.size()),
+      values_(plan_->features.size()) {}
+
+FeatureStore::~FeatureStore() = default;
+
+void FeatureStore::apply(const Transaction& transaction, uint64_t sequence, std::span<float> row) {
+  assert(row.size() == plan_->columns.size());
+  const int64_t t_us = transaction.time_us;
+  newest_us_ = std::max(newest_us_, t_us);
+  for (size_t e = 0; e < kinds_.size(); ++e) {
+    const EntityPlan& plan = plan_->entities[e];
+    if (plan.slots.empty()) continue;
+    current_[e] = &prepare(kinds_[e], plan, plan_->entity_key(e, transaction), t_us, sequence);
+    at_[e] = current_[e]->ring.end() - 1;
+  }
+  for (const Instruction& instruction : plan_->instructions) execute(transaction, instruction);
+  for (size_t e = 0; e < kinds_.size(); ++e) {
+    const EntityPlan& plan = plan_->entities[e];
+    if (plan.slots.empty()) continue;
+    current_[e]->close(plan);
+    put_back(kinds_[e], plan, *current_[e]);
+  }
+  for (const Feature& feature : plan_->features) {
+    if (feature.output < 0) continue;
+    row[static_cast<size_t>(feature.output)] =
+        static_cast<float>(values_[static_cast<size_t>(&feature - plan_->features.data())]);
+  }
+}
+
+// The entity's state, with its cursors at time t_us and the event appended to its ring.
+EntityState& FeatureStore::prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us,
+                                   uint64_t sequence) {
+  // Amortised expiry: each event may drop the two entities idle for longest.
+  for (int i = 0; i < 2 && kind.oldest != KeyIndex::kNone; ++i) {
+    const EntityState& idlest = *kind.states[kind.oldest];
+    if (idlest.key == key || newest_us_ - idlest.last_time_us <= plan.idle_us) break;
+    ++kind.forgotten_idle;
+    forget(kind, kind.oldest);
+  }
+  const uint32_t slot = kind.index.find(key);
+  EntityState& state = slot == KeyIndex::kNone ? create(kind, plan, key) : *kind.states[slot];
+  if (slot != KeyIndex::kNone) {
+    touch(kind, slot);
+    if (t_us - state.last_time_us > plan.idle_us) {
+      state.reset(plan);
+      ++kind.forgotten_idle;
+    }
+  }
+  kind.set_aside.clear();
+  if (!state.ring.empty() && t_us < state.ring.time(state.ring.end() - 1)) {
+    uint64_t at = state.ring.end();
+    while (at > state.ring.begin() && state.ring.time(at - 1) > t_us) --at;
+    const size_t words = state.ring.words();
+    kind.set_aside.resize(static_cast<size_t>(state.ring.end() - at) * words);
+    for (uint64_t p = at; p < state.ring.end(); ++p) {
+      state.ring.read(p, &kind.set_aside[static_cast<size_t>(p - at) * words]);
+    }
+    state.ring.truncate(at);
+    state.rebuild(plan);
+  }
+  state.advance(plan, t_us, state.ring.end());
+  kind.events_dropped_early += state.evict(plan, t_us);
+  state.ring.append(t_us, sequence);
+  state.last_time_us = t_us;
+  return state;
+}
+
+// After a late event: the events set aside join again, in order.
+void FeatureStore::put_back(Kind& kind, const EntityPlan& plan, EntityState& state) {
+  const size_t words = state.ring.words();
+  for (size_t i = 0; i < kind.set_aside.size(); i += words) {
+    state.replay(plan, state.ring.append_words(&kind.set_aside[i]), true);
+  }
+}
+
+EntityState& FeatureStore::create(Kind& kind, const EntityPlan& plan, const Key& key) {
+  if (kind.index.size() >= plan.entities_max) {
+    ++kind.forgotten_at_bound;
+    forget(kind, kind.oldest);
+  }
+  uint32_t slot;
+  if (kind.free.empty()) {
+    slot = static_cast<uint32_t>(kind.states.size());
+    kind.states.push_back(std::make_unique<EntityState>(plan));
+  } else {
+    slot = kind.free.back();
+    kind.free.pop_back();
+    kind.states[slot] = std::make_unique<EntityState>(plan);
+  }
+  EntityState& state = *kind.states[slot];
+  state.key = key;
+  kind.index.insert(key, slot);
+  state.previous = kind.newest;
+  state.next = KeyIndex::kNone;
+  (kind.newest == KeyIndex::kNone ? kind.oldest : kind.states[kind.newest]->next) = slot;
+  kind.newest = slot;
+  return state;
+}
+
+void FeatureStore::forget(Kind& kind, uint32_t slot) {
+  EntityState& state = *kind.states[slot];
+  (state.previous == KeyIndex::kNone ? kind.oldest : kind.states[state.previous]->next) = state.next;
+  (state.next == KeyIndex::kNone ? kind.newest : kind.states[state.next]->previous) = state.previous;
+  kind.index.erase(state.key);
+  kind.states[slot].reset();
+  kind.free.push_back(slot);
+}
+
+void FeatureStore::touch(Kind& kind, uint32_t slot) {
+  if (kind.newest == slot) return;
+  EntityState& state = *kind.states[slot];
+  (state.previous == KeyIndex::kNone ? kind.oldest : kind.states[state.previous]->next) = state.next;
+  kind.states[state.next]->previous = state.previous;
+  state.previous = kind.newest;
+  state.next = KeyIndex::kNone;
+  kind.states[kind.newest]->next = slot;
+  kind.newest = slot;
+}
+
+void FeatureStore::subject(const Transaction& transaction, uint64_t sequence, Subject& out) const {
+  out.sequence = sequence;
+  out.time_us = transaction.time_us;
+  out.entities.resize(plan_->entities.size());
+  for (size_t e = 0; e < out.entities.size(); ++e) out.entities[e] = plan_->entity_key(e, transaction);
+}
+
+void FeatureStore::label(const Subject& subject, Verdict verdict) {
+  for (size_t e = 0; e < kinds_.size(); ++e) {
+    const EntityPlan& plan = plan_->entities[e];
+    if (!plan.has_labels) continue;
+    const uint32_t slot = kinds_[e].index.find(subject.entities[e]);
+    if (slot != KeyIndex::kNone)
+      kinds_[e].states[slot]->label(plan, subject.time_us, subject.sequence, verdict);
+  }
+}
+
+std::vector<EntityStats> FeatureStore::stats() const {
+  std::vector<EntityStats> all;
+  for (size_t e = 0; e < kinds_.size(); ++e) {
+    const Kind& kind = kinds_[e];
+    EntityStats stats{.name = plan_->entities[e].name,
+                      .entities = kind.index.size(),
+                      .bytes = kind.index.bytes() + kind.states.capacity() * sizeof(void*),
+                      .forgotten_idle = kind.forgotten_idle,
+                      .forgotten_at_bound = kind.forgotten_at_bound,
+                      .events_dropped_early = kind.events_dropped_early};
+    for (const auto& state : kind.states) {
+      if (!state) continue;
+      stats.events += state->ring.size();
+      stats.bytes += state->bytes();
+    }
+    all.push_back(std::move(stats));
+  }
+  return all;
+}
+
+}  // namespace shrike::features

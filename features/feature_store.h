@@ -1,0 +1,86 @@
+// The feature half of the fold: the state of every entity, changed by transactions and labels in the order of
+// the log, and the feature row of each transaction as it happens. The engine thread owns it (a second one
+// runs in replays and checkpoints); no function may be called from two threads at once. State after n events
+// is a function of those events and the plan.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "features/entity_state.h"
+#include "features/plan.h"
+
+namespace shrike::features {
+
+// What a later label needs to find its transaction's events: filled by FeatureStore::subject().
+struct Subject {
+  uint64_t sequence = 0;
+  int64_t time_us = 0;
+  std::vector<Key> entities;  // by entity kind
+};
+
+struct EntityStats {
+  std::string name;
+  size_t entities = 0;
+  size_t events = 0;
+  size_t bytes = 0;
+  uint64_t forgotten_idle = 0;
+  uint64_t forgotten_at_bound = 0;
+  uint64_t events_dropped_early = 0;
+};
+
+class FeatureStore {
+ public:
+  explicit FeatureStore(std::shared_ptr<const Plan> plan);
+  ~FeatureStore();
+
+  const Plan& plan() const { return *plan_; }
+
+  // Folds one transaction and writes its features into `row` (plan().columns.size() floats; missing is NaN).
+  // Events may come up to plan().lateness_us late: later events then see what they would have seen had all
+  // come in order, except features of features, whose inputs stay as they were when answered.
+  // Amortised O(1) in the length of windows; an event late for its own entity costs O(its ring).
+  void apply(const Transaction& transaction, uint64_t sequence, std::span<float> row);
+
+  // Fills what label() needs for this transaction later.
+  void subject(const Transaction& transaction, uint64_t sequence, Subject& out) const;
+
+  // From now on features of labels see this verdict.
+  void label(const Subject& subject, Verdict verdict);
+
+  // Hands the state over in pieces of a few MiB each; restore() takes the same pieces in order, into a new
+  // store with the same plan, and continues to the same bits. Damaged pieces are errors, never crashes.
+  void save(const std::function<void(std::string)>& sink) const;
+  Result<void> restore(std::string_view piece);
+
+  // Walks every entity: O(entities).
+  std::vector<EntityStats> stats() const;
+
+ private:
+  struct Kind;
+
+  EntityState& prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us, uint64_t sequence);
+  EntityState& create(Kind& kind, const EntityPlan& plan, const Key& key);
+  void forget(Kind& kind, uint32_t slot);
+  void touch(Kind& kind, uint32_t slot);
+  void put_back(Kind& kind, const EntityPlan& plan, EntityState& state);
+  void execute(const Transaction& transaction, const Instruction& instruction);
+  double evaluate(const Transaction& transaction, const Feature& feature) const;
+  double over_entity(const Feature& feature, int64_t t_us) const;
+  bool matches(const Transaction& transaction, const Filter& filter) const;
+  double operand(const Transaction& transaction, bool is_feature, size_t index) const;
+
+  std::shared_ptr<const Plan> plan_;
+  std::vector<Kind> kinds_;
+  std::vector<EntityState*> current_;  // by entity kind, during apply()
+  std::vector<uint64_t> at_;           // the current event's ring position, by entity kind
+  std::vector<double> values_;         // of all features, during apply()
+  int64_t newest_us_ = INT64_MIN;
+};
+
+}  // namespace shrike::features

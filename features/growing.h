@@ -1,0 +1,124 @@
+// The accumulators whose size depends on the data: sliding extremum, count by value, order statistics. All
+// hold exact integers. Owned by an EntityState.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <vector>
+
+#include "features/ring.h"
+
+namespace shrike::features {
+
+// Ring positions whose values are strictly monotonic: the front is the extremum of the window. Amortised
+// O(1).
+class MonotonicDeque {
+ public:
+  template <typename ValueAt>
+  void push(uint64_t at, int64_t value, bool minimum, ValueAt&& value_at) {
+    while (head_ < positions_.size() &&
+           (minimum ? value_at(positions_.back()) >= value : value_at(positions_.back()) <= value)) {
+      positions_.pop_back();
+    }
+    if (head_ == positions_.size()) {
+      positions_.clear();
+      head_ = 0;
+    }
+    positions_.push_back(at);
+  }
+  void remove(uint64_t at) {
+    if (head_ == positions_.size() || positions_[head_] != at) return;
+    ++head_;
+    if (head_ > 16 && head_ * 2 > positions_.size()) {
+      positions_.erase(positions_.begin(), positions_.begin() + static_cast<std::ptrdiff_t>(head_));
+      head_ = 0;
+    }
+  }
+  bool empty() const { return head_ == positions_.size(); }
+  uint64_t front() const { return positions_[head_]; }
+  void clear() { positions_.clear(), head_ = 0; }
+  size_t bytes() const { return positions_.capacity() * sizeof(uint64_t); }
+
+ private:
+  std::vector<uint64_t> positions_;
+  size_t head_ = 0;
+};
+
+// How often each value is in the window. Open addressing; a value whose count falls to zero keeps its place
+// until the table is rebuilt, which is amortised over the additions.
+class CountMap {
+ public:
+  void add(int64_t value) {
+    if ((used_ + 1) * 4 > entries_.size() * 3) rebuild();
+    Entry& entry = locate(value);
+    if (entry.value == kMissing) {
+      entry.value = value;
+      ++used_;
+    }
+    if (entry.count++ == 0) ++distinct_;
+  }
+  void remove(int64_t value) {
+    Entry& entry = locate(value);
+    assert(entry.count > 0);
+    if (--entry.count == 0) --distinct_;
+  }
+  size_t distinct() const { return distinct_; }
+  void clear() {
+    entries_.clear();
+    used_ = distinct_ = 0;
+  }
+  size_t bytes() const { return entries_.capacity() * sizeof(Entry); }
+
+ private:
+  struct Entry {
+    int64_t value = kMissing;
+    int64_t count = 0;
+  };
+  Entry& locate(int64_t value) {
+    const size_t mask = entries_.size() - 1;
+    uint64_t h = static_cast<uint64_t>(value) * 0x9E3779B97F4A7C15ull;
+    size_t at = static_cast<size_t>(h >> 20) & mask;
+    while (entries_[at].value != kMissing && entries_[at].value != value) at = (at + 1) & mask;
+    return entries_[at];
+  }
+  void rebuild() {
+    size_t capacity = 8;
+    while (capacity < distinct_ * 3) capacity *= 2;
+    std::vector<Entry> old(capacity);
+    old.swap(entries_);
+    used_ = 0;
+    for (const Entry& entry : old) {
+      if (entry.count == 0) continue;
+      locate(entry.value) = entry;
+      ++used_;
+    }
+  }
+  std::vector<Entry> entries_;
+  size_t used_ = 0, distinct_ = 0;
+};
+
+// The window's values in order. Finding is O(log n); moving the rest is one memmove of 8 n bytes, which for
+// the few hundred events of a window is cheaper than a tree.
+class SortedValues {
+ public:
+  void add(int64_t value) { values_.insert(std::upper_bound(values_.begin(), values_.end(), value), value); }
+  void remove(int64_t value) {
+    const auto it = std::lower_bound(values_.begin(), values_.end(), value);
+    assert(it != values_.end() && *it == value);
+    values_.erase(it);
+  }
+  size_t size() const { return values_.size(); }
+  // Twice the median, exact; wants size() > 0.
+  int64_t twice_median() const {
+    const size_t n = values_.size();
+    return values_[(n - 1) / 2] + values_[n / 2];
+  }
+  void clear() { values_.clear(); }
+  size_t bytes() const { return values_.capacity() * sizeof(int64_t); }
+
+ private:
+  std::vector<int64_t> values_;
+};
+
+}  // namespace shrike::features

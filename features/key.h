@@ -1,0 +1,55 @@
+// 128-bit identities of transactions and entities, and a flat index from them to slots. Integers are their
+// own key; texts and composite keys are XXH3-128 hashes, so two entities never share state in practice.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace shrike::features {
+
+struct Key {
+  uint64_t high = 0;
+  uint64_t low = 0;
+  bool operator==(const Key&) const = default;
+};
+
+Key key_of(int64_t value);
+Key key_of(std::string_view text);
+// The key of a composite (customer x terminal): order matters.
+Key combine(std::span<const Key> parts);
+
+// Open addressing with linear probing and backward-shift deletion: no tombstones, so a long-lived index stays
+// as fast as a fresh one. Never iterated, so its order can influence nothing. One thread owns it.
+class KeyIndex {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  // The slot stored for `key`, or kNone.
+  uint32_t find(const Key& key) const;
+  // Stores `slot` (not kNone) for a key that is not present.
+  void insert(const Key& key, uint32_t slot);
+  // Replaces the slot of a key that is present.
+  void assign(const Key& key, uint32_t slot);
+  // Forgets a key; nothing happens when it is absent.
+  void erase(const Key& key);
+  void reserve(size_t keys);
+  size_t size() const { return size_; }
+  size_t bytes() const { return entries_.capacity() * sizeof(Entry); }
+
+ private:
+  struct Entry {
+    Key key;
+    uint32_t slot = kNone;
+  };
+  size_t home(const Key& key) const;
+  size_t locate(const Key& key) const;
+  void grow(size_t capacity);
+
+  std::vector<Entry> entries_;
+  size_t size_ = 0;
+};
+
+}  // namespace shrike::features

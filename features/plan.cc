@@ -1,0 +1,489 @@
+#include "features/plan.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <tuple>
+
+namespace shrike::features {
+namespace {
+
+constexpr int kFeatureDecimals = 6;  // of a feature that is the input of another
+constexpr size_t kFiltersMax = 24;   // flag bits of an event below the two label bits
+
+tl::unexpected<Error> fail(const FeatureSpec& spec, std::string reason) {
+  return tl::make_unexpected(Error{spec.name, std::move(reason)});
+}
+
+bool includes_current_by_default(Aggregate aggregate) {
+  using enum Aggregate;
+  switch (aggregate) {
+    case kRatioToMean:
+    case kRatioToMedian:
+    case kRatioToClippedMean:
+    case kZscore:
+    case kLast:
+    case kTimeSinceLast:
+    case kLabelCount:
+    case kLabelRate:
+    case kLabelRun:
+    case kLabelRunAge:
+      return false;
+    default:
+      return true;
+  }
+}
+
+double empty_by_default(Aggregate aggregate) {
+  using enum Aggregate;
+  switch (aggregate) {
+    case kCount:
+    case kSum:
+    case kDistinct:
+    case kLabelCount:
+    case kLabelRate:
+    case kLabelRun:
+    case kDecayedCount:
+      return 0;
+    default:
+      return std::numeric_limits<double>::quiet_NaN();
+  }
+}
+
+uint32_t fixed_size(const Accumulator& accumulator) {
+  using enum AccumulatorKind;
+  switch (accumulator.kind) {
+    case kCount:
+    case kLabels:
+    case kRun:
+      return 16;
+    case kMoments:
+    case kClipped:
+    case kLast:
+    case kDecayed:
+      return 32;
+    case kMoments2:
+      return 48;
+    case kMinimum:
+    case kMaximum:
+      return accumulator.unbounded ? 16 : 0;
+    case kDistinct:
+    case kSorted:
+      return 0;
+  }
+  return 0;
+}
+
+// Builds a plan spec by spec; each needed column, filter and accumulator is made once.
+class Compiler {
+ public:
+  Compiler(const Schema& schema, const PlanOptions& options) : options_(options) {
+    plan_.schema = schema;
+    plan_.lateness_us = options.lateness_us;
+    for (const EntityKind& kind : schema.entities) {
+      EntityPlan entity;
+      entity.name = kind.name;
+      entity.key_fields = kind.fields;
+      entity.entities_max = kind.entities_max;
+      entity.events_max = options.events_per_entity_max;
+      plan_.entities.push_back(std::move(entity));
+    }
+  }
+
+  Result<void> add(const FeatureSpec& spec) {
+    const AggregateInfo& about = info(spec.aggregate);
+    if (about.wants_input && spec.input.empty())
+      return fail(spec, fmt::format("{} needs an input", about.name));
+    if (about.windowed && spec.windows_us.empty())
+      return fail(spec, fmt::format("{} needs a window", about.name));
+    if (!about.windowed && !spec.windows_us.empty())
+      return fail(spec, fmt::format("{} takes no window", about.name));
+    if (!about.of_entity && !spec.entity.empty())
+      return fail(spec, fmt::format("{} takes no entity", about.name));
+    if (!about.of_entity) return add_plain(spec);
+    const auto entity = plan_.schema.find_entity(spec.entity);
+    if (!entity) return fail(spec, fmt::format("entity \"{}\" is not declared", spec.entity));
+    std::vector<int64_t> windows = spec.windows_us;
+    if (windows.empty()) windows.push_back(kForever);
+    for (const int64_t window : windows) {
+      if (window <= 0) return fail(spec, "a window must be longer than 0s");
+      const std::string name =
+          spec.exact_name || !about.windowed ? spec.name : spec.name + "_" + format_duration(window);
+      if (auto done = add_over_entity(spec, name, static_cast<uint16_t>(*entity), window); !done) return done;
+    }
+    return {};
+  }
+
+  Result<Plan> finish(const std::vector<FeatureSpec>& specs) {
+    for (const Instruction& add : adds_after_) plan_.instructions.push_back(add);
+    for (EntityPlan& entity : plan_.entities) lay_out(entity);
+    plan_.fingerprint = fingerprint(specs);
+    if (plan_.columns.empty()) return tl::make_unexpected(Error{"features", "no feature is declared"});
+    return std::move(plan_);
+  }
+
+ private:
+  struct Operand {
+    bool is_feature = false;
+    uint16_t index = 0;
+  };
+
+  std::optional<Operand> find(const std::string& name) const {
+    // Features shadow fields, so that a feature named as its field can be the input of others.
+    for (size_t i = plan_.features.size(); i-- > 0;) {
+      if (plan_.features[i].name == name) return Operand{true, static_cast<uint16_t>(i)};
+    }
+    if (auto field = plan_.schema.find(name)) return Operand{false, static_cast<uint16_t>(*field)};
+    return std::nullopt;
+  }
+
+  Result<Operand> operand(const FeatureSpec& spec, const std::string& name, bool text_allowed) const {
+    const auto found = find(name);
+    if (!found) {
+      return fail(spec, fmt::format("\"{}\" is neither a field nor a feature declared before", name));
+    }
+    if (!found->is_feature && !text_allowed) {
+      const FieldType type = plan_.schema.fields[found->index].type;
+      if (type == FieldType::kText)
+        return fail(spec, fmt::format("\"{}\" is a text; a number is needed", name));
+      if (type == FieldType::kTime) return fail(spec, fmt::format("\"{}\" is the event time", name));
+    }
+    return *found;
+  }
+
+  Result<void> publish(const FeatureSpec& spec, Feature feature) {
+    for (const Feature& other : plan_.features) {
+      if (other.name == feature.name)
+        return fail(spec, fmt::format("the name \"{}\" is used twice", feature.name));
+    }
+    feature.transform = spec.transform;
+    feature.at_least = spec.at_least.value_or(-std::numeric_limits<double>::infinity());
+    feature.at_most = spec.at_most.value_or(std::numeric_limits<double>::infinity());
+    feature.empty = spec.empty.value_or(empty_by_default(spec.aggregate));
+    if (!spec.hidden) {
+      feature.output = static_cast<int16_t>(plan_.columns.size());
+      plan_.columns.push_back(feature.name);
+      plan_.categorical.push_back(feature.categorical);
+    }
+    const auto index = static_cast<uint16_t>(plan_.features.size());
+    plan_.instructions.push_back({OpCode::kEvaluate, feature.entity, index, 0});
+    plan_.features.push_back(std::move(feature));
+    return {};
+  }
+
+  Result<void> add_plain(const FeatureSpec& spec) {
+    Feature feature;
+    feature.name = spec.name;
+    feature.aggregate = spec.aggregate;
+    feature.state = "no state";
+    if (spec.aggregate == Aggregate::kCategory) {
+      feature.categorical = true;
+      if (auto entity = plan_.schema.find_entity(spec.input)) {
+        feature.input_is_feature = true;  // here: an entity
+        feature.input = static_cast<int16_t>(*entity);
+        return publish(spec, std::move(feature));
+      }
+    }
+    if (info(spec.aggregate).wants_input) {
+      const auto input = operand(spec, spec.input, spec.aggregate == Aggregate::kCategory);
+      if (!input) return tl::make_unexpected(input.error());
+      feature.input_is_feature = input->is_feature;
+      feature.input = static_cast<int16_t>(input->index);
+    }
+    if (spec.aggregate == Aggregate::kQuotient) {
+      const auto divisor = operand(spec, spec.divisor, false);
+      if (!divisor) return tl::make_unexpected(divisor.error());
+      feature.divisor_is_feature = divisor->is_feature;
+      feature.divisor = static_cast<int16_t>(divisor->index);
+    }
+    return publish(spec, std::move(feature));
+  }
+
+  uint16_t slot(EntityPlan& entity, int64_t window_us, int64_t delay_us) {
+    for (size_t i = 0; i < entity.slots.size(); ++i) {
+      if (entity.slots[i].window_us == window_us && entity.slots[i].delay_us == delay_us)
+        return static_cast<uint16_t>(i);
+    }
+    entity.slots.push_back({window_us, delay_us, {}});
+    return static_cast<uint16_t>(entity.slots.size() - 1);
+  }
+
+  // The value column that keeps the input of an aggregation.
+  Result<int16_t> column(const FeatureSpec& spec, uint16_t entity_index) {
+    const bool identity = spec.aggregate == Aggregate::kDistinct;
+    const auto input = operand(spec, spec.input, identity);
+    if (!input) return tl::make_unexpected(input.error());
+    const auto key = std::make_tuple(entity_index, input->is_feature, input->index);
+    if (auto found = columns_.find(key); found != columns_.end()) return found->second;
+    EntityPlan& entity = plan_.entities[entity_index];
+    const auto made = static_cast<int16_t>(entity.column_scales.size());
+    double scale = static_cast<double>(scale_of(kFeatureDecimals));
+    if (!input->is_feature) {
+      const Field& field = plan_.schema.fields[input->index];
+      scale = field.type == FieldType::kNumber ? static_cast<double>(scale_of(field.decimals)) : 1;
+      const double bound = static_cast<double>(Schema::kFixedMax) / scale;
+      if (!identity && field.type == FieldType::kInteger &&
+          (field.maximum > bound || field.minimum < -bound)) {
+        return fail(
+            spec,
+            fmt::format("field \"{}\" may be as large as {}; to aggregate it, give it min and max within {}",
+                        field.name, field.maximum, bound));
+      }
+    }
+    entity.column_scales.push_back(scale);
+    columns_[key] = made;
+    plan_.instructions.push_back({input->is_feature ? OpCode::kColumnFromFeature : OpCode::kColumnFromField,
+                                  entity_index, static_cast<uint16_t>(made), input->index});
+    return made;
+  }
+
+  Result<int16_t> filter(const FeatureSpec& spec, uint16_t entity_index) {
+    if (spec.where.empty()) return int16_t{-1};
+    const auto key = std::make_pair(entity_index, spec.where);
+    if (auto found = filters_.find(key); found != filters_.end()) return found->second;
+    auto conditions = parse_where(spec.where);
+    if (!conditions) return fail(spec, "where: " + conditions.error().reason);
+    Filter made;
+    for (const Condition& condition : *conditions) {
+      const auto found = operand(spec, condition.operand, false);
+      if (!found) return tl::make_unexpected(found.error());
+      made.tests.push_back({found->is_feature, found->index, condition.comparison, condition.value});
+    }
+    EntityPlan& entity = plan_.entities[entity_index];
+    if (entity.filters.size() == kFiltersMax) {
+      return fail(spec,
+                  fmt::format("entity \"{}\" has more than {} different filters", entity.name, kFiltersMax));
+    }
+    const auto index = static_cast<int16_t>(entity.filters.size());
+    entity.filters.push_back(std::move(made));
+    entity.has_flags = true;
+    filters_[key] = index;
+    plan_.instructions.push_back({OpCode::kFilter, entity_index, static_cast<uint16_t>(index), 0});
+    return index;
+  }
+
+  int16_t accumulator(uint16_t entity_index, Accumulator wanted) {
+    EntityPlan& entity = plan_.entities[entity_index];
+    for (size_t i = 0; i < entity.accumulators.size(); ++i) {
+      const Accumulator& have = entity.accumulators[i];
+      const bool same_kind = have.kind == wanted.kind || (have.kind == AccumulatorKind::kMoments2 &&
+                                                          wanted.kind == AccumulatorKind::kMoments);
+      if (same_kind && have.slot == wanted.slot && have.filter == wanted.filter &&
+          have.column == wanted.column && have.after == wanted.after && have.parameter == wanted.parameter) {
+        return static_cast<int16_t>(i);
+      }
+    }
+    const auto index = static_cast<uint16_t>(entity.accumulators.size());
+    if (wanted.kind == AccumulatorKind::kClipped) {
+      wanted.clipped_column = static_cast<int16_t>(entity.column_scales.size());
+      entity.column_scales.push_back(wanted.scale);
+    }
+    Slot& over = entity.slots[wanted.slot];
+    over.accumulators.push_back(index);
+    wanted.unbounded = over.window_us == kForever;
+    entity.accumulators.push_back(wanted);
+    if (over.delay_us == 0) {  // with a delay, events join when they are old enough
+      const Instruction add{OpCode::kAdd, entity_index, index, 0};
+      (wanted.after ? adds_after_ : plan_.instructions).push_back(add);
+    }
+    return static_cast<int16_t>(index);
+  }
+
+  Result<void> add_over_entity(const FeatureSpec& spec, const std::string& name, uint16_t entity_index,
+                               int64_t window_us) {
+    using enum Aggregate;
+    using Kind = AccumulatorKind;
+    EntityPlan& entity = plan_.entities[entity_index];
+    const bool of_run = spec.aggregate == kLabelRun || spec.aggregate == kLabelRunAge;
+    const bool of_labels = of_run || spec.aggregate == kLabelCount || spec.aggregate == kLabelRate;
+    const int64_t delay_us = of_run && spec.delay_us == 0 ? options_.maturity_us : spec.delay_us;
+    const bool include =
+        spec.include_current.value_or(delay_us == 0 && includes_current_by_default(spec.aggregate));
+    if (include && delay_us > 0) return fail(spec, "include_current makes no sense with a delay");
+    if (of_run && delay_us == 0)
+      return fail(spec, "a label run needs a delay: the age from which silence counts as legitimate");
+    if (of_run && !spec.where.empty()) return fail(spec, "a label run takes no filter");
+    if (include && (spec.aggregate == kLast || spec.aggregate == kTimeSinceLast)) {
+      return fail(spec, "the newest event before this one cannot include it");
+    }
+    const bool clips = spec.aggregate == kClippedMean || spec.aggregate == kRatioToClippedMean;
+    if (clips && delay_us > 0) return fail(spec, "a clipped mean takes no delay");
+    if (clips && !(spec.clip_factor > 1))
+      return fail(spec, fmt::format("clip_factor is {}; it must exceed 1", spec.clip_factor));
+    const bool decays = spec.aggregate == kDecayedCount || spec.aggregate == kDecayedMean;
+    if (decays && (spec.half_life_us <= 0 || delay_us > 0)) {
+      return fail(spec, "a decayed aggregation needs a half_life and takes no delay");
+    }
+
+    Feature feature;
+    feature.name = name;
+    feature.aggregate = spec.aggregate;
+    feature.entity = entity_index;
+    Accumulator wanted{};
+    if (info(spec.aggregate).wants_input) {
+      const auto made = column(spec, entity_index);
+      if (!made) return tl::make_unexpected(made.error());
+      feature.input = *made;
+      wanted.column = *made;
+      wanted.scale = entity.column_scales[static_cast<size_t>(*made)];
+      feature.scale = wanted.scale;
+    }
+    const auto flag = filter(spec, entity_index);
+    if (!flag) return tl::make_unexpected(flag.error());
+    wanted.filter = *flag;
+    wanted.slot = slot(entity, window_us, delay_us);
+    wanted.after = !include && delay_us == 0;
+    if (of_labels) entity.has_labels = entity.has_flags = true;
+
+    const auto make = [&](Kind kind, double parameter = 0, bool with_column = true) {
+      Accumulator one = wanted;
+      one.kind = kind;
+      one.parameter = parameter;
+      if (!with_column) one.column = -1;
+      return accumulator(entity_index, one);
+    };
+    switch (spec.aggregate) {
+      case kCount:
+        feature.first = make(Kind::kCount);
+        break;
+      case kSum:
+      case kMean:
+      case kRatioToMean:
+        feature.first = make(Kind::kMoments);
+        break;
+      case kStd:
+      case kZscore:
+        feature.first = make(Kind::kMoments2);
+        break;
+      case kMin:
+        feature.first = make(Kind::kMinimum);
+        break;
+      case kMax:
+        feature.first = make(Kind::kMaximum);
+        break;
+      case kDistinct:
+        feature.first = make(Kind::kDistinct);
+        break;
+      case kMedian:
+      case kRatioToMedian:
+        feature.first = make(Kind::kSorted);
+        break;
+      case kClippedMean:
+      case kRatioToClippedMean:
+        feature.first = make(Kind::kClipped, spec.clip_factor);
+        break;
+      case kLabelCount:
+        feature.first = make(Kind::kLabels);
+        break;
+      case kLabelRate:
+        feature.first = make(Kind::kLabels);
+        feature.second = make(Kind::kCount);
+        break;
+      case kLast:
+        feature.first = make(Kind::kLast);
+        break;
+      case kTimeSinceLast:
+        feature.first = make(Kind::kLast, 0, false);
+        break;
+      case kDecayedCount:
+        feature.first = make(Kind::kDecayed, static_cast<double>(spec.half_life_us), false);
+        break;
+      case kDecayedMean:
+        feature.first = make(Kind::kDecayed, static_cast<double>(spec.half_life_us));
+        break;
+      case kLabelRun:
+      case kLabelRunAge:
+        feature.first = make(Kind::kRun);
+        break;
+      default:
+        break;
+    }
+    feature.state =
+        fmt::format("{} ring{}{}{}", entity.name,
+                    window_us == kForever ? ", whole history" : ", window " + format_duration(window_us),
+                    delay_us > 0 ? ", delay " + format_duration(delay_us) : "",
+                    *flag >= 0 ? ", where " + spec.where : "");
+    return publish(spec, std::move(feature));
+  }
+
+  void lay_out(EntityPlan& entity) {
+    int64_t longest = 0;
+    bool unbounded_any = false;
+    for (const Slot& one : entity.slots) {
+      longest = std::max(longest, one.window_us == kForever ? one.delay_us : one.window_us + one.delay_us);
+      unbounded_any |= one.window_us == kForever;
+    }
+    uint32_t offset = 0;
+    for (const bool unbounded : {true, false}) {
+      for (Accumulator& one : entity.accumulators) {
+        const bool grows = fixed_size(one) == 0;
+        if (one.unbounded != unbounded) continue;
+        if (!grows) {
+          one.offset = offset;
+          offset += fixed_size(one);
+        } else if (one.kind == AccumulatorKind::kDistinct) {
+          one.offset = entity.maps++;
+        } else if (one.kind == AccumulatorKind::kSorted) {
+          one.offset = entity.sorted++;
+        } else {
+          one.offset = entity.deques++;
+        }
+        entity.keeps_all |= grows && unbounded;
+      }
+      if (unbounded) entity.unbounded_bytes = offset;
+    }
+    entity.fixed_bytes = offset;
+    entity.retention_us = longest + options_.lateness_us;
+    entity.idle_us =
+        unbounded_any ? std::max(options_.forget_after_us, entity.retention_us) : entity.retention_us;
+  }
+
+  uint64_t fingerprint(const std::vector<FeatureSpec>& specs) const {
+    std::string all =
+        fmt::format("{}/{}/{}/{}/{};", plan_.schema.fingerprint(), options_.lateness_us, options_.maturity_us,
+                    options_.forget_after_us, options_.events_per_entity_max);
+    for (const EntityKind& kind : plan_.schema.entities) {
+      all += fmt::format("{}:{}:", kind.name, kind.entities_max);
+      for (const size_t field : kind.fields) all += fmt::format("{},", field);
+    }
+    for (const FeatureSpec& s : specs) {
+      all += fmt::format("{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:", s.name,
+                         static_cast<int>(s.aggregate), s.entity, s.input, s.divisor, s.delay_us,
+                         s.include_current ? *s.include_current : 2, s.where, s.half_life_us, s.clip_factor,
+                         s.empty.value_or(-12345.5), static_cast<int>(s.transform),
+                         s.at_least.value_or(-1e300), s.at_most.value_or(1e300), s.hidden);
+      for (const int64_t window : s.windows_us) all += fmt::format("{},", window);
+    }
+    return XXH3_64bits(all.data(), all.size());
+  }
+
+  PlanOptions options_;
+  Plan plan_;
+  std::map<std::tuple<uint16_t, bool, uint16_t>, int16_t> columns_;
+  std::map<std::pair<uint16_t, std::string>, int16_t> filters_;
+  std::vector<Instruction> adds_after_;
+};
+
+}  // namespace
+
+Key Plan::entity_key(size_t entity, const Transaction& transaction) const {
+  const std::vector<size_t>& of = entities[entity].key_fields;
+  if (of.size() == 1) return key(schema, transaction, of[0]);
+  Key parts[8];
+  for (size_t i = 0; i < of.size(); ++i) parts[i] = key(schema, transaction, of[i]);
+  return combine({parts, of.size()});
+}
+
+Result<Plan> compile(const Schema& schema, const std::vector<FeatureSpec>& specs,
+                     const PlanOptions& options) {
+  Compiler compiler(schema, options);
+  for (const FeatureSpec& spec : specs) {
+    if (auto added = compiler.add(spec); !added) return tl::make_unexpected(added.error());
+  }
+  return compiler.finish(specs);
+}
+
+}  // namespace shrike::features

@@ -1,0 +1,139 @@
+// The compiled form of a feature set: which columns each entity's event ring keeps, which accumulators run
+// over which windows, and the list of instructions one event executes. Immutable; shared by every thread.
+//
+// Two features over the same entity, window, delay, filter and input share one accumulator; all windows of an
+// entity share its one event ring.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "features/schema.h"
+#include "features/spec.h"
+
+namespace shrike::features {
+
+// A window of one entity kind: two cursors into the event ring.
+struct Slot {
+  int64_t window_us = kForever;
+  int64_t delay_us = 0;
+  std::vector<uint16_t> accumulators;  // those that run over it
+};
+
+enum class AccumulatorKind : uint8_t {
+  kCount,     // int64 n
+  kMoments,   // int128 sum, int64 n
+  kMoments2,  // and int128 sum of squares
+  kClipped,   // kMoments over values clipped as they enter; the clipped value is kept in the ring
+  kLabels,    // int64 frauds
+  kLast,      // int64 value, int64 time, whether there is one
+  kDecayed,   // double sum, double weight, int64 time
+  kRun,       // frauds in a row at the end of the settled labels, time of the oldest
+  kMinimum,   // monotonic deque of ring positions; over the whole history, the extremum itself
+  kMaximum,
+  kDistinct,  // count by value
+  kSorted,    // order statistics
+};
+
+struct Accumulator {
+  AccumulatorKind kind;
+  uint16_t slot = 0;
+  int16_t filter = -1;  // bit in the event's flags
+  int16_t column = -1;  // value column of the ring
+  int16_t clipped_column = -1;
+  bool after = false;  // the current event joins after all features are computed (include_current = false)
+  bool unbounded = false;  // runs over the whole history: keeps a base state for events that left the ring
+  uint32_t offset = 0;     // in the entity's fixed block, or the index of its growing part
+  double scale = 1;        // of the column's fixed-point values
+  double parameter = 0;    // clip factor, or half-life in microseconds
+};
+
+struct Filter {
+  struct Test {
+    bool is_feature;
+    uint16_t index;  // field or feature
+    Comparison comparison;
+    double value;
+  };
+  std::vector<Test> tests;
+};
+
+struct EntityPlan {
+  std::string name;
+  std::vector<size_t> key_fields;
+  size_t entities_max = 0;
+  size_t events_max = 0;  // of one entity's ring; beyond it the oldest event leaves early
+  std::vector<Slot> slots;
+  std::vector<Accumulator> accumulators;
+  std::vector<Filter> filters;
+  std::vector<double> column_scales;  // one per value column
+  bool has_labels = false;            // the ring keeps sequence numbers and label flags
+  bool has_flags = false;
+  int64_t retention_us = 0;  // an event older than this (by the entity's newest) leaves the ring
+  int64_t idle_us = 0;       // an entity idle for longer starts anew
+  bool keeps_all = false;    // an exact order statistic over all history: the ring evicts only at events_max
+  uint32_t unbounded_bytes = 0;  // the first part of the fixed block, which has a base copy
+  uint32_t fixed_bytes = 0;
+  uint32_t deques = 0, maps = 0, sorted = 0;
+};
+
+enum class OpCode : uint8_t {
+  kColumnFromField,    // ring column <- field
+  kColumnFromFeature,  // ring column <- feature's value, fixed point
+  kFilter,             // flag bit <- filter
+  kAdd,                // the current event joins an accumulator
+  kEvaluate,           // feature <- accumulators
+};
+
+struct Instruction {
+  OpCode code;
+  uint16_t entity = 0;
+  uint16_t index = 0;   // column, filter, accumulator or feature
+  uint16_t source = 0;  // field or feature
+};
+
+struct Feature {
+  std::string name;
+  Aggregate aggregate;
+  bool categorical = false;
+  int16_t output = -1;  // position in the learner's row; -1 when hidden
+  uint16_t entity = 0;
+  bool input_is_feature = false;
+  int16_t input = -1;  // field or feature
+  bool divisor_is_feature = false;
+  int16_t divisor = -1;
+  int16_t first = -1;  // accumulators
+  int16_t second = -1;
+  double scale = 1;
+  double empty = 0;
+  Transform transform = Transform::kNone;
+  double at_least, at_most;
+  std::string state;  // what it keeps, in words, for check-config
+};
+
+struct Plan {
+  Schema schema;
+  std::vector<EntityPlan> entities;
+  std::vector<Feature> features;
+  std::vector<Instruction> instructions;
+  std::vector<std::string> columns;  // of the learner's row
+  std::vector<bool> categorical;     // per column
+  int64_t lateness_us = 0;
+  uint64_t fingerprint = 0;  // of schema, features and lateness: state saved under another is refused
+
+  // The entity's identity in this transaction.
+  Key entity_key(size_t entity, const Transaction& transaction) const;
+};
+
+struct PlanOptions {
+  int64_t lateness_us = 0;      // how far behind the newest event a late one may be
+  int64_t maturity_us = 0;      // default delay of kLabelRun
+  int64_t forget_after_us = 0;  // idle limit of entities with features over the whole history
+  size_t events_per_entity_max = 1 << 17;
+};
+
+// Compiles and checks a feature set. Errors name the feature.
+Result<Plan> compile(const Schema& schema, const std::vector<FeatureSpec>& specs, const PlanOptions& options);
+
+}  // namespace shrike::features

@@ -1,0 +1,135 @@
+#include "features/spec.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+
+namespace shrike::features {
+namespace {
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
+  return text;
+}
+
+Result<Condition> parse_condition(std::string_view text) {
+  struct Sign {
+    std::string_view text;
+    Comparison comparison;
+  };
+  // Longer signs first: "<=" must not be read as "<".
+  static constexpr Sign kSigns[] = {
+      {"<=", Comparison::kLessEqual}, {">=", Comparison::kGreaterEqual}, {"==", Comparison::kEqual},
+      {"!=", Comparison::kNotEqual},  {"<", Comparison::kLess},          {">", Comparison::kGreater},
+  };
+  for (const Sign& sign : kSigns) {
+    const size_t at = text.find(sign.text);
+    if (at == std::string_view::npos) continue;
+    Condition condition{std::string(trim(text.substr(0, at))), sign.comparison, 0};
+    const std::string_view right = trim(text.substr(at + sign.text.size()));
+    auto [end, ec] = std::from_chars(right.data(), right.data() + right.size(), condition.value);
+    if (condition.operand.empty() || ec != std::errc() || end != right.data() + right.size()) break;
+    return condition;
+  }
+  return tl::make_unexpected(
+      Error{"where", fmt::format("found \"{}\", expected NAME (< <= > >= == !=) NUMBER", text)});
+}
+
+}  // namespace
+
+const std::vector<AggregateInfo>& aggregates() {
+  using enum Aggregate;
+  static const std::vector<AggregateInfo> kAll = {
+      {kField, "field", false, false, true},
+      {kCategory, "category", false, false, true},
+      {kHourOfDay, "hour_of_day", false, false, false},
+      {kDayOfWeek, "day_of_week", false, false, false},
+      {kIsWeekend, "is_weekend", false, false, false},
+      {kIsNight, "is_night", false, false, false},
+      {kQuotient, "quotient", false, false, true},
+      {kCount, "count", true, true, false},
+      {kSum, "sum", true, true, true},
+      {kMean, "mean", true, true, true},
+      {kStd, "std", true, true, true},
+      {kMin, "min", true, true, true},
+      {kMax, "max", true, true, true},
+      {kDistinct, "distinct", true, true, true},
+      {kMedian, "median", true, true, true},
+      {kClippedMean, "clipped_mean", true, true, true},
+      {kRatioToMean, "ratio_to_mean", true, true, true},
+      {kRatioToMedian, "ratio_to_median", true, true, true},
+      {kRatioToClippedMean, "ratio_to_clipped_mean", true, true, true},
+      {kZscore, "zscore", true, true, true},
+      {kLabelCount, "label_count", true, true, false},
+      {kLabelRate, "label_rate", true, true, false},
+      {kLast, "last", true, false, true},
+      {kTimeSinceLast, "time_since_last", true, false, false},
+      {kDecayedCount, "decayed_count", true, false, false},
+      {kDecayedMean, "decayed_mean", true, false, true},
+      {kLabelRun, "label_run", true, false, false},
+      {kLabelRunAge, "label_run_age", true, false, false},
+  };
+  return kAll;
+}
+
+const AggregateInfo& info(Aggregate aggregate) { return aggregates()[static_cast<size_t>(aggregate)]; }
+
+const AggregateInfo* find_aggregate(std::string_view name) {
+  const auto& all = aggregates();
+  const auto it =
+      std::find_if(all.begin(), all.end(), [&](const AggregateInfo& i) { return i.name == name; });
+  return it == all.end() ? nullptr : &*it;
+}
+
+Result<std::vector<Condition>> parse_where(std::string_view where) {
+  std::vector<Condition> conditions;
+  std::string_view rest = trim(where);
+  while (!rest.empty()) {
+    const size_t at = rest.find(" and ");
+    auto condition = parse_condition(trim(rest.substr(0, at)));
+    if (!condition) return tl::make_unexpected(condition.error());
+    conditions.push_back(std::move(*condition));
+    rest = at == std::string_view::npos ? std::string_view() : trim(rest.substr(at + 5));
+  }
+  return conditions;
+}
+
+Result<int64_t> parse_duration(std::string_view text) {
+  const auto bad = [&] {
+    return tl::make_unexpected(Error{
+        "",
+        fmt::format("found \"{}\", expected a duration such as \"90s\", \"30m\", \"12h\", \"7d\"", text)});
+  };
+  if (text == "all") return kForever;
+  double amount = 0;
+  const char* end = text.data() + text.size();
+  auto [at, ec] = std::from_chars(text.data(), end, amount);
+  if (ec != std::errc() || !(amount >= 0)) return bad();
+  const std::string_view unit(at, static_cast<size_t>(end - at));
+  double unit_us = 0;
+  if (unit == "us") unit_us = 1;
+  if (unit == "ms") unit_us = 1e3;
+  if (unit == "s") unit_us = 1e6;
+  if (unit == "m") unit_us = 60e6;
+  if (unit == "h") unit_us = 3600e6;
+  if (unit == "d") unit_us = 86400e6;
+  if (unit_us == 0 || amount * unit_us > 86400e6 * 36525) return bad();
+  return static_cast<int64_t>(std::floor(amount * unit_us + 0.5));
+}
+
+std::string format_duration(int64_t us) {
+  if (us == kForever) return "all";
+  if (us == 0) return "0s";
+  if (us % 86'400'000'000 == 0) return fmt::format("{}d", us / 86'400'000'000);
+  if (us % 3'600'000'000 == 0) return fmt::format("{}h", us / 3'600'000'000);
+  if (us % 60'000'000 == 0) return fmt::format("{}m", us / 60'000'000);
+  if (us % 1'000'000 == 0) return fmt::format("{}s", us / 1'000'000);
+  if (us % 1'000 == 0) return fmt::format("{}ms", us / 1'000);
+  return fmt::format("{}us", us);
+}
+
+}  // namespace shrike::features
