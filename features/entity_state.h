@@ -98,7 +98,7 @@ class EntityState {
 
   Key key;
   int64_t last_time_us = INT64_MIN;
-  uint32_t previous = KeyIndex::kNone, next = KeyIndex::kNone;  // by last use
+  uint64_t previous = KeyIndex::kNone, next = KeyIndex::kNone;  // by last use
   EventRing ring;
 
  private:

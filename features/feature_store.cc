@@ -50,7 +50,7 @@ EntityState& FeatureStore::prepare(Kind& kind, const EntityPlan& plan, const Key
     ++kind.forgotten_idle;
     forget(kind, kind.oldest);
   }
-  const uint32_t slot = kind.index.find(key);
+  const uint64_t slot = kind.index.find(key);
   EntityState& state = slot == KeyIndex::kNone ? create(kind, plan, key) : *kind.states[slot];
   if (slot != KeyIndex::kNone) {
     touch(kind, slot);
@@ -91,9 +91,9 @@ EntityState& FeatureStore::create(Kind& kind, const EntityPlan& plan, const Key&
     ++kind.forgotten_at_bound;
     forget(kind, kind.oldest);
   }
-  uint32_t slot;
+  uint64_t slot;
   if (kind.free.empty()) {
-    slot = static_cast<uint32_t>(kind.states.size());
+    slot = kind.states.size();
     kind.states.push_back(std::make_unique<EntityState>(plan));
   } else {
     slot = kind.free.back();
@@ -110,7 +110,7 @@ EntityState& FeatureStore::create(Kind& kind, const EntityPlan& plan, const Key&
   return state;
 }
 
-void FeatureStore::forget(Kind& kind, uint32_t slot) {
+void FeatureStore::forget(Kind& kind, uint64_t slot) {
   EntityState& state = *kind.states[slot];
   (state.previous == KeyIndex::kNone ? kind.oldest : kind.states[state.previous]->next) = state.next;
   (state.next == KeyIndex::kNone ? kind.newest : kind.states[state.next]->previous) = state.previous;
@@ -119,7 +119,7 @@ void FeatureStore::forget(Kind& kind, uint32_t slot) {
   kind.free.push_back(slot);
 }
 
-void FeatureStore::touch(Kind& kind, uint32_t slot) {
+void FeatureStore::touch(Kind& kind, uint64_t slot) {
   if (kind.newest == slot) return;
   EntityState& state = *kind.states[slot];
   (state.previous == KeyIndex::kNone ? kind.oldest : kind.states[state.previous]->next) = state.next;
@@ -141,7 +141,7 @@ void FeatureStore::label(const Subject& subject, Verdict verdict) {
   for (size_t e = 0; e < kinds_.size(); ++e) {
     const EntityPlan& plan = plan_->entities[e];
     if (!plan.has_labels) continue;
-    const uint32_t slot = kinds_[e].index.find(subject.entities[e]);
+    const uint64_t slot = kinds_[e].index.find(subject.entities[e]);
     if (slot != KeyIndex::kNone)
       kinds_[e].states[slot]->label(plan, subject.time_us, subject.sequence, verdict);
   }

@@ -66,8 +66,8 @@ class FeatureStore {
 
   EntityState& prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us, uint64_t sequence);
   EntityState& create(Kind& kind, const EntityPlan& plan, const Key& key);
-  void forget(Kind& kind, uint32_t slot);
-  void touch(Kind& kind, uint32_t slot);
+  void forget(Kind& kind, uint64_t slot);
+  void touch(Kind& kind, uint64_t slot);
   void put_back(Kind& kind, const EntityPlan& plan, EntityState& state);
   void execute(const Transaction& transaction, const Instruction& instruction);
   double evaluate(const Transaction& transaction, const Feature& feature) const;

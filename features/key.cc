@@ -32,11 +32,11 @@ size_t KeyIndex::locate(const Key& key) const {
   return at;
 }
 
-uint32_t KeyIndex::find(const Key& key) const {
+uint64_t KeyIndex::find(const Key& key) const {
   return entries_.empty() ? kNone : entries_[locate(key)].slot;
 }
 
-void KeyIndex::insert(const Key& key, uint32_t slot) {
+void KeyIndex::insert(const Key& key, uint64_t slot) {
   assert(slot != kNone);
   if ((size_ + 1) * 8 > entries_.size() * 5) grow(entries_.empty() ? 16 : entries_.size() * 2);
   Entry& entry = entries_[locate(key)];
@@ -45,7 +45,7 @@ void KeyIndex::insert(const Key& key, uint32_t slot) {
   ++size_;
 }
 
-void KeyIndex::assign(const Key& key, uint32_t slot) {
+void KeyIndex::assign(const Key& key, uint64_t slot) {
   Entry& entry = entries_[locate(key)];
   assert(entry.slot != kNone);
   entry.slot = slot;

@@ -25,14 +25,14 @@ Key combine(std::span<const Key> parts);
 // as fast as a fresh one. Never iterated, so its order can influence nothing. One thread owns it.
 class KeyIndex {
  public:
-  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint64_t kNone = UINT64_MAX;
 
   // The slot stored for `key`, or kNone.
-  uint32_t find(const Key& key) const;
+  uint64_t find(const Key& key) const;
   // Stores `slot` (not kNone) for a key that is not present.
-  void insert(const Key& key, uint32_t slot);
+  void insert(const Key& key, uint64_t slot);
   // Replaces the slot of a key that is present.
-  void assign(const Key& key, uint32_t slot);
+  void assign(const Key& key, uint64_t slot);
   // Forgets a key; nothing happens when it is absent.
   void erase(const Key& key);
   void reserve(size_t keys);
@@ -42,7 +42,7 @@ class KeyIndex {
  private:
   struct Entry {
     Key key;
-    uint32_t slot = kNone;
+    uint64_t slot = kNone;
   };
   size_t home(const Key& key) const;
   size_t locate(const Key& key) const;

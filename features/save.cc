@@ -36,7 +36,7 @@ void FeatureStore::save(const std::function<void(std::string)>& sink) const {
       piece.Clear();
       bytes = 0;
     };
-    for (uint32_t slot = kind.oldest; slot != KeyIndex::kNone; slot = kind.states[slot]->next) {
+    for (uint64_t slot = kind.oldest; slot != KeyIndex::kNone; slot = kind.states[slot]->next) {
       EntityState& state = *kind.states[slot];
       proto::EntityRecord& record = *piece.add_entities();
       record.set_key_high(state.key.high);

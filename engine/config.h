@@ -1,0 +1,115 @@
+// The configuration: one TOML file, validated wholly before anything starts. Plain data once loaded;
+// immutable and shared by all threads. examples/*.toml comment every key.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "features/plan.h"
+#include "learners/learner.h"
+
+namespace shrike::engine {
+
+enum class Durability {
+  kSync,   // a reply leaves after its event is on disk
+  kAsync,  // before: a power cut may lose the last milliseconds of transactions (never of labels)
+};
+
+enum class TrainingMode {
+  kBackground,  // no request ever waits for training; when a model takes over is recorded in the log
+  kAwaited,     // at every `training.every` examples the engine waits: nothing depends on a thread's timing
+};
+
+struct TrainingConfig {
+  std::string family = "linear";
+  learners::Options options;
+  uint64_t seed = 1;
+  TrainingMode mode = TrainingMode::kBackground;
+  uint64_t every = 2000;    // examples between two looks at candidate and gate
+  int64_t maturity_us = 0;  // silence for this long makes a transaction legitimate
+  double prior = 0.01;      // probability answered before there is a model
+  uint64_t queue_examples_max = 200'000;
+};
+
+struct GateConfig {
+  uint64_t examples_min = 6000;  // labelled transactions that neither model has trained on
+  uint64_t frauds_min = 30;
+  uint64_t examples_max = 60'000;  // a candidate not judged by then is refused
+  double confidence = 0.6;         // least share of bootstrap rounds won on average precision
+  double recall_loss_max = 0.02;   // absolute, of recall at `fpr`
+  double log_loss_ratio_max = 1.05;
+  double calibration_error_max = 0.05;
+  double fpr = 0.02;
+  uint64_t bootstrap_rounds = 200;
+};
+
+struct PolicyConfig {
+  double review_score = 0.1;  // at least this probability: review
+  double decline_score = 0.5;
+  double review_loss = 0;  // at least this probability x amount: review; 0 turns it off
+  double decline_loss = 0;
+  std::string static_decision = "review";  // when there is no time to score
+  size_t reasons_max = 4;
+  std::vector<std::pair<std::string, std::string>> reason_codes;  // column name, or its prefix, to code
+};
+
+struct DeadlineConfig {
+  int64_t default_us = 100'000;
+  int64_t no_reasons_below_us = 2'000;  // with less time left, reasons are left out
+  int64_t static_below_us = 0;          // with less, the static decision answers
+};
+
+struct SocketConfig {
+  std::string score = "tcp://127.0.0.1:7201";
+  std::string feedback = "tcp://127.0.0.1:7202";
+  std::string events = "tcp://127.0.0.1:7203";
+  size_t message_bytes_max = 1 << 20;
+  size_t queue_requests_max = 1 << 14;  // above it requests are refused as overloaded
+  size_t batch_max = 256;
+};
+
+struct StorageConfig {
+  Durability durability = Durability::kSync;
+  uint64_t checkpoint_every = 200'000;  // events
+  int64_t retention_us = 0;             // of events, by event time; 0 keeps all
+  size_t cache_bytes = 64 << 20;
+};
+
+struct LimitConfig {
+  int64_t lateness_us = 0;     // a transaction may be this much older than the newest
+  int64_t jump_us = 0;         // and this much newer
+  int64_t orphan_keep_us = 0;  // a label waits this long for its transaction
+  size_t orphans_max = 100'000;
+  size_t pending_max = 20'000'000;  // transactions waiting for maturity
+};
+
+struct Config {
+  std::string path;  // "" for an embedded one
+  std::string text;  // as read
+  std::shared_ptr<const features::Plan> plan;
+  std::vector<learners::Column> columns;  // the plan's, as learners see them
+  TrainingConfig training;
+  GateConfig gate;
+  PolicyConfig policy;
+  DeadlineConfig deadline;
+  SocketConfig sockets;
+  StorageConfig storage;
+  LimitConfig limits;
+
+  const features::Schema& schema() const { return plan->schema; }
+};
+
+using ConfigPtr = std::shared_ptr<const Config>;
+
+// Reads and validates. On failure every problem is listed, one a line: FILE:LINE: KEY: what was found, what
+// is allowed.
+tl::expected<ConfigPtr, std::vector<std::string>> load_config(const std::string& path);
+tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view text,
+                                                               const std::string& path);
+
+}  // namespace shrike::engine

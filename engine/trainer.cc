@@ -1,0 +1,148 @@
+#include "engine/trainer.h"
+
+#include <fmt/format.h>
+
+#include "engine/gate.h"
+#include "engine/log.pb.h"
+
+namespace shrike::engine {
+namespace {
+
+constexpr size_t kBatch = 256;
+constexpr uint32_t kVersion = 1;
+
+}  // namespace
+
+Trainer::Trainer(ConfigPtr config) : config_(std::move(config)) {
+  const TrainingConfig& training = config_->training;
+  // The configuration was validated by making this very learner.
+  learner_ =
+      learners::make_learner(training.family, training.options, config_->columns, training.seed).value();
+  champion_ = learners::make_prior_model(config_->columns, training.prior);
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::learn(const Key& transaction, Verdict verdict, std::span<const float> row) {
+  rows_.insert(rows_.end(), row.begin(), row.end());
+  labels_.push_back(verdict == Verdict::kFraud ? 1.0f : 0.0f);
+  weights_.push_back(1.0f);
+  keys_.push_back(transaction.low ^ (transaction.high * 0x9E3779B97F4A7C15ull));
+  ++examples_;
+  frauds_ += verdict == Verdict::kFraud;
+  const bool boundary = examples_ % config_->training.every == 0;
+  if (boundary || labels_.size() == kBatch) flush();
+  if (boundary) look();
+}
+
+// First the trial's models score what the learner has not yet seen, then the learner learns it.
+void Trainer::flush() {
+  if (labels_.empty()) return;
+  const learners::MatrixView rows(rows_, config_->columns.size());
+  if (candidate_ != nullptr) {
+    const size_t from = trial_.labels.size();
+    trial_.champion.resize(from + labels_.size());
+    trial_.candidate.resize(from + labels_.size());
+    champion_->score(rows, std::span(trial_.champion).subspan(from));
+    candidate_->score(rows, std::span(trial_.candidate).subspan(from));
+    for (const float label : labels_) trial_.labels.push_back(label > 0.5f ? 1 : 0);
+  }
+  learner_->partial_fit(rows, labels_, weights_, keys_);
+  rows_.clear();
+  labels_.clear();
+  weights_.clear();
+  keys_.clear();
+}
+
+void Trainer::look() {
+  if (proposal_) return;  // until its event is in the log
+  if (candidate_ != nullptr) {
+    GateResult result = judge(config_->gate, trial_.champion, trial_.candidate, trial_.labels,
+                              config_->training.seed * 0x9E3779B97F4A7C15ull + candidate_at_);
+    if (result.verdict == GateVerdict::kContinue) return;
+    propose(result.verdict == GateVerdict::kAccept ? ModelAction::kAccepted : ModelAction::kRejected,
+            std::move(result.report));
+    return;
+  }
+  candidate_ = learner_->snapshot();
+  candidate_at_ = examples_;
+  trial_.clear();
+}
+
+void Trainer::propose(ModelAction action, std::string report) {
+  Proposal proposal;
+  proposal.bytes = learners::serialize(*candidate_);
+  proposal.event = {action, candidate_at_, learners::content_hash(proposal.bytes), std::move(report)};
+  proposal.model = candidate_;
+  proposal_ = std::move(proposal);
+}
+
+void Trainer::model_event(const ModelEvent& event, learners::ModelPtr champion) {
+  flush();
+  if (proposal_ && proposal_->event.candidate == event.candidate) {
+    proposal_.reset();
+    candidate_.reset();
+    candidate_at_ = 0;
+  }
+  if (event.action == ModelAction::kRejected) return;
+  champion_ = std::move(champion);
+  trial_.clear();
+}
+
+std::string Trainer::save() {
+  flush();
+  proto::TrainerRecord record;
+  record.set_version(kVersion);
+  record.set_learner(learner_->save());
+  record.set_examples(examples_);
+  record.set_frauds(frauds_);
+  record.set_candidate(candidate_at_);
+  if (candidate_ != nullptr) record.set_candidate_model(learners::serialize(*candidate_));
+  record.set_champion_model(learners::serialize(*champion_));
+  proto::TrialRecord& trial = *record.mutable_trial();
+  trial.set_labels(trial_.labels.data(), trial_.labels.size());
+  trial.set_champion(floats_to_bytes(trial_.champion));
+  trial.set_candidate(floats_to_bytes(trial_.candidate));
+  record.set_awaits_event(proposal_.has_value());
+  if (proposal_) {
+    record.set_verdict_action(static_cast<uint32_t>(proposal_->event.action));
+    record.set_verdict_report(proposal_->event.report);
+  }
+  return record.SerializeAsString();
+}
+
+tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
+  proto::TrainerRecord record;
+  if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return tl::make_unexpected(std::string("the trainer's record is damaged"));
+  }
+  if (record.version() > kVersion)
+    return tl::make_unexpected(std::string("the trainer's record is from a newer version"));
+  const TrainingConfig& training = config_->training;
+  auto learner = learners::load_learner(record.learner(), training.options, config_->columns, training.seed);
+  if (!learner)
+    return tl::make_unexpected(fmt::format("{}: {}", learner.error().field, learner.error().reason));
+  learner_ = std::move(*learner);
+  examples_ = record.examples();
+  frauds_ = record.frauds();
+  const auto load = [](const std::string& model) -> learners::ModelPtr {
+    auto loaded = learners::load_model(model);
+    return loaded ? *loaded : nullptr;
+  };
+  champion_ = load(record.champion_model());
+  candidate_at_ = record.candidate();
+  candidate_ = candidate_at_ == 0 ? nullptr : load(record.candidate_model());
+  if (champion_ == nullptr || (candidate_at_ != 0 && candidate_ == nullptr)) {
+    return tl::make_unexpected(std::string("a model in the trainer's record is damaged"));
+  }
+  trial_.labels.assign(record.trial().labels().begin(), record.trial().labels().end());
+  trial_.champion = floats_from_bytes(record.trial().champion());
+  trial_.candidate = floats_from_bytes(record.trial().candidate());
+  proposal_.reset();
+  if (record.awaits_event()) {
+    propose(static_cast<ModelAction>(record.verdict_action() % 3), record.verdict_report());
+  }
+  return {};
+}
+
+}  // namespace shrike::engine

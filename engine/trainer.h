@@ -1,0 +1,70 @@
+// The learner's half of the fold: learns from every labelled example in order, takes a candidate from the
+// learner at fixed example counts, tries it on the examples that follow (which neither it nor the champion
+// has trained on), and proposes what the gate decided. State after example k and the model events before it
+// is a function of them: the thread it runs on, and when, leave no trace. One owner; training_thread.h runs
+// one beside the engine thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/fold.h"
+#include "learners/learner.h"
+
+namespace shrike::engine {
+
+// A verdict of the gate that is to become an event.
+struct Proposal {
+  ModelEvent event;
+  learners::ModelPtr model;
+  std::string bytes;  // serialised
+};
+
+class Trainer : public ExampleSink {
+ public:
+  explicit Trainer(ConfigPtr config);
+  ~Trainer() override;
+
+  // At multiples of training.every it looks at the candidate; a proposal may follow.
+  void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
+  // A model event entered the log. One that answers the outstanding proposal ends it; a new champion (null
+  // for none) restarts the trial of a candidate.
+  void model_event(const ModelEvent& event, learners::ModelPtr champion);
+  // The outstanding proposal: repeated until model_event() answers it.
+  const std::optional<Proposal>& proposal() const { return proposal_; }
+
+  uint64_t examples() const { return examples_; }
+  uint64_t frauds() const { return frauds_; }
+  size_t state_bytes() const { return learner_->state_bytes(); }
+
+  std::string save();
+  tl::expected<void, std::string> restore(std::string_view bytes);
+
+ private:
+  struct Trial {
+    std::vector<uint8_t> labels;
+    std::vector<float> champion, candidate;
+    void clear() { labels.clear(), champion.clear(), candidate.clear(); }
+  };
+
+  void flush();
+  void look();
+  void propose(ModelAction action, std::string report);
+
+  ConfigPtr config_;
+  std::unique_ptr<learners::Learner> learner_;
+  uint64_t examples_ = 0, frauds_ = 0;
+  learners::ModelPtr champion_;
+  learners::ModelPtr candidate_;
+  uint64_t candidate_at_ = 0;  // examples at its snapshot
+  Trial trial_;
+  std::optional<Proposal> proposal_;
+  // Examples not yet given to the learner: fewer than kBatch, never across a look.
+  std::vector<float> rows_, labels_, weights_;
+  std::vector<uint64_t> keys_;
+};
+
+}  // namespace shrike::engine

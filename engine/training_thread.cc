@@ -1,0 +1,112 @@
+#include "engine/training_thread.h"
+
+namespace shrike::engine {
+namespace {
+constexpr size_t kMessagesMax = 1 << 14;
+}
+
+TrainingThread::TrainingThread(ConfigPtr config, std::unique_ptr<Trainer> trainer, Probe& probe,
+                               KeepModel keep, TakeState take)
+    : config_(std::move(config)),
+      trainer_(std::move(trainer)),
+      probe_(probe),
+      keep_(std::move(keep)),
+      take_(std::move(take)),
+      queue_(kMessagesMax),
+      proposals_(4),
+      gathering_(std::make_unique<Message>()) {}
+
+TrainingThread::~TrainingThread() { stop(); }
+
+void TrainingThread::start(Bell& engine_bell) {
+  engine_bell_ = &engine_bell;
+  offer();  // what recovery left outstanding
+  thread_ = std::thread([this] { run(); });
+}
+
+void TrainingThread::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  bell_.ring();
+  thread_.join();
+}
+
+void TrainingThread::learn(const Key& transaction, Verdict verdict, std::span<const float> row) {
+  gathering_->examples.push_back({transaction, verdict});
+  gathering_->rows.insert(gathering_->rows.end(), row.begin(), row.end());
+}
+
+bool TrainingThread::overloaded() const {
+  return probe_.examples_waiting.load(std::memory_order_relaxed) > config_->training.queue_examples_max ||
+         queue_.size() > kMessagesMax / 2;
+}
+
+void TrainingThread::send() {
+  if (gathering_->examples.empty()) return;
+  push(std::exchange(gathering_, std::make_unique<Message>()));
+}
+
+void TrainingThread::push(MessagePtr message) {
+  probe_.examples_waiting.fetch_add(message->examples.size(), std::memory_order_relaxed);
+  ++sent_;
+  while (!queue_.push(std::move(message))) std::this_thread::yield();
+  bell_.ring();
+}
+
+void TrainingThread::model_event(const ModelEvent& event, learners::ModelPtr champion) {
+  send();
+  auto message = std::make_unique<Message>();
+  message->is_model = true;
+  message->event = event;
+  message->champion = std::move(champion);
+  push(std::move(message));
+}
+
+void TrainingThread::checkpoint(uint64_t sequence) {
+  send();
+  auto message = std::make_unique<Message>();
+  message->checkpoint = sequence;
+  push(std::move(message));
+}
+
+void TrainingThread::await() {
+  send();
+  for (uint64_t handled = handled_.load(); handled < sent_; handled = handled_.load()) handled_.wait(handled);
+}
+
+void TrainingThread::run() {
+  for (;;) {
+    MessagePtr message;
+    if (queue_.pop(message)) {
+      handle(*message);
+      handled_.fetch_add(1);
+      handled_.notify_all();
+      continue;
+    }
+    if (stopping_.load()) return;
+    bell_.wait([&] { return !queue_.empty() || stopping_.load(); }, 100);
+  }
+}
+
+void TrainingThread::handle(Message& message) {
+  const size_t columns = config_->columns.size();
+  for (size_t i = 0; i < message.examples.size(); ++i) {
+    trainer_->learn(message.examples[i].transaction, message.examples[i].verdict,
+                    std::span(message.rows).subspan(i * columns, columns));
+  }
+  probe_.examples_waiting.fetch_sub(message.examples.size(), std::memory_order_relaxed);
+  if (message.is_model) trainer_->model_event(message.event, std::move(message.champion));
+  if (message.checkpoint != 0) take_(message.checkpoint, trainer_->save());
+  offer();
+}
+
+void TrainingThread::offer() {
+  const auto& proposal = trainer_->proposal();
+  if (!proposal || proposal->event.candidate == offered_ || !keep_(*proposal)) return;
+  offered_ = proposal->event.candidate;
+  Proposal copy = *proposal;
+  while (!proposals_.push(std::move(copy))) std::this_thread::yield();
+  engine_bell_->ring();
+}
+
+}  // namespace shrike::engine
