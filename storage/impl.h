@@ -1,0 +1,40 @@
+// What the parts of Store share. Internal to storage/.
+#pragma once
+
+#include <rocksdb/db.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "storage/store.h"
+
+namespace shrike::storage {
+
+enum Family { kDefault, kEvents, kTransactions, kLabels, kModels, kCheckpoints, kMeta, kFamilies };
+
+struct Store::Impl {
+  std::string dir;
+  StoreOptions options;
+  std::unique_ptr<rocksdb::DB> db;
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+  std::atomic<uint64_t> first{0}, last{0};
+  std::atomic<bool> broken{false};
+
+  ~Impl();
+  rocksdb::ColumnFamilyHandle* family(Family one) const { return families[one]; }
+};
+
+Error to_error(const std::string& dir, const rocksdb::Status& status, std::string_view doing);
+tl::unexpected<Error> fail(const std::string& dir, const rocksdb::Status& status, std::string_view doing);
+rocksdb::WriteOptions synced();
+
+// Big-endian, so that keys sort as numbers do.
+std::string sequence_key(uint64_t sequence);
+uint64_t sequence_of(rocksdb::Slice key);
+// A value with its own XXH3-64 in front; unseal() gives nothing when they disagree.
+std::string seal(std::string_view value);
+std::optional<std::string_view> unseal(rocksdb::Slice bytes);
+
+}  // namespace shrike::storage
