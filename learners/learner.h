@@ -70,7 +70,8 @@ const std::vector<FamilyInfo>& families();
 Result<std::unique_ptr<Learner>> make_learner(std::string_view family, const Options& options,
                                               std::vector<Column> columns, uint64_t seed);
 
-// A learner from save()'s bytes. The options and columns must be those it was made with (kMismatch otherwise).
+// A learner from save()'s bytes. The options and columns must be those it was made with (kMismatch
+// otherwise).
 Result<std::unique_ptr<Learner>> load_learner(std::string_view bytes, const Options& options,
                                               std::vector<Column> columns, uint64_t seed);
 

@@ -16,7 +16,8 @@ double auc(std::span<const float> scores, std::span<const uint8_t> labels);
 // Mean negative log-likelihood; probabilities clipped to [1e-15, 1 - 1e-15].
 double log_loss(std::span<const float> scores, std::span<const uint8_t> labels);
 double brier(std::span<const float> scores, std::span<const uint8_t> labels);
-// The largest share of frauds caught by any threshold whose share of alarmed legitimate ones is at most `fpr`.
+// The largest share of frauds caught by any threshold whose share of alarmed legitimate ones is at most
+// `fpr`.
 double recall_at_fpr(std::span<const float> scores, std::span<const uint8_t> labels, double fpr);
 // Expected calibration error over `bins` equal-count bins.
 double calibration_error(std::span<const float> scores, std::span<const uint8_t> labels, size_t bins);
@@ -28,8 +29,8 @@ double card_precision(std::span<const float> scores, std::span<const uint8_t> la
 // Paired bootstrap of average precision on the same transactions under two models: each round resamples the
 // transactions once (Poisson weights, seeded by `seed`) and compares both models on that sample.
 struct BootstrapResult {
-  double mean_difference;   // of AP: candidate minus champion
-  double win_probability;   // share of rounds in which the candidate is better (ties count half)
+  double mean_difference;  // of AP: candidate minus champion
+  double win_probability;  // share of rounds in which the candidate is better (ties count half)
 };
 BootstrapResult paired_bootstrap_ap(std::span<const float> champion, std::span<const float> candidate,
                                     std::span<const uint8_t> labels, size_t rounds, uint64_t seed);

@@ -1,0 +1,110 @@
+// The linear model's batch kernel with Highway: rows in lanes, one column after the other, binary search and
+// weights by gathers. Every lane does what LinearModel::score_row does, operation by operation (no fused
+// multiply-add), so the bits are those of the scalar reference on every instruction set. Columns must be few
+// enough for 32-bit offsets.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "learners/linear_kernel.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "learners/linear_model.h"
+#include "learners/numeric.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace shrike::learners {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+HWY_ATTR size_t ScoreVectors(const LinearModel& model, MatrixView rows, float* out) {
+#if HWY_TARGET == HWY_SCALAR
+  (void)model, (void)rows, (void)out;
+  return 0;
+#else
+  using namespace logistic_constants;
+  const hn::ScalableTag<float> f32;
+  const hn::RebindToSigned<decltype(f32)> i32;
+  const hn::RebindToUnsigned<decltype(f32)> u32;
+  using F = hn::Vec<decltype(f32)>;
+  using I = hn::Vec<decltype(i32)>;
+  const size_t lanes = hn::Lanes(f32);
+  const auto columns = static_cast<int32_t>(rows.columns());
+  const I stride = hn::Mul(hn::Iota(i32, 0), hn::Set(i32, columns));
+  const float* cuts = model.layout_.cuts.data();
+  const float* weights = model.weights_.data();
+  size_t i = 0;
+  for (; i + lanes <= rows.rows(); i += lanes) {
+    const float* first = rows.data() + i * rows.columns();
+    F sum = hn::Set(f32, model.bias_);
+    for (size_t c = 0; c < rows.columns(); ++c) {
+      const LinearTable& table = model.layout_.tables[c];
+      const F value = hn::GatherIndex(f32, first + c, stride);
+      const I missing = hn::Set(i32, static_cast<int32_t>(table.missing));
+      I bin;
+      if (table.categorical) {
+        const auto valid = hn::And(hn::Ge(value, hn::Zero(f32)), hn::Lt(value, hn::Set(f32, 16777216.0f)));
+        const I whole = hn::ConvertTo(i32, hn::IfThenElseZero(valid, value));
+        const auto hash = hn::Mul(hn::BitCast(u32, whole), hn::Set(u32, LinearModel::kHashMultiplier));
+        const auto shifted = hn::ShiftRightSame(hash, static_cast<int>(32 - model.layout_.hash_bits));
+        bin = hn::IfThenElse(hn::RebindMask(i32, valid), hn::BitCast(i32, shifted), missing);
+      } else {
+        bin = hn::Zero(i32);
+        for (uint32_t step = (1u << table.steps) >> 1; step > 0; step >>= 1) {
+          const I probe = hn::Add(bin, hn::Set(i32, static_cast<int32_t>(table.cuts + step - 1)));
+          const auto above = hn::Ge(value, hn::GatherIndex(f32, cuts, probe));
+          bin = hn::IfThenElse(hn::RebindMask(i32, above),
+                               hn::Add(bin, hn::Set(i32, static_cast<int32_t>(step))), bin);
+        }
+        bin = hn::Min(bin, hn::Set(i32, static_cast<int32_t>(table.missing) - 1));
+        bin = hn::IfThenElse(hn::RebindMask(i32, hn::IsNaN(value)), missing, bin);
+      }
+      const I at = hn::Add(bin, hn::Set(i32, static_cast<int32_t>(table.weights)));
+      sum = hn::Add(sum, hn::GatherIndex(f32, weights, at));
+    }
+    const F margin = hn::Add(hn::Mul(sum, hn::Set(f32, model.slope_)), hn::Set(f32, model.shift_));
+    const F clip = hn::Set(f32, kClip);
+    const F x = hn::Neg(hn::Min(hn::Max(margin, hn::Neg(clip)), clip));
+    const F k = hn::Floor(hn::Add(hn::Mul(x, hn::Set(f32, kLog2E)), hn::Set(f32, 0.5f)));
+    const F r = hn::Sub(hn::Sub(x, hn::Mul(k, hn::Set(f32, kLn2High))), hn::Mul(k, hn::Set(f32, kLn2Low)));
+    F e = hn::Set(f32, kTerms[4]);
+    for (int n = 3; n >= 0; --n) e = hn::Add(hn::Mul(e, r), hn::Set(f32, kTerms[n]));
+    const F one = hn::Set(f32, 1.0f);
+    e = hn::Add(hn::Add(hn::Mul(hn::Mul(e, r), r), r), one);
+    const I exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(i32, k), hn::Set(i32, 127)));
+    e = hn::Mul(e, hn::BitCast(f32, exponent));
+    hn::StoreU(hn::Div(one, hn::Add(one, e)), f32, out + i);
+  }
+  return i;
+#endif
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace shrike::learners
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include <atomic>
+
+namespace shrike::learners {
+
+HWY_EXPORT(ScoreVectors);
+
+namespace {
+std::atomic<bool> g_vectors{true};
+}
+
+size_t score_vectors(const LinearModel& model, MatrixView rows, float* out) {
+  return HWY_DYNAMIC_DISPATCH(ScoreVectors)(model, rows, out);
+}
+
+bool vectors_enabled() { return g_vectors.load(std::memory_order_relaxed); }
+
+void use_kernel(Kernel kernel) { g_vectors.store(kernel == Kernel::kAuto); }
+
+std::string kernel_name() {
+  if (!vectors_enabled()) return "scalar";
+  const auto targets = static_cast<uint32_t>(hwy::SupportedTargets());
+  return hwy::TargetName(targets & -targets);
+}
+
+}  // namespace shrike::learners
+#endif

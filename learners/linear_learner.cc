@@ -1,0 +1,451 @@
+// Logistic regression by FTRL-proximal (McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD
+// 2013) over binned numeric columns (one weight per bin and one for missing) and hashed categories. Cut
+// points are fitted on the first `bin_sample` examples, which wait for them, and again whenever the number of
+// examples has doubled, weights carried over. Before it learns an example it notes its margin: a snapshot is
+// calibrated (Platt) on the newest of these.
+//
+// An example of weight w takes one step with its gradient times w; repeating it w times takes w smaller
+// steps, which agrees to first order.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "learners/cuts.h"
+#include "learners/envelope.h"
+#include "learners/linear_model.h"
+#include "learners/numeric.h"
+#include "learners/records.h"
+#include "learners/registry.h"
+
+namespace shrike::learners {
+namespace {
+
+struct LinearOptions {
+  double alpha = 0.05, beta = 1, l1 = 0, l2 = 0;
+  int64_t bins = 64, bin_sample = 5000, hash_bits = 18, calibration_window = 50000;
+  double fraud_weight = 1, negative_rate = 1;
+};
+
+// The one list of options: names, ranges, help, and how each is read.
+struct OptionRow {
+  const char* name;
+  double LinearOptions::*real;
+  int64_t LinearOptions::*whole;
+  double minimum, maximum;
+  const char* help;
+};
+constexpr OptionRow kRows[] = {
+    {"alpha", &LinearOptions::alpha, nullptr, 1e-6, 10, "learning rate"},
+    {"beta", &LinearOptions::beta, nullptr, 0, 1000, "smooths the first steps of a weight"},
+    {"l1", &LinearOptions::l1, nullptr, 0, 1e6, "pushes weights to exactly zero"},
+    {"l2", &LinearOptions::l2, nullptr, 0, 1e6, "shrinks weights"},
+    {"bins", nullptr, &LinearOptions::bins, 2, 4096, "bins of a numeric column, at most"},
+    {"bin_sample", nullptr, &LinearOptions::bin_sample, 10, 1e6, "examples before cut points are fitted"},
+    {"hash_bits", nullptr, &LinearOptions::hash_bits, 1, 24, "a categorical column has 2^hash_bits weights"},
+    {"calibration_window", nullptr, &LinearOptions::calibration_window, 100, 1e7,
+     "newest examples to calibrate on"},
+    {"fraud_weight", &LinearOptions::fraud_weight, nullptr, 1e-3, 1e4, "weight of a fraud while learning"},
+    {"negative_rate", &LinearOptions::negative_rate, nullptr, 1e-4, 1,
+     "share of legitimate examples that are learned, re-weighted"},
+};
+
+Result<LinearOptions> read_options(const Options& given) {
+  LinearOptions options;
+  for (const auto& [name, value] : given) {
+    const auto row =
+        std::find_if(std::begin(kRows), std::end(kRows), [&](const OptionRow& r) { return name == r.name; });
+    if (row == std::end(kRows)) {
+      return tl::make_unexpected(
+          Error{ErrorCode::kInvalidOption, name, "the linear family has no such option"});
+    }
+    const auto* whole = std::get_if<int64_t>(&value);
+    const auto* real = std::get_if<double>(&value);
+    const bool typed = whole != nullptr || (real != nullptr && row->real != nullptr);
+    const double number = whole != nullptr ? static_cast<double>(*whole) : real != nullptr ? *real : NAN;
+    if (!typed || !(number >= row->minimum && number <= row->maximum)) {
+      return tl::make_unexpected(
+          Error{ErrorCode::kInvalidOption, name,
+                fmt::format("found {}, allowed is {} from {} to {}", number,
+                            row->real != nullptr ? "a number" : "an integer", row->minimum, row->maximum)});
+    }
+    if (row->real != nullptr) {
+      options.*row->real = number;
+    } else {
+      options.*row->whole = *whole;
+    }
+  }
+  return options;
+}
+
+std::string canonical(const LinearOptions& options, uint64_t seed) {
+  std::string text = fmt::format("seed={}", seed);
+  for (const OptionRow& row : kRows) {
+    text += row.real != nullptr ? fmt::format(" {}={}", row.name, options.*row.real)
+                                : fmt::format(" {}={}", row.name, options.*row.whole);
+  }
+  return text;
+}
+
+uint64_t mix(uint64_t x) {
+  x += 0x9E3779B97F4A7C15ull;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+  return x ^ (x >> 31);
+}
+
+// The newest progressive margins.
+struct Window {
+  std::vector<float> margins, labels, weights;
+  uint64_t next = 0;  // ever added
+
+  void add(size_t capacity, double margin, float label, double weight) {
+    const auto at = static_cast<size_t>(next++ % capacity);
+    if (margins.size() <= at) {
+      margins.resize(at + 1);
+      labels.resize(at + 1);
+      weights.resize(at + 1);
+    }
+    margins[at] = static_cast<float>(margin);
+    labels[at] = label;
+    weights[at] = static_cast<float>(weight);
+  }
+};
+
+// Platt scaling by Newton's method on the window's weighted log loss, with a weak pull towards slope 1, shift
+// 0 (so that one class alone, or few examples, give a finite answer).
+void fit_platt(const Window& window, float& slope, float& shift) {
+  double a = 1, b = 0;
+  constexpr double kPull = 1;
+  for (int round = 0; round < 20; ++round) {
+    double ga = kPull * (a - 1), gb = kPull * b, haa = kPull, hab = 0, hbb = kPull;
+    for (size_t i = 0; i < window.margins.size(); ++i) {
+      const double m = window.margins[i], w = window.weights[i];
+      const double p = logistic(a * m + b);
+      const double g = w * (p - window.labels[i]), h = w * p * (1 - p);
+      ga += g * m;
+      gb += g;
+      haa += h * m * m;
+      hab += h * m;
+      hbb += h;
+    }
+    const double determinant = haa * hbb - hab * hab;
+    if (!(determinant > 1e-12)) break;
+    const double da = std::clamp((hbb * ga - hab * gb) / determinant, -0.5, 0.5);
+    const double db = std::clamp((haa * gb - hab * ga) / determinant, -2.0, 2.0);
+    a = std::clamp(a - da, 0.05, 5.0);
+    b = std::clamp(b - db, -20.0, 20.0);
+    if (std::fabs(da) + std::fabs(db) < 1e-7) break;
+  }
+  slope = static_cast<float>(a);
+  shift = static_cast<float>(b);
+}
+
+class LinearLearner : public Learner {
+ public:
+  LinearLearner(LinearOptions options, std::vector<Column> columns, uint64_t seed)
+      : options_(options), columns_(std::move(columns)), seed_(seed), cuts_(columns_.size()) {
+    lay_out();
+  }
+
+  std::string_view family() const override { return "linear"; }
+  const std::vector<Column>& columns() const override { return columns_; }
+  uint64_t examples() const override { return examples_; }
+
+  void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
+                   std::span<const uint64_t> keys) override {
+    for (size_t i = 0; i < rows.rows(); ++i) one(rows.row(i).data(), labels[i], weights[i], keys[i]);
+  }
+
+  ModelPtr snapshot() const override {
+    auto model = std::make_shared<LinearModel>();
+    model->columns_ = columns_;
+    model->column_cuts_ = cuts_;
+    model->layout_ = layout_;
+    model->weights_.resize(w_.size() - 1);
+    for (size_t i = 0; i + 1 < w_.size(); ++i) model->weights_[i] = static_cast<float>(w_[i]);
+    model->bias_ = static_cast<float>(binned_ ? w_.back() : early_bias());
+    model->means_ = means();
+    fit_platt(window_, model->slope_, model->shift_);
+    return model;
+  }
+
+  size_t state_bytes() const override {
+    const size_t floats = waiting_rows_.capacity() + waiting_labels_.capacity() +
+                          waiting_weights_.capacity() + sample_.fraud_rows.capacity() +
+                          sample_.negative_rows.capacity() + window_.margins.capacity() * 3;
+    return sizeof(*this) + floats * sizeof(float) +
+           (z_.capacity() + n_.capacity() + w_.capacity() + counts_.capacity()) * sizeof(double);
+  }
+
+  std::string save() const override {
+    proto::LinearLearnerRecord record;
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      write_column(columns_[c], *record.add_columns());
+      proto::LinearColumn& bins = *record.add_bins();
+      for (const float cut : cuts_[c]) bins.add_cuts(cut);
+    }
+    record.set_options(canonical(options_, seed_));
+    record.set_examples(examples_);
+    record.set_frauds(frauds_);
+    record.set_binned(binned_);
+    record.set_refit_at(refit_at_);
+    record.set_z(to_bytes(z_));
+    record.set_n(to_bytes(n_));
+    record.set_counts(to_bytes(counts_));
+    record.set_waiting_rows(to_bytes(waiting_rows_));
+    record.set_waiting_labels(to_bytes(waiting_labels_));
+    record.set_waiting_weights(to_bytes(waiting_weights_));
+    record.set_window_margins(to_bytes(window_.margins));
+    record.set_window_labels(to_bytes(window_.labels));
+    record.set_window_weights(to_bytes(window_.weights));
+    record.set_window_next(window_.next);
+    record.set_fraud_rows(to_bytes(sample_.fraud_rows));
+    record.set_negative_rows(to_bytes(sample_.negative_rows));
+    record.set_frauds_next(sample_.frauds_next);
+    record.set_negatives_next(sample_.negatives_next);
+    return seal(SealedKind::kLearner, "linear", 1, record.SerializeAsString());
+  }
+
+  Result<void> load(std::string_view payload) {
+    proto::LinearLearnerRecord record;
+    if (!record.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
+      return damaged("the linear learner cannot be read");
+    if (read_columns(record.columns()) != columns_ || record.options() != canonical(options_, seed_)) {
+      return tl::make_unexpected(
+          Error{ErrorCode::kMismatch, "", "the learner was saved with other columns, options or seed"});
+    }
+    if (record.bins_size() != static_cast<int>(columns_.size())) return damaged("the columns disagree");
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      const auto& cuts = record.bins(static_cast<int>(c)).cuts();
+      cuts_[c].assign(cuts.begin(), cuts.end());
+      const bool rising = std::is_sorted(cuts_[c].begin(), cuts_[c].end(), std::less_equal<float>());
+      if (cuts_[c].size() >= static_cast<size_t>(options_.bins) || !rising)
+        return damaged("cut points do not rise");
+    }
+    examples_ = record.examples();
+    frauds_ = record.frauds();
+    binned_ = record.binned();
+    refit_at_ = record.refit_at();
+    lay_out();
+    const size_t weights = z_.size();
+    const bool read = from_bytes(record.z(), z_) && from_bytes(record.n(), n_) &&
+                      from_bytes(record.counts(), counts_) &&
+                      from_bytes(record.waiting_rows(), waiting_rows_) &&
+                      from_bytes(record.waiting_labels(), waiting_labels_) &&
+                      from_bytes(record.waiting_weights(), waiting_weights_) &&
+                      from_bytes(record.window_margins(), window_.margins) &&
+                      from_bytes(record.window_labels(), window_.labels) &&
+                      from_bytes(record.window_weights(), window_.weights) &&
+                      from_bytes(record.fraud_rows(), sample_.fraud_rows) &&
+                      from_bytes(record.negative_rows(), sample_.negative_rows);
+    window_.next = record.window_next();
+    sample_.frauds_next = record.frauds_next();
+    sample_.negatives_next = record.negatives_next();
+    const size_t k = columns_.size();
+    const bool sized =
+        z_.size() == weights && n_.size() == weights && counts_.size() == weights &&
+        waiting_rows_.size() == waiting_labels_.size() * k &&
+        waiting_weights_.size() == waiting_labels_.size() &&
+        window_.margins.size() == window_.labels.size() && window_.margins.size() == window_.weights.size() &&
+        window_.margins.size() ==
+            std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window)) &&
+        sample_.fraud_rows.size() == std::min<uint64_t>(sample_.frauds_next, BinSample::kFraudsMax) * k &&
+        sample_.negative_rows.size() ==
+            std::min<uint64_t>(sample_.negatives_next, BinSample::kNegativesMax) * k;
+    if (!read || !sized) return damaged("a part of the learner has the wrong size");
+    for (size_t i = 0; i < z_.size(); ++i) {
+      if (!std::isfinite(z_[i]) || !(n_[i] >= 0) || !std::isfinite(n_[i]) || !std::isfinite(counts_[i]))
+        return damaged("a weight is not finite");
+      w_[i] = weight(z_[i], n_[i]);
+    }
+    return {};
+  }
+
+ private:
+  void lay_out() {
+    layout_ = LinearLayout(columns_, cuts_, static_cast<uint32_t>(options_.hash_bits));
+    const size_t weights = layout_.weights + size_t{1};  // the last is the bias
+    z_.assign(weights, 0);
+    n_.assign(weights, 0);
+    w_.assign(weights, 0);
+    counts_.assign(weights, 0);
+    at_.resize(columns_.size() + 1);
+  }
+
+  void one(const float* row, float label, float weight, uint64_t key) {
+    ++examples_;
+    const bool fraud = label > 0.5f;
+    frauds_ += fraud;
+    const uint64_t dice = mix(key ^ mix(seed_));
+    const bool kept = fraud || options_.negative_rate >= 1 ||
+                      static_cast<double>(dice >> 11) * 0x1.0p-53 < options_.negative_rate;
+    if (kept && weight > 0) {
+      const double true_weight = weight * (fraud ? 1.0 : 1.0 / options_.negative_rate);
+      if (!binned_) {
+        waiting_rows_.insert(waiting_rows_.end(), row, row + columns_.size());
+        waiting_labels_.push_back(fraud ? 1.0f : 0.0f);
+        waiting_weights_.push_back(static_cast<float>(true_weight));
+      } else {
+        learn(row, fraud, true_weight);
+      }
+      // Thinning keeps the negatives' ring a sample of the recent past rather than of the last minutes.
+      if (fraud || mix(dice) % 16 == 0 || sample_.negatives_next < BinSample::kNegativesMax / 4) {
+        sample_.add(row, columns_.size(), fraud);
+      }
+    }
+    if (!binned_ && examples_ >= static_cast<uint64_t>(options_.bin_sample)) begin();
+    if (binned_ && examples_ >= refit_at_) refit();
+  }
+
+  // Cut points are known: what waited is learned.
+  void begin() {
+    for (size_t c = 0; c < columns_.size(); ++c) fit(c, cuts_);
+    lay_out();
+    binned_ = true;
+    refit_at_ = examples_ * 2;
+    for (size_t i = 0; i < waiting_labels_.size(); ++i) {
+      learn(&waiting_rows_[i * columns_.size()], waiting_labels_[i] > 0.5f, waiting_weights_[i]);
+    }
+    waiting_rows_.clear();
+    waiting_labels_.clear();
+    waiting_weights_.clear();
+  }
+
+  void fit(size_t column, std::vector<std::vector<float>>& cuts) const {
+    if (columns_[column].kind == ColumnKind::kCategorical) return;
+    cuts[column] = fit_cuts(sample_, columns_.size(), column, static_cast<size_t>(options_.bins));
+  }
+
+  // New cut points; each new bin begins with the parameters of the old bin it starts in.
+  void refit() {
+    std::vector<std::vector<float>> fresh(columns_.size());
+    for (size_t c = 0; c < columns_.size(); ++c) fit(c, fresh);
+    const LinearLayout old = layout_;
+    const std::vector<double> z = z_, n = n_, counts = counts_;
+    cuts_ = std::move(fresh);
+    lay_out();
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      const LinearTable& table = layout_.tables[c];
+      const LinearTable& was = old.tables[c];
+      for (uint32_t bin = 0; bin <= table.missing; ++bin) {
+        uint32_t from = was.weights;
+        if (table.categorical) {
+          from += bin;
+        } else if (bin == table.missing) {
+          from += was.missing;
+        } else if (bin > 0) {
+          from = old.find(c, cuts_[c][bin - 1]);
+        }
+        z_[table.weights + bin] = z[from];
+        n_[table.weights + bin] = n[from];
+        counts_[table.weights + bin] = counts[from];
+      }
+    }
+    z_.back() = z.back();
+    n_.back() = n.back();
+    counts_.back() = counts.back();
+    for (size_t i = 0; i < w_.size(); ++i) w_[i] = weight(z_[i], n_[i]);
+    refit_at_ = examples_ * 2;
+  }
+
+  double weight(double z, double n) const {
+    const double over = std::fabs(z) - options_.l1;
+    if (over <= 0) return 0;
+    return -std::copysign(over, z) / ((options_.beta + std::sqrt(n)) / options_.alpha + options_.l2);
+  }
+
+  void learn(const float* row, bool fraud, double true_weight) {
+    const size_t k = columns_.size();
+    double margin = 0;
+    for (size_t c = 0; c < k; ++c) {
+      at_[c] = layout_.find(c, row[c]);
+      margin += w_[at_[c]];
+    }
+    at_[k] = layout_.weights;
+    margin += w_[at_[k]];
+    window_.add(static_cast<size_t>(options_.calibration_window), margin, fraud ? 1.0f : 0.0f, true_weight);
+    const double p = logistic(std::clamp(margin, -30.0, 30.0));
+    const double gradient = (p - (fraud ? 1 : 0)) * true_weight * (fraud ? options_.fraud_weight : 1.0);
+    const double squared = gradient * gradient;
+    for (const uint32_t i : at_) {
+      const double n = n_[i] + squared;
+      z_[i] += gradient - (std::sqrt(n) - std::sqrt(n_[i])) / options_.alpha * w_[i];
+      n_[i] = n;
+      w_[i] = weight(z_[i], n);
+      counts_[i] += true_weight;
+    }
+  }
+
+  double early_bias() const {
+    const double rate = (static_cast<double>(frauds_) + 0.5) / (static_cast<double>(examples_) + 50);
+    return exact_logit(std::min(rate, 0.99));
+  }
+
+  std::vector<double> means() const {
+    std::vector<double> all;
+    for (const LinearTable& table : layout_.tables) {
+      double sum = 0, count = 0;
+      for (uint32_t bin = 0; bin <= table.missing; ++bin) {
+        const size_t i = table.weights + bin;
+        sum += counts_[i] * static_cast<double>(static_cast<float>(w_[i]));
+        count += counts_[i];
+      }
+      all.push_back(count > 0 ? sum / count : 0);
+    }
+    return all;
+  }
+
+  LinearOptions options_;
+  std::vector<Column> columns_;
+  uint64_t seed_;
+  std::vector<std::vector<float>> cuts_;
+  LinearLayout layout_;
+  uint64_t examples_ = 0, frauds_ = 0;
+  bool binned_ = false;
+  uint64_t refit_at_ = 0;
+  std::vector<double> z_, n_, w_, counts_;
+  std::vector<uint32_t> at_;
+  std::vector<float> waiting_rows_, waiting_labels_, waiting_weights_;
+  BinSample sample_;
+  Window window_;
+};
+
+Result<std::unique_ptr<LinearLearner>> make(const Options& given, std::vector<Column> columns,
+                                            uint64_t seed) {
+  auto options = read_options(given);
+  if (!options) return tl::make_unexpected(options.error());
+  return std::make_unique<LinearLearner>(*options, std::move(columns), seed);
+}
+
+}  // namespace
+
+Family linear_family() {
+  Family family;
+  family.info.name = "linear";
+  family.info.summary =
+      "logistic regression by FTRL-proximal over binned numeric columns and hashed categories";
+  const LinearOptions defaults;
+  for (const OptionRow& row : kRows) {
+    family.info.options.push_back(
+        {row.name, row.real != nullptr ? OptionValue(defaults.*row.real) : OptionValue(defaults.*row.whole),
+         fmt::format("{} from {} to {}", row.real != nullptr ? "a number" : "an integer", row.minimum,
+                     row.maximum),
+         row.help});
+  }
+  family.make = [](const Options& options, std::vector<Column> columns,
+                   uint64_t seed) -> Result<std::unique_ptr<Learner>> {
+    return make(options, std::move(columns), seed);
+  };
+  family.load = [](uint32_t, std::string_view payload, const Options& options, std::vector<Column> columns,
+                   uint64_t seed) -> Result<std::unique_ptr<Learner>> {
+    auto learner = make(options, std::move(columns), seed);
+    if (!learner) return tl::make_unexpected(learner.error());
+    if (auto loaded = (*learner)->load(payload); !loaded) return tl::make_unexpected(loaded.error());
+    return std::unique_ptr<Learner>(std::move(*learner));
+  };
+  family.load_model = load_linear_model;
+  return family;
+}
+
+}  // namespace shrike::learners

@@ -1,0 +1,51 @@
+#include "learners/numeric.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace shrike::learners {
+
+double exact_exp(double x) {
+  constexpr double kHigh = 6.93147180369123816490e-01, kLow = 1.90821492927058770002e-10;
+  if (std::isnan(x)) return x;
+  if (x < -708) return 0;
+  if (x > 709) return std::numeric_limits<double>::infinity();
+  const double k = std::floor(x * 1.4426950408889634 + 0.5);
+  const double r = (x - k * kHigh) - k * kLow;
+  double sum = 1;
+  for (int n = 13; n >= 1; --n) sum = 1 + sum * r / n;
+  return sum * std::bit_cast<double>(static_cast<uint64_t>(1023 + static_cast<int64_t>(k)) << 52);
+}
+
+double exact_log(double x) {
+  constexpr double kHigh = 6.93147180369123816490e-01, kLow = 1.90821492927058770002e-10;
+  int exponent = 0;
+  double mantissa = std::frexp(x, &exponent);
+  if (mantissa < 0.70710678118654752) {
+    mantissa *= 2;
+    --exponent;
+  }
+  const double s = (mantissa - 1) / (mantissa + 1);
+  const double s2 = s * s;
+  double sum = 0;
+  for (int n = 21; n >= 3; n -= 2) sum = (sum + 1.0 / n) * s2;
+  return exponent * kHigh + (2 * s * (1 + sum) + exponent * kLow);
+}
+
+double logistic(double x) { return 1 / (1 + exact_exp(-x)); }
+
+float logistic_float(float margin) {
+  using namespace logistic_constants;
+  const float x = -std::fmin(std::fmax(margin, -kClip), kClip);
+  const float k = std::floor(x * kLog2E + 0.5f);
+  const float r = (x - k * kLn2High) - k * kLn2Low;
+  float sum = kTerms[4];
+  for (int n = 3; n >= 0; --n) sum = sum * r + kTerms[n];
+  sum = (sum * r) * r + r + 1.0f;
+  const float e = sum * std::bit_cast<float>(static_cast<uint32_t>(127 + static_cast<int32_t>(k)) << 23);
+  return 1.0f / (1.0f + e);
+}
+
+}  // namespace shrike::learners
