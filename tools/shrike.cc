@@ -1,0 +1,60 @@
+// The `shrike` command.
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+
+#include "tools/commands.h"
+
+namespace shrike::tools {
+
+int complain(const std::string& text, int code) {
+  std::fflush(stdout);
+  fmt::print(stderr, "shrike: {}\n", text);
+  return code;
+}
+
+engine::ConfigPtr read_config(const std::string& path) {
+  auto config = path.empty() ? engine::parse_config(kEmbeddedConfig, "") : engine::load_config(path);
+  if (config) return *config;
+  for (const std::string& line : config.error()) fmt::print(stderr, "{}\n", line);
+  complain(fmt::format("{} problem{} in the configuration", config.error().size(), config.error().size() == 1 ? "" : "s"), 0);
+  return nullptr;
+}
+
+}  // namespace shrike::tools
+
+int main(int argc, char** argv) {
+  using namespace shrike::tools;
+  spdlog::set_default_logger(spdlog::stderr_color_mt("shrike"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+  CLI::App app{
+      "Shrike scores transactions for fraud, learns from labels as they come, and replays both to the bit.\n\n"
+      "  shrike serve --config handbook.toml --data ./shrike-data      a server\n"
+      "  shrike simulate --days 30 --seed 1 --out stream.csv.gz        a realistic stream to try it with\n"
+      "  shrike replay stream.csv.gz --config handbook.toml            what it would have said, and how well\n"};
+  app.name("shrike");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "shrike 0.1.0");
+  std::string level = "info";
+  app.add_option("--log-level", level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
+  app.parse_complete_callback([&] { spdlog::set_level(spdlog::level::from_str(level)); });
+  int exit_code = 0;
+  add_serve(app, exit_code);
+  add_score(app, exit_code);
+  add_feedback(app, exit_code);
+  add_simulate(app, exit_code);
+  add_replay(app, exit_code);
+  add_models(app, exit_code);
+  add_inspect(app, exit_code);
+  add_status(app, exit_code);
+  add_check_config(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : kBadInput;
+  }
+  return exit_code;
+}
