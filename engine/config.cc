@@ -64,7 +64,7 @@ GateConfig read_gate(TomlReader root) {
   GateConfig gate;
   gate.examples_min = static_cast<uint64_t>(root.integer("examples_min", 6000, 1, 100'000'000));
   gate.frauds_min = static_cast<uint64_t>(root.integer("frauds_min", 30, 1, 10'000'000));
-  gate.examples_max = static_cast<uint64_t>(root.integer("examples_max", 60'000, 1, 100'000'000));
+  gate.examples_max = static_cast<uint64_t>(root.integer("examples_max", 20'000, 1, 100'000'000));
   gate.confidence = root.number("confidence", 0.6, 0, 1);
   gate.recall_loss_max = root.number("recall_loss_max", 0.02, 0, 1);
   gate.log_loss_ratio_max = root.number("log_loss_ratio_max", 1.05, 0.5, 100);
@@ -143,7 +143,7 @@ StorageConfig read_storage(TomlReader root) {
   return storage;
 }
 
-LimitConfig read_limits(TomlReader root) {
+LimitConfig read_limits(TomlReader& root) {
   LimitConfig limits;
   limits.lateness_us = root.duration("lateness", "1h");
   limits.jump_us = root.duration("jump", "60d");

@@ -39,7 +39,7 @@ struct TrainingConfig {
 struct GateConfig {
   uint64_t examples_min = 6000;  // labelled transactions that neither model has trained on
   uint64_t frauds_min = 30;
-  uint64_t examples_max = 60'000;  // a candidate not judged by then is refused
+  uint64_t examples_max = 20'000;  // a candidate not judged by then is refused
   double confidence = 0.6;         // least share of bootstrap rounds won on average precision
   double recall_loss_max = 0.02;   // absolute, of recall at `fpr`
   double log_loss_ratio_max = 1.05;

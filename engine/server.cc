@@ -17,7 +17,9 @@ namespace {
 constexpr int kReceivePerTurn = 512;  // messages of one socket before the other gets its turn
 constexpr int64_t kMessageBytesKept = int64_t{256} << 20;  // larger ones are cut off by ZeroMQ itself
 
-size_t queue_capacity(const Config& config) { return config.sockets.queue_requests_max + 64; }
+size_t queue_capacity(const Config& config) { return 2 * config.sockets.queue_requests_max + 64; }
+
+Error overloaded() { return {ErrorCode::kOverloaded, "", "too many requests are waiting; try again"}; }
 
 }  // namespace
 
@@ -207,50 +209,48 @@ void Server::accept(zmq::socket_t& socket, bool feedback, std::vector<zmq::messa
   probe_.requests.fetch_add(1, std::memory_order_relaxed);
   const bool delimited = frames.size() >= 2 && frames[1].size() == 0 && frames.size() != 2;
   const bool well_formed = frames.size() == (delimited ? 3 : 2);
-  if (free_.empty() && made_ < config_->sockets.queue_requests_max) {
-    free_.push_back(std::make_unique<Envelope>());
-    ++made_;
-  }
-  if (!well_formed || free_.empty()) {
+  // A refusal takes its place in the order of replies like any other answer, so it needs an envelope too;
+  // only beyond twice the bound is it sent at once.
+  const size_t bound = config_->sockets.queue_requests_max;
+  if (in_flight_ >= 2 * bound) {
     Envelope route;
     route.address = frames[0].to_string();
     route.delimited = delimited;
-    const std::string_view payload = frames.size() > 1 ? frames.back().to_string_view() : std::string_view();
-    route.format =
-        payload.empty() || payload.front() == '{' || !well_formed ? Format::kJson : Format::kProtobuf;
-    refuse_now(
-        socket, route,
-        well_formed
-            ? Error{ErrorCode::kOverloaded, "", "too many requests are waiting; try again"}
-            : Error{ErrorCode::kFrames, "",
-                    fmt::format("found {} message parts, expected one (after an optional empty delimiter)",
-                                frames.size() - 1 - (delimited ? 1 : 0))});
+    refuse_now(socket, route, overloaded());
     return;
   }
+  if (free_.empty()) free_.push_back(std::make_unique<Envelope>());
   EnvelopePtr envelope = std::move(free_.back());
   free_.pop_back();
   envelope->reset();
   envelope->address = frames[0].to_string();
   envelope->delimited = delimited;
   envelope->feedback_socket = feedback;
+  envelope->kind = feedback ? Envelope::Kind::kLabel : Envelope::Kind::kTransaction;
+  envelope->format = Format::kJson;
   envelope->received_us = now_us();
   uint32_t deadline_ms = 0;
-  const std::string_view payload = frames.back().to_string_view();
-  const auto decoded = feedback ? decoder_->feedback_request(payload, *envelope)
-                                : decoder_->score_request(payload, *envelope, deadline_ms);
+  if (!well_formed) {
+    envelope->error =
+        Error{ErrorCode::kFrames, "",
+              fmt::format("found {} message parts, expected one (after an optional empty delimiter)",
+                          frames.size() - 1 - (delimited ? 1 : 0))};
+  } else {
+    const std::string_view payload = frames.back().to_string_view();
+    const auto decoded = feedback ? decoder_->feedback_request(payload, *envelope)
+                                  : decoder_->score_request(payload, *envelope, deadline_ms);
+    if (!decoded) {
+      envelope->error = decoded.error();
+    } else if (in_flight_ >= bound) {
+      envelope->error = overloaded();
+    } else if (envelope->kind == Envelope::Kind::kControl && envelope->command == "activate") {
+      load_for_activation(*envelope);
+    }
+  }
   envelope->deadline_us =
       envelope->received_us + (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
-  if (!decoded) envelope->error = decoded.error();
-  if (!envelope->error && envelope->kind == Envelope::Kind::kControl && envelope->command == "activate") {
-    load_for_activation(*envelope);
-  }
-  if (envelope->error) {
-    refuse_now(socket, *envelope, *envelope->error);
-    free_.push_back(std::move(envelope));
-    return;
-  }
   ++in_flight_;
-  // The queue holds more than there are envelopes.
+  // The queue holds more than there can be in flight.
   [[maybe_unused]] const bool queued = engine_->submit(std::move(envelope));
 }
 

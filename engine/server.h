@@ -81,7 +81,7 @@ class Server {
   Queue<EnvelopePtr> answered_;  // async: from the engine thread
   Bell bell_;
   std::vector<EnvelopePtr> free_;
-  size_t made_ = 0, in_flight_ = 0;
+  size_t in_flight_ = 0;
   std::string out_;
   std::atomic<bool> stop_requested_{false};
 };

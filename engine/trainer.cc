@@ -57,16 +57,23 @@ void Trainer::flush() {
 void Trainer::look() {
   if (proposal_) return;  // until its event is in the log
   if (candidate_ != nullptr) {
+    if (trial_.labels.size() < next_judgement_) return;
     GateResult result = judge(config_->gate, trial_.champion, trial_.candidate, trial_.labels,
                               config_->training.seed * 0x9E3779B97F4A7C15ull + candidate_at_);
-    if (result.verdict == GateVerdict::kContinue) return;
+    if (result.verdict == GateVerdict::kContinue) {
+      // A judgement costs more the longer the trial: the next one waits for a quarter more evidence.
+      next_judgement_ = trial_.labels.size() + trial_.labels.size() / 4;
+      return;
+    }
     propose(result.verdict == GateVerdict::kAccept ? ModelAction::kAccepted : ModelAction::kRejected,
             std::move(result.report));
     return;
   }
+  if (!learner_->ready()) return;
   candidate_ = learner_->snapshot();
   candidate_at_ = examples_;
   trial_.clear();
+  next_judgement_ = 0;
 }
 
 void Trainer::propose(ModelAction action, std::string report) {
@@ -87,6 +94,7 @@ void Trainer::model_event(const ModelEvent& event, learners::ModelPtr champion) 
   if (event.action == ModelAction::kRejected) return;
   champion_ = std::move(champion);
   trial_.clear();
+  next_judgement_ = 0;
 }
 
 std::string Trainer::save() {
@@ -103,6 +111,7 @@ std::string Trainer::save() {
   trial.set_labels(trial_.labels.data(), trial_.labels.size());
   trial.set_champion(floats_to_bytes(trial_.champion));
   trial.set_candidate(floats_to_bytes(trial_.candidate));
+  record.set_next_judgement(next_judgement_);
   record.set_awaits_event(proposal_.has_value());
   if (proposal_) {
     record.set_verdict_action(static_cast<uint32_t>(proposal_->event.action));
@@ -138,6 +147,7 @@ tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
   trial_.labels.assign(record.trial().labels().begin(), record.trial().labels().end());
   trial_.champion = floats_from_bytes(record.trial().champion());
   trial_.candidate = floats_from_bytes(record.trial().candidate());
+  next_judgement_ = record.next_judgement();
   proposal_.reset();
   if (record.awaits_event()) {
     propose(static_cast<ModelAction>(record.verdict_action() % 3), record.verdict_report());

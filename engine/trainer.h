@@ -61,6 +61,7 @@ class Trainer : public ExampleSink {
   learners::ModelPtr candidate_;
   uint64_t candidate_at_ = 0;  // examples at its snapshot
   Trial trial_;
+  uint64_t next_judgement_ = 0;  // length of the trial at which the gate looks again
   std::optional<Proposal> proposal_;
   // Examples not yet given to the learner: fewer than kBatch, never across a look.
   std::vector<float> rows_, labels_, weights_;

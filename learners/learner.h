@@ -37,6 +37,9 @@ class Learner {
   // learned each example (progressive validation).
   virtual ModelPtr snapshot() const = 0;
 
+  // False while a snapshot is not worth judging: it has seen too little to tell one row from another.
+  virtual bool ready() const = 0;
+
   // Examples seen by partial_fit, whether sampled or not.
   virtual uint64_t examples() const = 0;
   virtual size_t state_bytes() const = 0;

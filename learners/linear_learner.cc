@@ -22,7 +22,7 @@ namespace shrike::learners {
 namespace {
 
 struct LinearOptions {
-  double alpha = 0.05, beta = 1, l1 = 0, l2 = 0;
+  double alpha = 1.5, beta = 1, l1 = 0, l2 = 0.3;
   int64_t bins = 64, bin_sample = 5000, hash_bits = 18, calibration_window = 50000;
   double fraud_weight = 1, negative_rate = 1;
 };
@@ -151,6 +151,7 @@ class LinearLearner : public Learner {
   std::string_view family() const override { return "linear"; }
   const std::vector<Column>& columns() const override { return columns_; }
   uint64_t examples() const override { return examples_; }
+  bool ready() const override { return binned_ && frauds_ > 0; }
 
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
                    std::span<const uint64_t> keys) override {

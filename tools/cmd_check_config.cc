@@ -20,25 +20,28 @@ struct Cost {
 };
 Cost cost(const features::EntityPlan& plan) {
   const size_t words = 1 + (plan.has_labels ? 1 : 0) + (plan.has_flags ? 1 : 0) + plan.column_scales.size();
-  return {words * 8, sizeof(features::EntityState) + plan.fixed_bytes + plan.unbounded_bytes + plan.slots.size() * 16 +
-                         plan.deques * sizeof(features::MonotonicDeque) + plan.maps * sizeof(features::CountMap) +
+  return {words * 8, sizeof(features::EntityState) + plan.fixed_bytes + plan.unbounded_bytes +
+                         plan.slots.size() * 16 + plan.deques * sizeof(features::MonotonicDeque) +
+                         plan.maps * sizeof(features::CountMap) +
                          plan.sorted * sizeof(features::SortedValues)};
 }
 
 void print_text(const engine::Config& config) {
   const features::Plan& plan = *config.plan;
-  fmt::print("schema {:016x}: {} fields, label \"{}\"\n\n", plan.schema.fingerprint(), plan.schema.fields.size(), plan.schema.label);
+  fmt::print("schema {:016x}: {} fields, label \"{}\"\n\n", plan.schema.fingerprint(),
+             plan.schema.fields.size(), plan.schema.label);
   fmt::print("{:<4}{:<32}{:<20}{}\n", "#", "feature", "aggregate", "state");
   for (const features::Feature& feature : plan.features) {
-    fmt::print("{:<4}{:<32}{:<20}{}\n", feature.output < 0 ? "-" : fmt::format("{}", feature.output), feature.name,
-               features::info(feature.aggregate).name, feature.state);
+    fmt::print("{:<4}{:<32}{:<20}{}\n", feature.output < 0 ? "-" : fmt::format("{}", feature.output),
+               feature.name, features::info(feature.aggregate).name, feature.state);
   }
   fmt::print("\n");
   for (const features::EntityPlan& entity : plan.entities) {
     if (entity.slots.empty()) continue;
     const Cost c = cost(entity);
-    fmt::print("{}: events stay {}{}, {} bytes an event; {} bytes an entity besides; at most {} entities\n", entity.name,
-               features::format_duration(entity.retention_us), entity.keeps_all ? " or longer (an exact order statistic over all history)" : "",
+    fmt::print("{}: events stay {}{}, {} bytes an event; {} bytes an entity besides; at most {} entities\n",
+               entity.name, features::format_duration(entity.retention_us),
+               entity.keeps_all ? " or longer (an exact order statistic over all history)" : "",
                c.event_bytes, c.entity_bytes, entity.entities_max);
   }
   fmt::print("\nlearner {}:\n", config.training.family);
@@ -46,8 +49,9 @@ void print_text(const engine::Config& config) {
     if (family.name != config.training.family) continue;
     for (const learners::OptionInfo& option : family.options) {
       const auto set = config.training.options.find(option.name);
-      fmt::print("  {:<22}{:<10}{} ({})\n", option.name, show(set == config.training.options.end() ? option.default_value : set->second),
-                 option.help, option.allowed);
+      fmt::print("  {:<22}{:<10}{} ({})\n", option.name,
+                 show(set == config.training.options.end() ? option.default_value : set->second), option.help,
+                 option.allowed);
     }
   }
 }
@@ -56,15 +60,17 @@ void print_json(const engine::Config& config) {
   const features::Plan& plan = *config.plan;
   std::string features, entities;
   for (const features::Feature& feature : plan.features) {
-    features += fmt::format(R"({}{{"name":"{}","aggregate":"{}","column":{},"state":"{}"}})", features.empty() ? "" : ",",
-                            engine::json_escape(feature.name), features::info(feature.aggregate).name, feature.output,
+    features += fmt::format(R"({}{{"name":"{}","aggregate":"{}","column":{},"state":"{}"}})",
+                            features.empty() ? "" : ",", engine::json_escape(feature.name),
+                            features::info(feature.aggregate).name, feature.output,
                             engine::json_escape(feature.state));
   }
   for (const features::EntityPlan& entity : plan.entities) {
     const Cost c = cost(entity);
-    entities += fmt::format(R"({}{{"name":"{}","bytes_per_event":{},"bytes_per_entity":{},"retention_seconds":{}}})",
-                            entities.empty() ? "" : ",", engine::json_escape(entity.name), c.event_bytes, c.entity_bytes,
-                            entity.retention_us / 1'000'000);
+    entities +=
+        fmt::format(R"({}{{"name":"{}","bytes_per_event":{},"bytes_per_entity":{},"retention_seconds":{}}})",
+                    entities.empty() ? "" : ",", engine::json_escape(entity.name), c.event_bytes,
+                    c.entity_bytes, entity.retention_us / 1'000'000);
   }
   fmt::print(R"({{"schema":"{:016x}","plan":"{:016x}","features":[{}],"entities":[{}]}})"
              "\n",

@@ -42,34 +42,38 @@ size_t peak_resident_bytes() {
 std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : "null"; }
 
 std::string metrics_json(const Metrics& m) {
-  return fmt::format(R"("rows":{},"frauds":{},"average_precision":{},"auc":{},"log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr_2pct":{})",
-                     m.rows, m.frauds, number(m.average_precision), number(m.auc), number(m.log_loss), number(m.brier),
-                     number(m.card_precision_100), number(m.recall_at_fpr));
+  return fmt::format(
+      R"("rows":{},"frauds":{},"average_precision":{},"auc":{},"log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr_2pct":{})",
+      m.rows, m.frauds, number(m.average_precision), number(m.auc), number(m.log_loss), number(m.brier),
+      number(m.card_precision_100), number(m.recall_at_fpr));
 }
 
 std::string report_json(const ReplayReport& report, const Prequential& prequential, DayRange days) {
   const Metrics overall = prequential.overall(days);
   std::string by_day, swaps;
   for (const auto& day : prequential.by_day(days)) {
-    by_day += fmt::format("{}{{\"day\":{},{}}}", by_day.empty() ? "" : ",", day.day, metrics_json(day.metrics));
+    by_day +=
+        fmt::format("{}{{\"day\":{},{}}}", by_day.empty() ? "" : ",", day.day, metrics_json(day.metrics));
   }
   size_t accepted = 0;
   for (const auto& swap : report.swaps) {
     accepted += swap.event.action != engine::ModelAction::kRejected;
-    swaps += fmt::format(R"({}{{"row":{},"day":{},"action":"{}","model":"{}","candidate":{},"report":{}}})", swaps.empty() ? "" : ",",
-                         swap.row, swap.day, name(swap.event.action), swap.event.model, swap.event.candidate,
-                         swap.event.report.empty() ? "null" : swap.event.report);
+    swaps +=
+        fmt::format(R"({}{{"row":{},"day":{},"action":"{}","model":"{}","candidate":{},"report":{}}})",
+                    swaps.empty() ? "" : ",", swap.row, swap.day, name(swap.event.action), swap.event.model,
+                    swap.event.candidate, swap.event.report.empty() ? "null" : swap.event.report);
   }
   return fmt::format(
       R"({{{},"rows_replayed":{},"days":{},"first_day":{},"last_day":{},"duplicates":{},"refused":{},"skipped":{},)"
       R"("seconds":{:.3f},"transactions_per_second":{:.0f},"state_bytes":{},"pending_bytes":{},"learner_bytes":{},)"
       R"("peak_resident_bytes":{},"decisions":{{"approve":{},"review":{},"decline":{}}},"labels":{},"matured":{},)"
       R"("swaps":{},"champion":"{}","scores_compared":{},"scores_different":{},"models":[{}],"by_day":[{}]}})",
-      metrics_json(overall), report.rows, report.days, days.first, std::min(days.last, report.days - 1), report.duplicates,
-      report.refused, report.skipped, report.seconds, static_cast<double>(report.rows) / std::max(report.seconds, 1e-9),
-      report.state_bytes(), report.pending_bytes, report.learner_bytes, peak_resident_bytes(), report.decisions[0],
-      report.decisions[1], report.decisions[2], report.counters.labels, report.counters.matured, accepted, report.champion,
-      report.scores_compared, report.scores_different, swaps, by_day);
+      metrics_json(overall), report.rows, report.days, days.first, std::min(days.last, report.days - 1),
+      report.duplicates, report.refused, report.skipped, report.seconds,
+      static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.state_bytes(),
+      report.pending_bytes, report.learner_bytes, peak_resident_bytes(), report.decisions[0],
+      report.decisions[1], report.decisions[2], report.counters.labels, report.counters.matured, accepted,
+      report.champion, report.scores_compared, report.scores_different, swaps, by_day);
 }
 
 void print_report(const ReplayReport& report, const Prequential& prequential, DayRange days, bool recorded) {
@@ -80,19 +84,29 @@ void print_report(const ReplayReport& report, const Prequential& prequential, Da
   const int last = std::min(days.last, report.days - 1);
   line("transactions", fmt::format("{} over {} days", report.rows, report.days));
   if (report.skipped + report.duplicates + report.refused > 0) {
-    line("left out", fmt::format("{} bad lines, {} duplicates, {} refused", report.skipped, report.duplicates, report.refused));
+    line("left out", fmt::format("{} bad lines, {} duplicates, {} refused", report.skipped, report.duplicates,
+                                 report.refused));
   }
-  line("throughput", fmt::format("{:.0f} transactions/s ({:.2f} s)", static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.seconds));
-  line("labels joined", fmt::format("{} given, {} matured by silence, {} corrected", report.counters.labels, report.counters.matured, report.counters.corrections));
-  line("models", fmt::format("{} accepted, {} refused, champion {}", accepted, report.swaps.size() - accepted, report.champion.substr(0, 12)));
-  line("decisions", fmt::format("{} approve, {} review, {} decline", report.decisions[0], report.decisions[1], report.decisions[2]));
+  line("throughput",
+       fmt::format("{:.0f} transactions/s ({:.2f} s)",
+                   static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.seconds));
+  line("labels joined", fmt::format("{} given, {} matured by silence, {} corrected", report.counters.labels,
+                                    report.counters.matured, report.counters.corrections));
+  line("models", fmt::format("{} accepted, {} refused, champion {}", accepted, report.swaps.size() - accepted,
+                             report.champion.substr(0, 12)));
+  line("decisions", fmt::format("{} approve, {} review, {} decline", report.decisions[0], report.decisions[1],
+                                report.decisions[2]));
   for (const auto& one : report.features) {
-    line("state", fmt::format("{}: {} entities, {} events, {:.1f} MiB ({} bytes an entity)", one.name, one.entities, one.events,
-                              static_cast<double>(one.bytes) / 1048576, one.entities == 0 ? 0 : one.bytes / one.entities));
+    line("state", fmt::format("{}: {} entities, {} events, {:.1f} MiB ({} bytes an entity)", one.name,
+                              one.entities, one.events, static_cast<double>(one.bytes) / 1048576,
+                              one.entities == 0 ? 0 : one.bytes / one.entities));
   }
-  line("memory", fmt::format("features {:.1f} MiB, pending {:.1f} MiB, learner {:.1f} MiB, peak resident {:.1f} MiB",
-                             static_cast<double>(report.state_bytes()) / 1048576, static_cast<double>(report.pending_bytes) / 1048576,
-                             static_cast<double>(report.learner_bytes) / 1048576, static_cast<double>(peak_resident_bytes()) / 1048576));
+  line("memory",
+       fmt::format("features {:.1f} MiB, pending {:.1f} MiB, learner {:.1f} MiB, peak resident {:.1f} MiB",
+                   static_cast<double>(report.state_bytes()) / 1048576,
+                   static_cast<double>(report.pending_bytes) / 1048576,
+                   static_cast<double>(report.learner_bytes) / 1048576,
+                   static_cast<double>(peak_resident_bytes()) / 1048576));
   fmt::print("\ndays {}..{}: {} labelled transactions, {} frauds\n", days.first, last, m.rows, m.frauds);
   line("average precision", fmt::format("{:.4f}", m.average_precision));
   line("AUC", fmt::format("{:.4f}", m.auc));
@@ -100,13 +114,16 @@ void print_report(const ReplayReport& report, const Prequential& prequential, Da
   line("Brier", fmt::format("{:.6f}", m.brier));
   line("card precision at 100", fmt::format("{:.4f}", m.card_precision_100));
   line("recall at 2 % FPR", fmt::format("{:.4f}", m.recall_at_fpr));
-  fmt::print("\n{:>5} {:>8} {:>7} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "day", "rows", "frauds", "AP", "AUC", "log loss", "CP@100", "recall");
+  fmt::print("\n{:>5} {:>8} {:>7} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "day", "rows", "frauds", "AP", "AUC",
+             "log loss", "CP@100", "recall");
   for (const auto& day : prequential.by_day(days)) {
     const Metrics& d = day.metrics;
-    fmt::print("{:>5} {:>8} {:>7} {:>8.4f} {:>8.4f} {:>9.5f} {:>8.3f} {:>8.4f}\n", day.day, d.rows, d.frauds, d.average_precision, d.auc,
-               d.log_loss, d.card_precision_100, d.recall_at_fpr);
+    fmt::print("{:>5} {:>8} {:>7} {:>8.4f} {:>8.4f} {:>9.5f} {:>8.3f} {:>8.4f}\n", day.day, d.rows, d.frauds,
+               d.average_precision, d.auc, d.log_loss, d.card_precision_100, d.recall_at_fpr);
   }
-  if (recorded) fmt::print("\nreplay of this run: {} scores, {} differ\n", report.scores_compared, report.scores_different);
+  if (recorded)
+    fmt::print("\nreplay of this run: {} scores, {} differ\n", report.scores_compared,
+               report.scores_different);
 }
 
 bool write_csv(const std::string& path, const Prequential& prequential, DayRange days) {
@@ -114,8 +131,9 @@ bool write_csv(const std::string& path, const Prequential& prequential, DayRange
   out << "day,rows,frauds,average_precision,auc,log_loss,brier,card_precision_100,recall_at_fpr_2pct\n";
   for (const auto& day : prequential.by_day(days)) {
     const Metrics& d = day.metrics;
-    out << fmt::format("{},{},{},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g}\n", day.day, d.rows, d.frauds, d.average_precision, d.auc,
-                       d.log_loss, d.brier, d.card_precision_100, d.recall_at_fpr);
+    out << fmt::format("{},{},{},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g}\n", day.day, d.rows, d.frauds,
+                       d.average_precision, d.auc, d.log_loss, d.brier, d.card_precision_100,
+                       d.recall_at_fpr);
   }
   return out.flush().good();
 }
@@ -133,7 +151,9 @@ tl::expected<learners::ModelPtr, std::string> find_model(const Options& options,
     for (const auto& model : *known) {
       if (model.hash.rfind(options.model, 0) == 0) hash = model.hash;
     }
-    if (hash.empty()) return tl::make_unexpected(fmt::format("--model {}: neither a file nor a model of this directory", options.model));
+    if (hash.empty())
+      return tl::make_unexpected(
+          fmt::format("--model {}: neither a file nor a model of this directory", options.model));
     bytes = *store->get_model(hash);
   } else {
     return tl::make_unexpected(fmt::format("--model {}: the file cannot be read", options.model));
@@ -151,7 +171,10 @@ class Replay {
     DayRange days;
     if (!options_.days.empty()) {
       const auto parsed = engine::parse_days(options_.days);
-      if (!parsed) return complain(fmt::format("--days: found \"{}\", expected FIRST..LAST such as 60..90", options_.days), kBadInput);
+      if (!parsed)
+        return complain(
+            fmt::format("--days: found \"{}\", expected FIRST..LAST such as 60..90", options_.days),
+            kBadInput);
       days = *parsed;
     }
     learners::use_kernel(options_.kernel == "scalar" ? learners::Kernel::kScalar : learners::Kernel::kAuto);
@@ -161,7 +184,8 @@ class Replay {
       if (!opened) return complain(opened.error(), kBadInput);
       data_ = std::move(*opened);
     }
-    if (!log && options_.config.empty()) return complain("--config is needed to replay a CSV; `shrike replay --help` has an example", kBadInput);
+    if (!log && options_.config.empty())
+      return complain("--config is needed to replay a CSV; `shrike replay --help` has an example", kBadInput);
     config_ = options_.config.empty() ? data_.config : read_config(options_.config);
     if (!config_) return kBadInput;
     learners::ModelPtr model;
@@ -169,11 +193,16 @@ class Replay {
       auto found = find_model(options_, data_.store.get());
       if (!found) return complain(found.error(), kBadInput);
       model = *found;
-      if (model->columns() != config_->columns) return complain(fmt::format("--model {}: the model is for other features than the configuration declares", options_.model), kBadInput);
+      if (model->columns() != config_->columns)
+        return complain(
+            fmt::format("--model {}: the model is for other features than the configuration declares",
+                        options_.model),
+            kBadInput);
     }
     if (!options_.scores.empty()) {
       scores_.reset(std::fopen(options_.scores.c_str(), "w"));
-      if (!scores_) return complain(fmt::format("--scores {}: the file cannot be written", options_.scores), kBadInput);
+      if (!scores_)
+        return complain(fmt::format("--scores {}: the file cannot be written", options_.scores), kBadInput);
       fmt::print(scores_.get(), "transaction_id,score\n");
     }
     const bool recorded = log && options_.config.empty() && !model;
@@ -188,18 +217,21 @@ class Replay {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
 
-  tl::expected<ReplayReport, std::string> replay(Prequential& prequential, bool log, bool recorded, learners::ModelPtr model) {
+  tl::expected<ReplayReport, std::string> replay(Prequential& prequential, bool log, bool recorded,
+                                                 learners::ModelPtr model) {
     Progress progress("transactions");
     const auto show = [&](double share, uint64_t rows) { progress.update(share, rows); };
     const auto& schema = config_->schema();
     const auto on_score = [&](const Transaction& transaction, const Answer& answer, int label) {
-      const uint64_t card = schema.entities.empty() ? transaction.id.low : config_->plan->entity_key(0, transaction).low;
+      const uint64_t card =
+          schema.entities.empty() ? transaction.id.low : config_->plan->entity_key(0, transaction).low;
       prequential.add(transaction.time_us, answer.score, label, card);
       if (!scores_) return;
       fmt::print(scores_.get(), "{},{:.9g}\n", features::text(schema, transaction, schema.id), answer.score);
     };
     if (recorded) return engine::replay_recorded(config_, *data_.store, show, on_score);
-    if (log) return engine::replay_log(data_.config, config_, *data_.store, options_.batch, model, show, on_score);
+    if (log)
+      return engine::replay_log(data_.config, config_, *data_.store, options_.batch, model, show, on_score);
     engine::CsvReplayOptions csv;
     csv.batch = options_.batch;
     csv.label_delay_us = config_->training.maturity_us;
@@ -217,12 +249,14 @@ class Replay {
   }
 
   int publish(const ReplayReport& report, const Prequential& prequential, DayRange days, bool recorded) {
-    if (scores_ && std::fflush(scores_.get()) != 0) return complain(fmt::format("--scores {}: the disk is full", options_.scores), kBadInput);
+    if (scores_ && std::fflush(scores_.get()) != 0)
+      return complain(fmt::format("--scores {}: the disk is full", options_.scores), kBadInput);
     const std::string json = report_json(report, prequential, days);
     if (!options_.json.empty()) {
       std::ofstream out(options_.json);
       out << json << "\n";
-      if (!out.flush()) return complain(fmt::format("--json {}: the file cannot be written", options_.json), kBadInput);
+      if (!out.flush())
+        return complain(fmt::format("--json {}: the file cannot be written", options_.json), kBadInput);
     }
     if (!options_.csv.empty() && !write_csv(options_.csv, prequential, days)) {
       return complain(fmt::format("--csv {}: the file cannot be written", options_.csv), kBadInput);
@@ -232,7 +266,8 @@ class Replay {
     } else if (!options_.quiet) {
       print_report(report, prequential, days, recorded);
     } else if (recorded) {
-      fmt::print("replay of this run: {} scores, {} differ\n", report.scores_compared, report.scores_different);
+      fmt::print("replay of this run: {} scores, {} differ\n", report.scores_compared,
+                 report.scores_different);
     }
     return recorded && report.scores_different > 0 ? kNotAllWell : 0;
   }
@@ -249,24 +284,46 @@ void add_replay(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "replay",
-      "Scores a recorded stream as if it were live: each transaction before its label is known, learning as labels come.\n"
-      "Metrics are prequential (test, then train). The same input gives the same bits, whatever the batch size or CPU.\n\n"
+      "Scores a recorded stream as if it were live: each transaction before its label is known, learning as "
+      "labels come.\n"
+      "Metrics are prequential (test, then train). The same input gives the same bits, whatever the batch "
+      "size or CPU.\n\n"
       "  shrike replay handbook-2018-q2.csv.gz --config handbook.toml --days 60..90 --scores scores.csv\n"
-      "  shrike replay ./shrike-data                          a server's log as recorded: do all scores come out again?\n"
+      "  shrike replay ./shrike-data                          a server's log as recorded: do all scores come "
+      "out again?\n"
       "  shrike replay ./shrike-data --config other.toml      what another configuration would have said\n"
       "  shrike replay ./shrike-data --model 3f2a             what one model would have said throughout");
-  command->add_option("input", options->input, "a CSV (plain or gz, - for standard input) or a data directory")->required();
-  command->add_option("--config,-c", options->config, "TOML; for a data directory the recorded one is the default");
-  command->add_option("--days", options->days, "the days to measure, FIRST..LAST, counted from the first transaction's day (0)");
+  command
+      ->add_option("input", options->input, "a CSV (plain or gz, - for standard input) or a data directory")
+      ->required();
+  command->add_option("--config,-c", options->config,
+                      "TOML; for a data directory the recorded one is the default");
+  command->add_option("--days", options->days,
+                      "the days to measure, FIRST..LAST, counted from the first transaction's day (0)");
   command->add_option("--scores", options->scores, "write transaction_id,score here");
-  command->add_option("--json", options->json, "write the report here as JSON; without a file name: to standard output")->expected(0, 1)->default_str("-");
+  command
+      ->add_option("--json", options->json,
+                   "write the report here as JSON; without a file name: to standard output")
+      ->expected(0, 1)
+      ->default_str("-");
   command->add_option("--csv", options->csv, "write the metrics per day here");
-  command->add_option("--model", options->model, "score with this model throughout (a file, or a hash in the data directory); nothing is learned");
-  command->add_option("--label-delay", options->label_delay, "how long after a transaction its fraud label comes (CSV only; default: training.maturity)");
-  command->add_option("--batch", options->batch, "transactions scored together; does not change a score")->check(CLI::Range(1, 65536))->capture_default_str();
-  command->add_option("--kernel", options->kernel, "scoring kernel; does not change a score")->check(CLI::IsMember({"auto", "scalar"}))->capture_default_str();
-  command->add_option("--restore-at", options->restore_at, "save and restore all state after this many rows; does not change a score (CSV only)");
-  command->add_option("--on-error", options->on_error, "at a bad line: stop, or skip it")->check(CLI::IsMember({"stop", "skip"}))->capture_default_str();
+  command->add_option(
+      "--model", options->model,
+      "score with this model throughout (a file, or a hash in the data directory); nothing is learned");
+  command->add_option(
+      "--label-delay", options->label_delay,
+      "how long after a transaction its fraud label comes (CSV only; default: training.maturity)");
+  command->add_option("--batch", options->batch, "transactions scored together; does not change a score")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->add_option("--kernel", options->kernel, "scoring kernel; does not change a score")
+      ->check(CLI::IsMember({"auto", "scalar"}))
+      ->capture_default_str();
+  command->add_option("--restore-at", options->restore_at,
+                      "save and restore all state after this many rows; does not change a score (CSV only)");
+  command->add_option("--on-error", options->on_error, "at a bad line: stop, or skip it")
+      ->check(CLI::IsMember({"stop", "skip"}))
+      ->capture_default_str();
   command->add_flag("--quiet,-q", options->quiet, "print no report");
   command->callback([options, &exit_code] {
     if (options->json == "-") {

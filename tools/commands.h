@@ -1,6 +1,6 @@
-// The commands of `shrike`, one function each: it declares its options and what runs when it is chosen. Exit codes: 0
-// done, 1 done but not all was well (differences found, requests refused), 2 bad usage or input, 3 the server or the
-// disk failed.
+// The commands of `shrike`, one function each: it declares its options and what runs when it is chosen. Exit
+// codes: 0 done, 1 done but not all was well (differences found, requests refused), 2 bad usage or input, 3
+// the server or the disk failed.
 #pragma once
 
 #include <memory>
@@ -26,7 +26,8 @@ void add_inspect(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_check_config(CLI::App& app, int& exit_code);
 
-// Loads a configuration ("" is the embedded quickstart); prints every problem and returns null when there are any.
+// Loads a configuration ("" is the embedded quickstart); prints every problem and returns null when there are
+// any.
 engine::ConfigPtr read_config(const std::string& path);
 extern const char* const kEmbeddedConfig;
 

@@ -19,7 +19,9 @@ engine::ConfigPtr read_config(const std::string& path) {
   auto config = path.empty() ? engine::parse_config(kEmbeddedConfig, "") : engine::load_config(path);
   if (config) return *config;
   for (const std::string& line : config.error()) fmt::print(stderr, "{}\n", line);
-  complain(fmt::format("{} problem{} in the configuration", config.error().size(), config.error().size() == 1 ? "" : "s"), 0);
+  complain(fmt::format("{} problem{} in the configuration", config.error().size(),
+                       config.error().size() == 1 ? "" : "s"),
+           0);
   return nullptr;
 }
 
@@ -30,15 +32,19 @@ int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("shrike"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   CLI::App app{
-      "Shrike scores transactions for fraud, learns from labels as they come, and replays both to the bit.\n\n"
+      "Shrike scores transactions for fraud, learns from labels as they come, and replays both to the "
+      "bit.\n\n"
       "  shrike serve --config handbook.toml --data ./shrike-data      a server\n"
       "  shrike simulate --days 30 --seed 1 --out stream.csv.gz        a realistic stream to try it with\n"
-      "  shrike replay stream.csv.gz --config handbook.toml            what it would have said, and how well\n"};
+      "  shrike replay stream.csv.gz --config handbook.toml            what it would have said, and how "
+      "well\n"};
   app.name("shrike");
   app.require_subcommand(1);
   app.set_version_flag("--version", "shrike 0.1.0");
   std::string level = "info";
-  app.add_option("--log-level", level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}))->capture_default_str();
+  app.add_option("--log-level", level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
   app.parse_complete_callback([&] { spdlog::set_level(spdlog::level::from_str(level)); });
   int exit_code = 0;
   add_serve(app, exit_code);

@@ -1,0 +1,65 @@
+#include "tools/client.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+namespace shrike::tools {
+
+int64_t clock_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+Client::Client(const std::string& endpoint, OnReply on_reply)
+    : socket_(context_, zmq::socket_type::dealer), on_reply_(std::move(on_reply)) {
+  socket_.set(zmq::sockopt::linger, 0);
+  socket_.set(zmq::sockopt::sndhwm, 0);
+  socket_.set(zmq::sockopt::rcvhwm, 0);
+  socket_.connect(endpoint);
+}
+
+void Client::send(std::string_view request, uint64_t tag) {
+  sent_.push_back({tag, clock_us()});
+  socket_.send(zmq::buffer(request));
+}
+
+void Client::poll(int timeout_ms) {
+  zmq::pollitem_t item{socket_.handle(), 0, ZMQ_POLLIN, 0};
+  if (sent_.empty() || zmq::poll(&item, 1, std::chrono::milliseconds(timeout_ms)) == 0) return;
+  zmq::message_t reply;
+  while (!sent_.empty() && socket_.recv(reply, zmq::recv_flags::dontwait)) {
+    const Sent sent = sent_.front();
+    sent_.pop_front();
+    on_reply_(sent.tag, reply.to_string_view(), clock_us() - sent.at_us);
+  }
+}
+
+bool Client::drain(size_t left, int timeout_ms) {
+  while (sent_.size() > left) {
+    const size_t before = sent_.size();
+    poll(timeout_ms);
+    if (sent_.size() == before) return false;
+  }
+  return true;
+}
+
+tl::expected<std::string, std::string> Client::ask(const std::string& endpoint, std::string_view request,
+                                                   int timeout_ms) {
+  std::string answer;
+  try {
+    Client client(endpoint, [&](uint64_t, std::string_view reply, int64_t) { answer = reply; });
+    client.send(request, 0);
+    if (!client.drain(0, timeout_ms)) {
+      return tl::make_unexpected(
+          fmt::format("{} does not answer; is `shrike serve` running, and is this its endpoint?", endpoint));
+    }
+  } catch (const zmq::error_t& error) {
+    return tl::make_unexpected(
+        fmt::format("{}: {}; expected tcp://ADDRESS:PORT or ipc://PATH", endpoint, error.what()));
+  }
+  return answer;
+}
+
+}  // namespace shrike::tools

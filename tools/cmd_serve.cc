@@ -1,0 +1,78 @@
+// shrike serve
+#include <fmt/format.h>
+
+#include <pthread.h>
+
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include "engine/server.h"
+#include "tools/commands.h"
+
+namespace shrike::tools {
+namespace {
+
+// Waits for SIGTERM or SIGINT on a thread of its own: all others have them blocked, so no system call is
+// interrupted.
+class StopSignal {
+ public:
+  StopSignal() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGUSR2);  // ends the wait when the server has stopped by itself
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  }
+  void start(engine::Server& server) {
+    thread_ = std::thread([this, &server] {
+      int signal = 0;
+      sigwait(&signals_, &signal);
+      server.request_stop();
+    });
+  }
+  ~StopSignal() {
+    if (!thread_.joinable()) return;
+    pthread_kill(thread_.native_handle(), SIGUSR2);
+    thread_.join();
+  }
+
+ private:
+  sigset_t signals_;
+  std::thread thread_;
+};
+
+int serve(const std::string& config_path, const std::string& data) {
+  const engine::ConfigPtr config = read_config(config_path);
+  if (!config) return kBadInput;
+  StopSignal stop;  // before any thread starts
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an I/O error, to be handled as such
+  auto server = engine::Server::open(config, data);
+  if (!server) return complain(server.error(), kBadInput);
+  const engine::Endpoints& at = (*server)->endpoints();
+  fmt::print("ready score={} feedback={} events={}\n", at.score, at.feedback, at.events);
+  std::fflush(stdout);
+  stop.start(**server);
+  (*server)->run();
+  return 0;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, int& exit_code) {
+  auto config = std::make_shared<std::string>();
+  auto data = std::make_shared<std::string>("./shrike-data");
+  CLI::App* command = app.add_subcommand(
+      "serve",
+      "Runs a server: scores on one socket, labels on another, announcements on a third. Prints one line "
+      "`ready …` when it\n"
+      "answers; SIGTERM answers what was received and exits 0. After a crash it goes on where it was.\n\n"
+      "  shrike serve --config handbook.toml --data ./shrike-data");
+  command->add_option("--config,-c", *config, "TOML; the embedded quickstart when absent");
+  command->add_option("--data,-d", *data, "the data directory, made when absent")->capture_default_str();
+  command->callback([config, data, &exit_code] { exit_code = serve(*config, *data); });
+}
+
+}  // namespace shrike::tools

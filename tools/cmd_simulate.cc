@@ -1,0 +1,283 @@
+// shrike simulate
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <queue>
+#include <thread>
+
+#include "engine/prequential.h"
+#include "tools/client.h"
+#include "tools/commands.h"
+#include "tools/progress.h"
+#include "tools/simulator.h"
+
+namespace shrike::tools {
+namespace {
+
+constexpr int64_t kDayS = 86'400;
+
+struct Options {
+  SimulationOptions simulation;
+  std::string out, score, feedback;
+  double speed = 0;
+  size_t window = 8;
+  bool json = false;
+};
+
+// Plays the stream against a server: transactions in order, the labels of frauds days later, and measures
+// what a client sees.
+class Live {
+ public:
+  explicit Live(const Options& options)
+      : options_(options),
+        labels_random_(options.simulation.seed ^ 0x1ABE15ull),
+        score_(options.score,
+               [this](uint64_t tag, std::string_view reply, int64_t us) { on_score(tag, reply, us); }),
+        feedback_(options.feedback, [this](uint64_t, std::string_view reply, int64_t) { on_label(reply); }),
+        metrics_(0.02) {}
+
+  int run() {
+    Simulator simulator(options_.simulation);
+    Progress progress("transactions");
+    const int64_t started_us = clock_us();
+    std::vector<SimulatedTransaction> day;
+    int days_done = 0;
+    while (simulator.next_day(day)) {
+      for (const SimulatedTransaction& t : day) {
+        if (!send_due_labels(t.time_s)) return silent();
+        if (options_.speed > 0) keep_pace(started_us, t.time_s);
+        sent_[t.id] = t;
+        score_.send(
+            fmt::format(R"({{"transaction_id":{},"time":{},"customer_id":{},"terminal_id":{},"amount":{}}})",
+                        t.id, t.time_s, t.customer, t.terminal, format_amount(t.amount_cents)),
+            static_cast<uint64_t>(t.id));
+        if (!score_.drain(options_.window - 1, 30'000)) return silent();
+        if (t.is_fraud) due_.push({t.time_s + label_delay_s(), t.id});
+      }
+      progress.update(static_cast<double>(++days_done) / options_.simulation.days, latencies_.size());
+    }
+    if (!score_.drain(0, 30'000) || !feedback_.drain(0, 30'000)) return silent();
+    seconds_ = static_cast<double>(clock_us() - started_us) / 1e6;
+    report();
+    return errors_ == 0 ? 0 : kNotAllWell;
+  }
+
+ private:
+  struct Due {
+    int64_t time_s;
+    int64_t id;
+    bool operator<(const Due& other) const {
+      return std::pair(time_s, id) > std::pair(other.time_s, other.id);
+    }
+  };
+
+  // A third of the frauds is found by analysts within two days, the others charge back after three to six.
+  int64_t label_delay_s() {
+    return labels_random_.below(3) == 0
+               ? kDayS / 4 + static_cast<int64_t>(labels_random_.below(kDayS * 7 / 4))
+               : 3 * kDayS + static_cast<int64_t>(labels_random_.below(3 * kDayS));
+  }
+
+  bool send_due_labels(int64_t now_s) {
+    while (!due_.empty() && due_.top().time_s <= now_s) {
+      const Due due = due_.top();
+      due_.pop();
+      const bool analyst = due.time_s - sent_[due.id].time_s < 2 * kDayS;
+      feedback_.send(fmt::format(R"({{"transaction_id":{},"is_fraud":1,"source":"{}","time":{}}})", due.id,
+                                 analyst ? "analyst" : "chargeback", due.time_s),
+                     0);
+      sent_.erase(due.id);
+      if (!feedback_.drain(31, 30'000)) return false;
+    }
+    feedback_.poll(0);
+    return true;
+  }
+
+  // One second of the wall clock is `speed` seconds of the stream.
+  void keep_pace(int64_t started_us, int64_t time_s) {
+    const auto at_us = started_us + static_cast<int64_t>(static_cast<double>(time_s) * 1e6 / options_.speed);
+    while (clock_us() < at_us) {
+      const int64_t left_ms = (at_us - clock_us()) / 1000;
+      if (score_.in_flight() > 0) {
+        score_.poll(static_cast<int>(std::min<int64_t>(left_ms, 10)));
+      } else {
+        std::this_thread::sleep_for(std::chrono::milliseconds(std::min<int64_t>(left_ms + 1, 100)));
+      }
+    }
+  }
+
+  void on_score(uint64_t tag, std::string_view reply, int64_t us) {
+    latencies_.push_back(us);
+    simdjson::padded_string text(reply);
+    simdjson::dom::element root = parser_.parse(text);
+    double score = 0;
+    if (root["score"].get(score)) {
+      if (errors_++ < 5) fmt::print(stderr, "error reply: {}\n", reply);
+      return;
+    }
+    std::string_view decision;
+    if (!root["decision"].get(decision)) ++decisions_[std::string(decision)];
+    const auto found = sent_.find(static_cast<int64_t>(tag));
+    if (found == sent_.end()) return;
+    const SimulatedTransaction& t = found->second;
+    metrics_.add(t.time_s * 1'000'000, static_cast<float>(score), t.is_fraud,
+                 static_cast<uint64_t>(t.customer));
+    if (!t.is_fraud) sent_.erase(found);
+  }
+
+  void on_label(std::string_view reply) {
+    if (reply.find("\"stored\"") != std::string_view::npos ||
+        reply.find("\"corrected\"") != std::string_view::npos) {
+      ++labels_;
+    } else if (errors_++ < 5) {
+      fmt::print(stderr, "label reply: {}\n", reply);
+    }
+  }
+
+  int silent() const {
+    return complain(
+        fmt::format("no reply from {} or {}; is `shrike serve` running, and are these its endpoints?",
+                    options_.score, options_.feedback),
+        kFailed);
+  }
+
+  static uint64_t count(const simdjson::dom::element& root, const char* key) {
+    uint64_t value = 0;
+    return root[key].get(value) ? 0 : value;
+  }
+
+  int64_t quantile(double q) {
+    if (latencies_.empty()) return 0;
+    const auto at =
+        latencies_.begin() + static_cast<std::ptrdiff_t>(q * static_cast<double>(latencies_.size() - 1));
+    std::nth_element(latencies_.begin(), at, latencies_.end());
+    return *at;
+  }
+
+  void report() {
+    const auto status = Client::ask(options_.feedback, R"({"command":"status"})", 5000);
+    uint64_t accepted = 0, rejected = 0, matured = 0, labels = 0;
+    if (status) {
+      simdjson::padded_string text(*status);
+      simdjson::dom::element root = parser_.parse(text);
+      accepted = count(root, "models_accepted");
+      rejected = count(root, "models_rejected");
+      matured = count(root, "matured");
+      labels = count(root, "labels");
+    }
+    const int64_t p50 = quantile(0.5), p99 = quantile(0.99), p999 = quantile(0.999);
+    std::string weeks, weeks_json;
+    for (int week = 0; week * 7 < options_.simulation.days; ++week) {
+      const auto m = metrics_.overall({week * 7, week * 7 + 6});
+      weeks += fmt::format("{}{:.3f}", week == 0 ? "" : "  ", m.average_precision);
+      weeks_json += fmt::format("{}{:.6f}", week == 0 ? "" : ",", m.average_precision);
+    }
+    const auto rate = static_cast<double>(latencies_.size()) / seconds_;
+    if (options_.json) {
+      fmt::print(
+          R"({{"transactions":{},"seconds":{:.2f},"transactions_per_second":{:.0f},"latency_us":{{"p50":{},"p99":{},"p999":{}}},)"
+          R"("average_precision_by_week":[{}],"models_proposed":{},"models_accepted":{},"models_refused":{},"labels_joined":{},"matured":{},"errors":{}}})"
+          "\n",
+          latencies_.size(), seconds_, rate, p50, p99, p999, weeks_json, accepted + rejected, accepted,
+          rejected, labels, matured, errors_);
+      return;
+    }
+    const auto line = [](const char* what, const std::string& value) {
+      fmt::print("{:<34}{}\n", what, value);
+    };
+    line("transactions", fmt::format("{} in {:.1f} s ({:.0f}/s, {} in flight)", latencies_.size(), seconds_,
+                                     rate, options_.window));
+    line("latency at the client", fmt::format("p50 {} us, p99 {} us, p99.9 {} us", p50, p99, p999));
+    line("decisions", fmt::format("{} approve, {} review, {} decline", decisions_["approve"],
+                                  decisions_["review"], decisions_["decline"]));
+    line("average precision by week", weeks);
+    line("models proposed/accepted/refused",
+         fmt::format("{} / {} / {}", accepted + rejected, accepted, rejected));
+    line("labels joined", fmt::format("{} sent days late, {} matured by silence", labels, matured));
+    if (errors_ > 0) line("error replies", fmt::format("{}", errors_));
+  }
+
+  const Options& options_;
+  Random labels_random_;
+  Client score_, feedback_;
+  engine::Prequential metrics_;
+  simdjson::dom::parser parser_;
+  std::map<int64_t, SimulatedTransaction> sent_;  // unanswered, or fraud without its label yet
+  std::priority_queue<Due> due_;
+  std::vector<int64_t> latencies_;
+  std::map<std::string, uint64_t> decisions_;
+  uint64_t labels_ = 0, errors_ = 0;
+  double seconds_ = 0;
+};
+
+int simulate(const Options& options) {
+  if (options.out.empty() == options.score.empty()) {
+    return complain("give either --out FILE, or --score and --feedback of a running server", kBadInput);
+  }
+  if (!options.score.empty()) {
+    if (options.feedback.empty()) return complain("--feedback is needed beside --score", kBadInput);
+    try {
+      return Live(options).run();
+    } catch (const zmq::error_t& error) {
+      return complain(fmt::format("{}; expected endpoints such as tcp://127.0.0.1:7201", error.what()),
+                      kBadInput);
+    }
+  }
+  tl::expected<uint64_t, std::string> rows;
+  {
+    Progress progress("transactions");
+    rows = write_csv(options.out, options.simulation,
+                     [&](double share, uint64_t done) { progress.update(share, done); });
+  }
+  if (!rows) return complain(rows.error(), kBadInput);
+  if (options.json) {
+    fmt::print("{{\"rows\":{},\"out\":\"{}\"}}\n", *rows, options.out);
+  } else {
+    fmt::print("{} transactions of {} days in {}\n", *rows, options.simulation.days, options.out);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_simulate(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("simulate",
+                                         "A realistic stream of card transactions (the Fraud Detection "
+                                         "Handbook's process), to a file or live against a server.\n\n"
+                                         "  shrike simulate --days 91 --seed 7 --out stream.csv.gz\n"
+                                         "  shrike simulate --days 35 --seed 7 --customers 1000 --score "
+                                         "tcp://127.0.0.1:7201 --feedback tcp://127.0.0.1:7202\n"
+                                         "  shrike simulate --days 91 --seed 7 --drift-day 45 --out "
+                                         "drift.csv.gz      a new kind of fraud from day 45");
+  SimulationOptions& s = options->simulation;
+  command->add_option("--days", s.days, "length of the stream")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command->add_option("--seed", s.seed, "the same seed gives the same stream")->capture_default_str();
+  command->add_option("--customers", s.customers)->check(CLI::Range(1, 10'000'000))->capture_default_str();
+  command->add_option("--terminals", s.terminals)->check(CLI::Range(1, 10'000'000))->capture_default_str();
+  command->add_option("--drift-day", s.new_scenario_from_day,
+                      "a new fraud scenario appears from this day on");
+  command->add_option("--end-scenario-2-day", s.end_scenario_2_at_day,
+                      "no terminal is newly compromised from this day on");
+  command->add_option("--out,-o", options->out, "write a CSV here; .gz compresses");
+  command->add_option("--score", options->score, "a running server's score socket");
+  command->add_option("--feedback", options->feedback,
+                      "its feedback socket: fraud labels come hours to days late");
+  command
+      ->add_option("--speed", options->speed,
+                   "seconds of the stream a second; 0 is as fast as the server answers")
+      ->capture_default_str();
+  command->add_option("--window", options->window, "transactions in flight")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "for machines");
+  command->callback([options, &exit_code] { exit_code = simulate(*options); });
+}
+
+}  // namespace shrike::tools
