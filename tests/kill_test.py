@@ -151,7 +151,7 @@ class Run:
     def go(self):
         position, sent = 0, collections.deque()
         last = time.monotonic()
-        while position < len(self.plan) or sent:
+        while position < len(self.plan) or sent or self.kill_points or self.kill_at is not None:
             if self.maybe_kill(position):
                 if sent:  # what was not answered is sent again, in the same order
                     position = sent[0]
