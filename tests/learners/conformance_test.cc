@@ -29,7 +29,10 @@ struct Data {
 };
 
 std::vector<Column> columns() {
-  return {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kNumeric}, {"c", ColumnKind::kCategorical}, {"d", ColumnKind::kNumeric}};
+  return {{"a", ColumnKind::kNumeric},
+          {"b", ColumnKind::kNumeric},
+          {"c", ColumnKind::kCategorical},
+          {"d", ColumnKind::kNumeric}};
 }
 
 // Frauds have a high `a`, or a category of 3; `b` is noise; `d` is often missing.
@@ -71,7 +74,8 @@ class Conformance : public ::testing::TestWithParam<std::string> {
   }
   static void fit(Learner& learner, const Data& data, size_t from, size_t to) {
     learner.partial_fit(data.matrix(from, to), std::span(data.labels).subspan(from, to - from),
-                        std::span(data.weights).subspan(from, to - from), std::span(data.keys).subspan(from, to - from));
+                        std::span(data.weights).subspan(from, to - from),
+                        std::span(data.keys).subspan(from, to - from));
   }
   static std::vector<float> scores(const Model& model, const Data& data) {
     std::vector<float> out(data.size());
@@ -187,7 +191,8 @@ TEST_P(Conformance, AWeightWorksLikeRepetition) {
     const int times = data.labels[i] > 0.5f ? 3 : 1;
     weighted.weights[i] = static_cast<float>(times);
     for (int k = 0; k < times; ++k) {
-      repeated.rows.insert(repeated.rows.end(), data.rows.begin() + static_cast<std::ptrdiff_t>(i * 4), data.rows.begin() + static_cast<std::ptrdiff_t>(i * 4 + 4));
+      repeated.rows.insert(repeated.rows.end(), data.rows.begin() + static_cast<std::ptrdiff_t>(i * 4),
+                           data.rows.begin() + static_cast<std::ptrdiff_t>(i * 4 + 4));
       repeated.labels.push_back(data.labels[i]);
       repeated.weights.push_back(1);
       repeated.keys.push_back(data.keys[i]);
@@ -201,8 +206,10 @@ TEST_P(Conformance, AWeightWorksLikeRepetition) {
     const auto s = scores(*learner.snapshot(), data);
     return std::accumulate(s.begin(), s.end(), 0.0) / static_cast<double>(s.size());
   };
-  const double weighted_mean = mean(*by_weight), repeated_mean = mean(*by_repetition), plain_mean = mean(*plain);
-  EXPECT_NEAR(weighted_mean, repeated_mean, 0.25 * repeated_mean);  // one large step against several small ones
+  const double weighted_mean = mean(*by_weight), repeated_mean = mean(*by_repetition),
+               plain_mean = mean(*plain);
+  EXPECT_NEAR(weighted_mean, repeated_mean,
+              0.25 * repeated_mean);  // one large step against several small ones
   EXPECT_GT(weighted_mean, 1.5 * plain_mean);
 }
 
@@ -241,7 +248,8 @@ TEST_P(Conformance, ContributionsSumToTheMargin) {
   for (size_t i = 0; i < 500; ++i) {
     const auto row = data.matrix(i, i + 1).row(0);
     const double base = model->explain(row, contributions);
-    EXPECT_NEAR(base + std::accumulate(contributions.begin(), contributions.end(), 0.0), model->margin(row), 1e-9);
+    EXPECT_NEAR(base + std::accumulate(contributions.begin(), contributions.end(), 0.0), model->margin(row),
+                1e-9);
   }
 }
 
@@ -259,8 +267,10 @@ TEST_P(Conformance, DamagedBytesAreRefused) {
     changed[random() % changed.size()] ^= static_cast<char>(1 + random() % 255);
     EXPECT_FALSE(load_learner(changed, options(GetParam()), columns(), 5));
   }
-  for (size_t length = 0; length < model.size(); length += 1 + model.size() / 97) EXPECT_FALSE(load_model(std::string_view(model).substr(0, length)));
-  EXPECT_FALSE(load_learner(std::string_view(state).substr(0, state.size() - 1), options(GetParam()), columns(), 5));
+  for (size_t length = 0; length < model.size(); length += 1 + model.size() / 97)
+    EXPECT_FALSE(load_model(std::string_view(model).substr(0, length)));
+  EXPECT_FALSE(
+      load_learner(std::string_view(state).substr(0, state.size() - 1), options(GetParam()), columns(), 5));
   EXPECT_FALSE(load_model(state));
   EXPECT_FALSE(load_learner(model, options(GetParam()), columns(), 5));
 }

@@ -17,10 +17,13 @@ LinearModel random_model(std::mt19937& random) {
   LinearModel model;
   const size_t columns = 1 + random() % 20;
   const uint32_t hash_bits = 1 + random() % 12;
-  const auto real = [&](float low, float high) { return low + (high - low) * static_cast<float>(random() % 100000) / 100000.0f; };
+  const auto real = [&](float low, float high) {
+    return low + (high - low) * static_cast<float>(random() % 100000) / 100000.0f;
+  };
   for (size_t c = 0; c < columns; ++c) {
     const bool categorical = random() % 4 == 0;
-    model.columns_.push_back({"c" + std::to_string(c), categorical ? ColumnKind::kCategorical : ColumnKind::kNumeric});
+    model.columns_.push_back(
+        {"c" + std::to_string(c), categorical ? ColumnKind::kCategorical : ColumnKind::kNumeric});
     std::vector<float> cuts;
     if (!categorical) {
       float at = real(-100, 0);
@@ -43,12 +46,14 @@ std::vector<float> random_rows(std::mt19937& random, const LinearModel& model, s
     for (size_t c = 0; c < model.columns_.size(); ++c) {
       const uint32_t dice = random() % 20;
       float value = static_cast<float>(random() % 200000) / 500.0f - 150.0f;
-      if (model.columns_[c].kind == ColumnKind::kCategorical) value = static_cast<float>(random() % (1 << 24));
+      if (model.columns_[c].kind == ColumnKind::kCategorical)
+        value = static_cast<float>(random() % (1 << 24));
       if (dice == 0) value = std::numeric_limits<float>::quiet_NaN();
       if (dice == 1) value = std::numeric_limits<float>::infinity();
       if (dice == 2) value = -std::numeric_limits<float>::infinity();
       if (dice == 3) value = -0.0f;
-      if (dice == 4 && !model.column_cuts_[c].empty()) value = model.column_cuts_[c][random() % model.column_cuts_[c].size()];
+      if (dice == 4 && !model.column_cuts_[c].empty())
+        value = model.column_cuts_[c][random() % model.column_cuts_[c].size()];
       rows.push_back(value);
     }
   }
@@ -74,7 +79,8 @@ TEST(LinearKernel, EqualsTheScalarReferenceToTheBitOnEveryTarget) {
         model.score(matrix, out);
         for (size_t i = 0; i < n; ++i) {
           const float expected = model.score_row(matrix.row(i).data());
-          ASSERT_EQ(std::bit_cast<uint32_t>(out[i]), std::bit_cast<uint32_t>(expected)) << "row " << i << " of " << n;
+          ASSERT_EQ(std::bit_cast<uint32_t>(out[i]), std::bit_cast<uint32_t>(expected))
+              << "row " << i << " of " << n;
           ASSERT_TRUE(expected > 0 && expected < 1);
         }
       }
@@ -95,7 +101,8 @@ TEST(Numeric, LogisticFloatIsAccurate) {
 
 TEST(Numeric, ExpAndLogAreAccurate) {
   for (double x = -700; x < 700; x += 0.37) ASSERT_NEAR(exact_exp(x) / std::exp(x), 1, 2e-15) << x;
-  for (double x = 1e-300; x < 1e300; x *= 3.7) ASSERT_NEAR(exact_log(x), std::log(x), 2e-15 * std::max(1.0, std::fabs(std::log(x)))) << x;
+  for (double x = 1e-300; x < 1e300; x *= 3.7)
+    ASSERT_NEAR(exact_log(x), std::log(x), 2e-15 * std::max(1.0, std::fabs(std::log(x)))) << x;
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ class FaultEnv : public rocksdb::EnvWrapper {
   }
   rocksdb::Status check() {
     if (fault_ == Fault::kNone || left_-- > 0) return rocksdb::Status::OK();
-    return fault_ == Fault::kNoSpace ? rocksdb::Status::NoSpace("injected") : rocksdb::Status::IOError("injected");
+    return fault_ == Fault::kNoSpace ? rocksdb::Status::NoSpace("injected")
+                                     : rocksdb::Status::IOError("injected");
   }
 
   rocksdb::Status NewWritableFile(const std::string& name, std::unique_ptr<rocksdb::WritableFile>* result,
@@ -36,12 +37,15 @@ class FaultEnv : public rocksdb::EnvWrapper {
  private:
   class File : public rocksdb::WritableFileWrapper {
    public:
-    File(FaultEnv& env, std::unique_ptr<rocksdb::WritableFile> file) : WritableFileWrapper(file.get()), env_(env), file_(std::move(file)) {}
+    File(FaultEnv& env, std::unique_ptr<rocksdb::WritableFile> file)
+        : WritableFileWrapper(file.get()), env_(env), file_(std::move(file)) {}
     rocksdb::Status Append(const rocksdb::Slice& data) override {
       auto status = env_.check();
       return status.ok() ? file_->Append(data) : status;
     }
-    rocksdb::Status Append(const rocksdb::Slice& data, const rocksdb::DataVerificationInfo&) override { return Append(data); }
+    rocksdb::Status Append(const rocksdb::Slice& data, const rocksdb::DataVerificationInfo&) override {
+      return Append(data);
+    }
     rocksdb::Status Sync() override {
       auto status = env_.check();
       return status.ok() ? file_->Sync() : status;

@@ -114,7 +114,8 @@ TEST_F(StoreTest, ALabelReplacesTheOneBefore) {
   auto store = open();
   EXPECT_FALSE(*store->find_label(key(1)));
   ASSERT_TRUE(store->append(std::vector<Record>{{1, "a", std::nullopt, LabelEntry{key(1), "fraud"}}}, true));
-  ASSERT_TRUE(store->append(std::vector<Record>{{2, "b", std::nullopt, LabelEntry{key(1), "legitimate"}}}, true));
+  ASSERT_TRUE(
+      store->append(std::vector<Record>{{2, "b", std::nullopt, LabelEntry{key(1), "legitimate"}}}, true));
   EXPECT_EQ(**store->find_label(key(1)), "legitimate");
 }
 
@@ -250,7 +251,8 @@ TEST_F(StoreTest, AFullDiskStopsAcknowledgingAndLosesNothing) {
         for (uint64_t n = 1; n <= 400; n += 10) {
           const auto done = append(*store, n, n + 9, true);
           if (!done) {
-            EXPECT_EQ(done.error().code, fault == FaultEnv::Fault::kNoSpace ? ErrorCode::kNoSpace : ErrorCode::kIo);
+            EXPECT_EQ(done.error().code,
+                      fault == FaultEnv::Fault::kNoSpace ? ErrorCode::kNoSpace : ErrorCode::kIo);
             EXPECT_FALSE(store->healthy());
             break;
           }

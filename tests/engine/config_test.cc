@@ -1,0 +1,134 @@
+#include "engine/config.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/support.h"
+
+namespace shrike::engine {
+namespace {
+
+std::vector<std::string> problems(const std::string& text) {
+  auto config = parse_config(text, "test.toml");
+  return config ? std::vector<std::string>{} : config.error();
+}
+
+// The one problem there is; it begins with file and line.
+std::string problem(const std::string& text) {
+  const auto all = problems(text);
+  EXPECT_EQ(all.size(), 1u);
+  if (all.empty()) return "";
+  EXPECT_EQ(all[0].rfind("test.toml:", 0), 0u) << all[0];
+  return all[0];
+}
+
+size_t line_of(const std::string& text, const std::string& what) {
+  return static_cast<size_t>(
+             std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(text.find(what)), '\n')) +
+         1;
+}
+
+TEST(Config, TheExamplesAreValid) {
+  const ConfigPtr handbook = must_parse(example("handbook.toml"));
+  ASSERT_TRUE(handbook);
+  EXPECT_EQ(handbook->columns.size(), 15u);
+  ASSERT_TRUE(must_parse(example("quickstart.toml")));
+  const ConfigPtr clicks = must_parse(example("clicks.toml"));
+  ASSERT_TRUE(clicks);
+  EXPECT_EQ(clicks->schema().label, "clicked_by_bot");
+}
+
+TEST(Config, AnUnknownKeyNamesLineAndNearestKey) {
+  const std::string text = with(example("handbook.toml"), "maturity = \"7d\"", "maturty = \"7d\"");
+  const std::string found = problem(text);
+  EXPECT_NE(found.find(":" + std::to_string(line_of(text, "maturty")) + ": training.maturty"),
+            std::string::npos)
+      << found;
+  EXPECT_NE(found.find("did you mean \"maturity\""), std::string::npos) << found;
+}
+
+TEST(Config, AValueOutOfRangeSaysWhatIsAllowed) {
+  const std::string text = with(example("handbook.toml"), "prior = 0.01", "prior = 1.5");
+  const std::string found = problem(text);
+  EXPECT_NE(found.find("training.prior: found 1.5, allowed are 1e-06 to 0.999999"), std::string::npos)
+      << found;
+}
+
+TEST(Config, AWrongTypeSaysWhatIsExpected) {
+  EXPECT_NE(problem(with(example("handbook.toml"), "every = 2000", "every = \"often\""))
+                .find("expected an integer"),
+            std::string::npos);
+  EXPECT_NE(problem(with(example("handbook.toml"), "windows = [\"1d\", \"7d\", \"30d\"]", "windows = \"7d\""))
+                .find("a list of texts"),
+            std::string::npos);
+}
+
+TEST(Config, EveryProblemIsListedInOneRun) {
+  std::string text = with(example("handbook.toml"), "prior = 0.01", "prior = 7");
+  text = with(text, "fpr = 0.02", "fpr = 9");
+  text = with(text, "durability = \"sync\"", "durability = \"snyc\"");
+  const auto all = problems(text);
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_NE(all[2].find("did you mean \"sync\""), std::string::npos) << all[2];
+}
+
+TEST(Config, SyntaxErrorsHaveALine) { EXPECT_EQ(problem("[schema\nid = 1").rfind("test.toml:1:", 0), 0u); }
+
+TEST(Config, FeaturesAreChecked) {
+  const std::string base = example("handbook.toml");
+  const auto feature = [&](const std::string& body) {
+    return problem(
+        with(base, "[[features]]\nname = \"customer_count\"",
+             "[[features]]\nname = \"x\"\n" + body + "\n\n[[features]]\nname = \"customer_count\""));
+  };
+  EXPECT_NE(feature("aggregate = \"meen\"\ninput = \"amount\"").find("did you mean \"mean\""),
+            std::string::npos);
+  EXPECT_NE(feature("aggregate = \"mean\"\nentity = \"customer\"\nwindow = \"1d\"").find("needs an input"),
+            std::string::npos);
+  EXPECT_NE(feature("aggregate = \"count\"\nentity = \"customer\"").find("needs a window"),
+            std::string::npos);
+  EXPECT_NE(feature("aggregate = \"count\"\nentity = \"merchant\"\nwindow = \"1d\"")
+                .find("\"merchant\" is not declared"),
+            std::string::npos);
+  EXPECT_NE(feature("aggregate = \"count\"\nentity = \"customer\"\nwindow = \"1 week\"")
+                .find("expected a duration"),
+            std::string::npos);
+  EXPECT_NE(feature("aggregate = \"count\"\nentity = \"customer\"\nwindow = \"1d\"\nwhere = \"amount ~ 3\"")
+                .find("expected NAME"),
+            std::string::npos);
+  EXPECT_NE(feature("aggregate = \"max\"\ninput = \"amont\"\nentity = \"customer\"\nwindow = \"1d\"")
+                .find("neither a field nor a feature"),
+            std::string::npos);
+  EXPECT_NE(feature("aggregate = \"count\"\nentity = \"customer\"\nwindow = \"1d\"\ndelay = "
+                    "\"1d\"\ninclude_current = true")
+                .find("include_current"),
+            std::string::npos);
+}
+
+TEST(Config, TheSchemaIsChecked) {
+  const std::string base = example("handbook.toml");
+  EXPECT_NE(problem(with(base, "id = \"transaction_id\"", "id = \"transaction\""))
+                .find("did you mean \"transaction_id\""),
+            std::string::npos);
+  EXPECT_NE(
+      problem(with(base, "label = \"is_fraud\"", "label = \"amount\"")).find("the label cannot be a field"),
+      std::string::npos);
+  EXPECT_FALSE(problems(with(base, "type = \"time\"", "type = \"integer\"")).empty());
+}
+
+TEST(Config, LearnerOptionsAreChecked) {
+  const std::string found =
+      problem(with(example("handbook.toml"), "family = \"linear\"", "family = \"linear\"\nalpha = -1.0"));
+  EXPECT_NE(found.find("learner.alpha: found -1"), std::string::npos) << found;
+  EXPECT_NE(problem(with(example("handbook.toml"), "family = \"linear\"", "family = \"liner\""))
+                .find("allowed are linear"),
+            std::string::npos);
+}
+
+TEST(Config, AMissingFileIsSaid) {
+  const auto config = load_config("/nowhere/shrike.toml");
+  ASSERT_FALSE(config);
+  EXPECT_NE(config.error()[0].find("/nowhere/shrike.toml"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace shrike::engine

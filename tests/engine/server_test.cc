@@ -1,0 +1,324 @@
+// A whole server behind its sockets, as clients see it.
+#include "engine/server.h"
+
+#include <gtest/gtest.h>
+#include <simdjson.h>
+
+#include <thread>
+
+#include "engine/replay.h"
+#include "engine/wire.h"
+#include "engine/wire.pb.h"
+#include "storage/store.h"
+#include "tests/engine/support.h"
+
+namespace shrike::engine {
+namespace {
+
+class Running {
+ public:
+  Running(const ConfigPtr& config, const std::string& data) {
+    auto opened = Server::open(config, data);
+    EXPECT_TRUE(opened) << opened.error();
+    server_ = std::move(*opened);
+    thread_ = std::thread([this] { server_->run(); });
+  }
+  ~Running() { stop(); }
+  void stop() {
+    if (!thread_.joinable()) return;
+    server_->request_stop();
+    thread_.join();
+    server_.reset();
+  }
+  const Endpoints& at() const { return server_->endpoints(); }
+
+ private:
+  std::unique_ptr<Server> server_;
+  std::thread thread_;
+};
+
+class Peer {
+ public:
+  Peer(const std::string& endpoint, zmq::socket_type type = zmq::socket_type::dealer)
+      : socket_(context_, type) {
+    socket_.set(zmq::sockopt::linger, 0);
+    socket_.set(zmq::sockopt::rcvtimeo, 20'000);
+    socket_.connect(endpoint);
+  }
+  void send(const std::vector<std::string>& frames) {
+    for (size_t i = 0; i < frames.size(); ++i) {
+      socket_.send(zmq::buffer(frames[i]),
+                   i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
+    }
+  }
+  std::vector<std::string> receive() {
+    std::vector<std::string> frames;
+    zmq::message_t part;
+    do {
+      if (!socket_.recv(part)) {
+        ADD_FAILURE() << "no reply";
+        return {""};
+      }
+      frames.push_back(part.to_string());
+    } while (part.more());
+    return frames;
+  }
+  std::string ask(const std::string& request) {
+    send({request});
+    return receive().back();
+  }
+  zmq::socket_t& socket() { return socket_; }
+
+ private:
+  zmq::context_t context_;
+  zmq::socket_t socket_;
+};
+
+std::string field(const std::string& json, const char* key) {
+  simdjson::dom::parser parser;
+  simdjson::dom::element value;
+  if (parser.parse(json).at_key(key).get(value)) return "(none: " + json + ")";
+  std::string_view text;
+  return value.get(text) ? simdjson::minify(value) : std::string(text);
+}
+
+std::string error_code(const std::string& json) {
+  simdjson::dom::parser parser;
+  std::string_view code;
+  return parser.parse(json)["error"]["code"].get(code) ? "(none: " + json + ")" : std::string(code);
+}
+
+std::string transaction(int id, int time_s = 1000, double amount = 20) {
+  return R"({"transaction_id":)" + std::to_string(id) + R"(,"time":)" + std::to_string(time_s) +
+         R"(,"customer_id":7,"terminal_id":3,"amount":)" + std::to_string(amount) + "}";
+}
+
+std::string label(int id, int is_fraud, const std::string& source = "analyst", int time_s = 2'000'000) {
+  return R"({"transaction_id":)" + std::to_string(id) + R"(,"is_fraud":)" + std::to_string(is_fraud) +
+         R"(,"source":")" + source + R"(","time":)" + std::to_string(time_s) + "}";
+}
+
+class ServerTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  ConfigPtr config() const { return must_parse(small_handbook("background", GetParam())); }
+  TempDir dir_;
+};
+
+TEST_P(ServerTest, EveryKindOfClientIsAnswered) {
+  Running server(config(), dir_ / "data");
+  Peer dealer(server.at().score), raw(server.at().score), req(server.at().score, zmq::socket_type::req);
+  const std::string reply = dealer.ask(transaction(1));
+  for (const char* key : {"transaction_id", "score", "risk", "decision", "reasons", "model", "seq", "step"}) {
+    EXPECT_EQ(field(reply, key).rfind("(none", 0), std::string::npos) << key << " in " << reply;
+  }
+  EXPECT_EQ(field(reply, "step"), "full");
+  EXPECT_EQ(field(req.ask(transaction(2)), "transaction_id"), "2");
+  raw.send({"", transaction(3)});
+  const auto frames = raw.receive();
+  ASSERT_EQ(frames.size(), 2u);
+  EXPECT_EQ(frames[0], "");
+  EXPECT_EQ(field(frames[1], "transaction_id"), "3");
+}
+
+TEST_P(ServerTest, ProtobufAndJsonShareASocket) {
+  const ConfigPtr c = config();
+  Running server(c, dir_ / "data");
+  Peer peer(server.at().score), feedback(server.at().feedback);
+  const std::string request =
+      score_request_protobuf(c->schema(), make_transaction(c->schema(), 5, 1000, 7, 3, 20));
+  wire::Reply reply;
+  ASSERT_TRUE(reply.ParseFromString(peer.ask(request)));
+  EXPECT_EQ(reply.score().transaction_id().integer(), 5);
+  EXPECT_EQ(reply.score().step(), "full");
+  EXPECT_EQ(field(peer.ask(transaction(5)), "seq"), std::to_string(reply.score().seq()))
+      << "a duplicate in the other form";
+  wire::LabelRequest given;
+  given.mutable_transaction_id()->set_integer(5);
+  given.set_is_fraud(true);
+  given.set_source("customer");
+  ASSERT_TRUE(reply.ParseFromString(feedback.ask(given.SerializeAsString())));
+  EXPECT_EQ(reply.label().status(), "stored");
+  ASSERT_TRUE(reply.ParseFromString(peer.ask("\x01\x02\x03")));
+  EXPECT_EQ(reply.error().code(), "malformed");
+}
+
+TEST_P(ServerTest, BadInputIsAnsweredAndHarmsNothing) {
+  Running server(config(), dir_ / "data");
+  Peer peer(server.at().score), feedback(server.at().feedback);
+  int id = 100;
+  const auto next_is_served = [&] { EXPECT_EQ(field(peer.ask(transaction(++id)), "step"), "full"); };
+  EXPECT_EQ(error_code(peer.ask("{")), "malformed");
+  next_is_served();
+  EXPECT_EQ(error_code(peer.ask(transaction(1, 1000, -3))), "invalid_value");
+  next_is_served();
+  EXPECT_EQ(error_code(peer.ask(std::string("{") + std::string(100 << 20, ' '))), "too_large");
+  next_is_served();
+  peer.send({"a", "b", "c"});
+  EXPECT_EQ(error_code(peer.receive().back()), "bad_frames");
+  next_is_served();
+  EXPECT_EQ(error_code(peer.ask(transaction(2, 90 * 86400))), "too_early");
+  EXPECT_EQ(field(peer.ask(transaction(3, 86400 * 2)), "step"), "full");
+  EXPECT_EQ(error_code(peer.ask(transaction(4, 1000))), "too_late");
+  EXPECT_EQ(error_code(feedback.ask(R"({"command":"dance"})")), "invalid_value");
+  EXPECT_EQ(error_code(feedback.ask(label(3, 1, "analyst", 5))), "invalid_value")
+      << "older than its transaction";
+  const std::string status = feedback.ask(R"({"command":"status"})");
+  EXPECT_EQ(field(field(status, "errors"), "too_large"), "1");
+}
+
+TEST_P(ServerTest, RepliesKeepTheOrderOfRequestsBadOnesToo) {
+  Running server(config(), dir_ / "data");
+  Peer peer(server.at().score);
+  for (int i = 0; i < 300; ++i) peer.send({i % 7 == 3 ? std::string("{bad") : transaction(i)});
+  for (int i = 0; i < 300; ++i) {
+    const std::string reply = peer.receive().back();
+    if (i % 7 == 3) {
+      ASSERT_EQ(error_code(reply), "malformed");
+    } else {
+      ASSERT_EQ(field(reply, "transaction_id"), std::to_string(i));
+    }
+  }
+}
+
+TEST_P(ServerTest, ADuplicateGetsTheFirstAnswerAgain) {
+  const std::string data = dir_ / "data";
+  std::string first;
+  {
+    Running server(config(), data);
+    Peer peer(server.at().score);
+    first = peer.ask(transaction(1));
+    EXPECT_EQ(peer.ask(transaction(1, 1000, 999)), first);
+    peer.send({transaction(2)});
+    peer.send({transaction(2)});
+    const std::string second = peer.receive().back();
+    EXPECT_EQ(peer.receive().back(), second);
+  }
+  Running server(config(), data);
+  Peer peer(server.at().score);
+  EXPECT_EQ(peer.ask(transaction(1)), first) << "after a restart";
+  // Long after it has matured and left memory.
+  EXPECT_EQ(field(peer.ask(transaction(3, 40 * 86400)), "step"), "full");
+  EXPECT_EQ(field(peer.ask(transaction(4, 41 * 86400)), "step"), "full");
+  EXPECT_EQ(peer.ask(transaction(1)), first) << "from the log";
+}
+
+TEST_P(ServerTest, LabelsAreIdempotentAndCorrectionsWin) {
+  const std::string data = dir_ / "data";
+  {
+    Running server(config(), data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    score.ask(transaction(1));
+    const std::string stored = feedback.ask(label(1, 1));
+    EXPECT_EQ(field(stored, "status"), "stored");
+    const std::string again = feedback.ask(label(1, 1));
+    EXPECT_EQ(field(again, "status"), "duplicate");
+    EXPECT_EQ(field(again, "seq"), field(stored, "seq"));
+    EXPECT_EQ(field(feedback.ask(label(1, 1, "customer")), "status"), "stored");
+    EXPECT_EQ(field(feedback.ask(label(1, 0, "chargeback")), "status"), "corrected");
+  }
+  Running server(config(), data);
+  Peer score(server.at().score), feedback(server.at().feedback);
+  EXPECT_EQ(field(feedback.ask(label(1, 0, "chargeback")), "status"), "duplicate") << "after a restart";
+  score.ask(transaction(2, 40 * 86400));
+  score.ask(transaction(3, 41 * 86400));
+  EXPECT_EQ(field(feedback.ask(label(1, 0, "chargeback")), "status"), "duplicate") << "from the log";
+  EXPECT_EQ(field(feedback.ask(label(1, 1, "analyst", 41 * 86400)), "status"), "duplicate");
+  EXPECT_EQ(field(feedback.ask(label(1, 1, "chargeback", 41 * 86400)), "status"), "corrected");
+  EXPECT_EQ(field(feedback.ask(label(1, 1, "chargeback", 41 * 86400)), "status"), "duplicate");
+}
+
+TEST_P(ServerTest, ALabelMayOvertakeItsTransaction) {
+  const std::string data = dir_ / "data";
+  {
+    Running server(config(), data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    score.ask(transaction(1));
+    EXPECT_EQ(field(feedback.ask(label(2, 1)), "status"), "pending");
+    EXPECT_EQ(field(feedback.ask(label(2, 1)), "status"), "duplicate");
+  }
+  Running server(config(), data);
+  Peer score(server.at().score), feedback(server.at().feedback);
+  score.ask(transaction(2));
+  EXPECT_EQ(field(feedback.ask(label(2, 1)), "status"), "duplicate");
+  EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "labels"), "1");
+}
+
+TEST_P(ServerTest, ASecondInstanceIsRefused) {
+  const std::string data = dir_ / "data";
+  Running server(config(), data);
+  const auto second = Server::open(config(), data);
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().find("in use"), std::string::npos) << second.error();
+}
+
+TEST_P(ServerTest, AnotherFeatureSetOnTheSameDataIsRefused) {
+  const std::string data = dir_ / "data";
+  { Running server(config(), data); }
+  const auto other =
+      Server::open(must_parse(with(small_handbook("background", GetParam()),
+                                   "windows = [\"1d\", \"7d\", \"30d\"]", "windows = [\"1d\", \"7d\"]")),
+                   data);
+  ASSERT_FALSE(other);
+  EXPECT_NE(other.error().find("another schema, feature set"), std::string::npos) << other.error();
+}
+
+TEST_P(ServerTest, ItLearnsSwapsModelsAndTheLogReplaysToTheBit) {
+  const ConfigPtr c = config();
+  const std::string data = dir_ / "data";
+  std::string hash;
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback),
+        events(server.at().events, zmq::socket_type::sub);
+    events.socket().set(zmq::sockopt::subscribe, "model");
+    int id = 0;
+    for (int day = 0; day < 25; ++day) {
+      for (int i = 0; i < 120; ++i) {
+        const bool fraud = i % 15 == 0;
+        score.send({transaction(++id, day * 86400 + i * 700, fraud ? 300 + i : 10 + i % 50)});
+        EXPECT_EQ(field(score.receive().back(), "step"), "full");
+        if (fraud) {
+          EXPECT_EQ(field(feedback.ask(label(id, 1, "analyst", day * 86400 + i * 700 + 60)), "status"),
+                    "stored");
+        }
+      }
+    }
+    const auto announced = events.receive();
+    ASSERT_EQ(announced.size(), 2u);
+    EXPECT_EQ(announced[0], "model");
+    const std::string status = feedback.ask(R"({"command":"status"})");
+    EXPECT_NE(field(status, "models_accepted"), "0") << status;
+    EXPECT_EQ(field(status, "row_divergences"), "0");
+    hash = field(announced[1], "model");
+    if (field(announced[1], "action") == "accepted") {
+      EXPECT_EQ(field(feedback.ask(R"({"command":"activate","argument":")" + hash.substr(0, 8) + "\"}"),
+                      "activated"),
+                hash);
+      EXPECT_EQ(field(score.ask(transaction(++id, 25 * 86400)), "model"), hash);
+    }
+    EXPECT_EQ(error_code(feedback.ask(R"({"command":"activate","argument":"ffffffffffff"})")), "not_found");
+  }
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  const auto report = replay_recorded(c, **store, nullptr, nullptr);
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_GE(report->scores_compared, 3000u);
+  EXPECT_EQ(report->scores_different, 0u);
+  EXPECT_EQ(report->rows_different, 0u);
+}
+
+TEST_P(ServerTest, ADeadlineThatHasPassedGetsTheStaticDecision) {
+  const ConfigPtr c = must_parse(
+      with(small_handbook("background", GetParam()), "static_below = \"0s\"", "static_below = \"1d\""));
+  Running server(c, dir_ / "data");
+  Peer peer(server.at().score);
+  const std::string reply = peer.ask(transaction(1));
+  EXPECT_EQ(field(reply, "step"), "static");
+  EXPECT_EQ(field(reply, "decision"), "review");
+}
+
+INSTANTIATE_TEST_SUITE_P(Durability, ServerTest, ::testing::Values("sync", "async"),
+                         [](const auto& about) { return std::string(about.param); });
+
+}  // namespace
+}  // namespace shrike::engine

@@ -1,0 +1,178 @@
+#include "engine/wire.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/wire.pb.h"
+#include "tests/engine/support.h"
+
+namespace shrike::engine {
+namespace {
+
+const ConfigPtr& handbook() {
+  static const ConfigPtr kConfig = must_parse(example("handbook.toml"));
+  return kConfig;
+}
+
+Error refused(const std::string& message) {
+  Decoder decoder(handbook());
+  Envelope envelope;
+  uint32_t deadline_ms = 0;
+  const auto done = decoder.score_request(message, envelope, deadline_ms);
+  EXPECT_FALSE(done) << message.substr(0, 100);
+  return done ? Error{} : done.error();
+}
+
+std::string json(const std::string& amount, const std::string& id = "1", const std::string& time = "100") {
+  return R"({"transaction_id":)" + id + R"(,"time":)" + time +
+         R"(,"customer_id":7,"terminal_id":3,"amount":)" + amount + "}";
+}
+
+TEST(Decoder, JsonAndProtobufGiveTheSameTransaction) {
+  Decoder decoder(handbook());
+  Envelope a, b;
+  uint32_t deadline_ms = 0;
+  ASSERT_TRUE(decoder.score_request(json("57.16"), a, deadline_ms));
+  EXPECT_EQ(a.format, Format::kJson);
+  const std::string bytes = score_request_protobuf(handbook()->schema(), a.event.transaction);
+  ASSERT_TRUE(decoder.score_request(bytes, b, deadline_ms));
+  EXPECT_EQ(b.format, Format::kProtobuf);
+  for (size_t i = 0; i < 5; ++i)
+    EXPECT_EQ(a.event.transaction.values[i].fixed, b.event.transaction.values[i].fixed);
+  EXPECT_EQ(a.event.transaction.id, b.event.transaction.id);
+  EXPECT_EQ(score_request_json(handbook()->schema(), b.event.transaction), json("57.16"));
+}
+
+struct Bad {
+  const char* what;
+  std::string message;
+  ErrorCode code;
+  const char* field;
+};
+
+TEST(Decoder, BadInputGetsATypedErrorThatNamesTheField) {
+  const std::string megabyte(1 << 20, 'a');
+  const std::vector<Bad> all = {
+      {"empty", "", ErrorCode::kMalformed, ""},
+      {"blank", "  \n", ErrorCode::kMalformed, ""},
+      {"cut off", R"({"transaction_id":1)", ErrorCode::kMalformed, ""},
+      {"a list", "[1,2]", ErrorCode::kMalformed, ""},
+      {"noise", "\x01\x02\xff\xfe", ErrorCode::kMalformed, ""},
+      {"NaN", json("NaN"), ErrorCode::kMalformed, ""},
+      {"infinite", json("1e999"), ErrorCode::kMalformed, ""},
+      {"negative", json("-5"), ErrorCode::kInvalid, "amount"},
+      {"absurd", json("1e15"), ErrorCode::kInvalid, "amount"},
+      {"text for number", json("\"5\""), ErrorCode::kInvalid, "amount"},
+      {"list for number", json("[5]"), ErrorCode::kInvalid, "amount"},
+      {"boolean for number", json("true"), ErrorCode::kInvalid, "amount"},
+      {"null", json("null"), ErrorCode::kMissing, "amount"},
+      {"before the epoch", json("5", "1", "-100"), ErrorCode::kInvalid, "time"},
+      {"far time", json("5", "1", "9e18"), ErrorCode::kInvalid, "time"},
+      {"id too big", json("5", "99999999999999999999"), ErrorCode::kMalformed, ""},
+      {"unsigned id", json("5", "18446744073709551615"), ErrorCode::kInvalid, "transaction_id"},
+      {"text id", json("5", "\"x\""), ErrorCode::kInvalid, "transaction_id"},
+      {"fraction id", json("5", "1.5"), ErrorCode::kInvalid, "transaction_id"},
+      {"missing", R"({"transaction_id":1,"time":5,"customer_id":7,"amount":1})", ErrorCode::kMissing,
+       "terminal_id"},
+      {"unknown", R"({"transaction_id":1,"time":5,"custmer_id":7})", ErrorCode::kUnknownField, "custmer_id"},
+      {"the label", R"({"transaction_id":1,"is_fraud":1})", ErrorCode::kUnknownField, "is_fraud"},
+      {"twice", R"({"transaction_id":1,"transaction_id":2})", ErrorCode::kInvalid, "transaction_id"},
+      {"bad deadline", R"({"transaction_id":1,"deadline_ms":-3})", ErrorCode::kInvalid, "deadline_ms"},
+      {"bad UTF-8", "{\"transaction_id\":\"\xff\xfe\"}", ErrorCode::kMalformed, ""},
+      {"too large", "{\"x\":\"" + megabyte + "\"}", ErrorCode::kTooLarge, ""},
+  };
+  for (const Bad& bad : all) {
+    SCOPED_TRACE(bad.what);
+    const Error error = refused(bad.message);
+    EXPECT_EQ(name(error.code), name(bad.code)) << error.reason;
+    EXPECT_EQ(error.field, bad.field) << error.reason;
+    EXPECT_FALSE(error.reason.empty());
+  }
+  EXPECT_NE(refused(R"({"custmer_id":7})").reason.find("customer_id"), std::string::npos);
+}
+
+TEST(Decoder, BadProtobufIsRefused) {
+  Decoder decoder(handbook());
+  Envelope envelope;
+  uint32_t deadline_ms = 0;
+  ASSERT_TRUE(decoder.score_request(json("5"), envelope, deadline_ms));
+  wire::ScoreRequest good;
+  ASSERT_TRUE(good.ParseFromString(score_request_protobuf(handbook()->schema(), envelope.event.transaction)));
+  const auto changed = [&](auto&& change) {
+    wire::ScoreRequest request = good;
+    change(request);
+    return refused(request.SerializeAsString());
+  };
+  EXPECT_EQ(changed([](auto& r) { r.set_schema(1); }).field, "schema");
+  EXPECT_EQ(changed([](auto& r) { r.mutable_values()->RemoveLast(); }).field, "values");
+  EXPECT_EQ(changed([](auto& r) {
+              r.mutable_values(4)->set_number(std::numeric_limits<double>::quiet_NaN());
+            }).field,
+            "amount");
+  EXPECT_EQ(changed([](auto& r) {
+              r.mutable_values(4)->set_number(std::numeric_limits<double>::infinity());
+            }).field,
+            "amount");
+  EXPECT_EQ(changed([](auto& r) { r.mutable_values(4)->set_text("x"); }).field, "amount");
+  EXPECT_EQ(changed([](auto& r) { r.mutable_values(0)->Clear(); }).field, "transaction_id");
+}
+
+TEST(Decoder, TextsAreCheckedToo) {
+  const ConfigPtr clicks = must_parse(example("clicks.toml"));
+  Decoder decoder(clicks);
+  Envelope envelope;
+  uint32_t deadline_ms = 0;
+  const auto request = [](const std::string& id) {
+    return R"({"click_id":")" + id + R"(","at":1700000000000,"user":"u","item":"i","price":3.5})";
+  };
+  ASSERT_TRUE(decoder.score_request(request("c-1"), envelope, deadline_ms));
+  EXPECT_FALSE(envelope.event.transaction.values[5].present);
+  auto empty = decoder.score_request(request(""), envelope, deadline_ms);
+  ASSERT_FALSE(empty);
+  EXPECT_EQ(empty.error().field, "click_id");
+  auto lengthy = decoder.score_request(request(std::string(5000, 'x')), envelope, deadline_ms);
+  ASSERT_FALSE(lengthy);
+  EXPECT_EQ(lengthy.error().field, "click_id");
+}
+
+TEST(Decoder, LabelsAreChecked) {
+  Decoder decoder(handbook());
+  Envelope envelope;
+  ASSERT_TRUE(decoder.feedback_request(R"({"transaction_id":1,"is_fraud":1,"source":"analyst","time":200})",
+                                       envelope));
+  EXPECT_EQ(envelope.label.verdict, Verdict::kFraud);
+  EXPECT_EQ(envelope.label.source, Source::kAnalyst);
+  const auto field = [&](const std::string& message) {
+    envelope.reset();
+    const auto done = decoder.feedback_request(message, envelope);
+    EXPECT_FALSE(done) << message;
+    return done ? std::string() : done.error().field;
+  };
+  EXPECT_EQ(field(R"({"transaction_id":1})"), "is_fraud");
+  EXPECT_EQ(field(R"({"is_fraud":1})"), "transaction_id");
+  EXPECT_EQ(field(R"({"transaction_id":1,"is_fraud":2})"), "is_fraud");
+  EXPECT_EQ(field(R"({"transaction_id":1,"is_fraud":1,"source":"gossip"})"), "source");
+  EXPECT_EQ(field(R"({"transaction_id":1,"is_fraud":1,"time":"now"})"), "time");
+  EXPECT_EQ(field(R"({"transaction_id":1,"is_fraud":1,"amount":3})"), "amount");
+}
+
+TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
+  Decoder decoder(handbook());
+  Envelope envelope;
+  uint32_t deadline_ms = 0;
+  ASSERT_TRUE(decoder.score_request(json("57.16", "42"), envelope, deadline_ms));
+  envelope.event.answer = Answer{
+      .score = 0.25f, .risk = 14.29, .decision = Decision::kReview, .reasons = {12, 0}, .reason_count = 2};
+  envelope.sequence = 9;
+  std::string out;
+  encode_reply(*handbook(), envelope, out);
+  EXPECT_EQ(
+      out,
+      R"({"transaction_id":42,"score":0.25,"risk":14.29,"decision":"review","reasons":["RISKY_TERMINAL","UNUSUAL_AMOUNT"],)"
+      R"("model":"00000000000000000000000000000000","seq":9,"step":"full"})");
+  envelope.error = Error{ErrorCode::kInvalid, "amount", "found \"x\""};
+  encode_reply(*handbook(), envelope, out);
+  EXPECT_EQ(out, R"({"error":{"code":"invalid_value","field":"amount","reason":"found \"x\""}})");
+}
+
+}  // namespace
+}  // namespace shrike::engine
