@@ -18,21 +18,22 @@ std::string chunk_key(uint64_t sequence, uint64_t serial) {
 
 class Writer : public CheckpointWriter {
  public:
-  Writer(Store::Impl& impl, uint64_t sequence) : impl_(impl), sequence_(sequence) {}
+  Writer(Store::Impl& impl, DatabasePtr database, uint64_t sequence)
+      : impl_(impl), database_(std::move(database)), sequence_(sequence) {}
 
   Result<void> add(const std::string& part, std::string_view chunk) override {
     std::string value = part;
     value += '\0';
     value += chunk;
     const auto status =
-        impl_.db->Put({}, impl_.family(kCheckpoints), chunk_key(sequence_, chunks_++), seal(value));
+        database_->db->Put({}, database_->family(kCheckpoints), chunk_key(sequence_, chunks_++), seal(value));
     if (!status.ok()) return fail(impl_.dir, status, "writing a checkpoint");
     return {};
   }
 
   Result<void> commit() override {
-    const auto status = impl_.db->Put(synced(), impl_.family(kCheckpoints), manifest_key(sequence_),
-                                      seal(fmt::format("{}", chunks_)));
+    const auto status = database_->db->Put(synced(), database_->family(kCheckpoints), manifest_key(sequence_),
+                                           seal(fmt::format("{}", chunks_)));
     if (!status.ok()) return fail(impl_.dir, status, "writing a checkpoint");
     return drop_older();
   }
@@ -40,34 +41,35 @@ class Writer : public CheckpointWriter {
  private:
   Result<void> drop_older() {
     std::vector<uint64_t> committed;
-    std::unique_ptr<rocksdb::Iterator> it(impl_.db->NewIterator({}, impl_.family(kCheckpoints)));
+    std::unique_ptr<rocksdb::Iterator> it(database_->db->NewIterator({}, database_->family(kCheckpoints)));
     for (it->Seek("c"); it->Valid() && it->key().starts_with("c"); it->Next()) {
       committed.push_back(sequence_of({it->key().data() + 1, 8}));
     }
     for (size_t i = 0; i + impl_.options.checkpoints_kept < committed.size(); ++i) {
       rocksdb::WriteBatch batch;
-      batch.Delete(impl_.family(kCheckpoints), manifest_key(committed[i]));
-      batch.DeleteRange(impl_.family(kCheckpoints), chunk_key(committed[i], 0),
+      batch.Delete(database_->family(kCheckpoints), manifest_key(committed[i]));
+      batch.DeleteRange(database_->family(kCheckpoints), chunk_key(committed[i], 0),
                         chunk_key(committed[i], UINT64_MAX));
-      const auto status = impl_.db->Write({}, &batch);
+      const auto status = database_->db->Write({}, &batch);
       if (!status.ok()) return fail(impl_.dir, status, "deleting an old checkpoint");
     }
     return {};
   }
 
   Store::Impl& impl_;
+  DatabasePtr database_;
   uint64_t sequence_, chunks_ = 0;
 };
 
 // Nothing when a chunk is missing or damaged.
-std::optional<Checkpoint> read_checkpoint(const Store::Impl& impl, uint64_t sequence,
+std::optional<Checkpoint> read_checkpoint(const Database& database, uint64_t sequence,
                                           std::string_view manifest) {
   uint64_t chunks = 0;
   std::from_chars(manifest.data(), manifest.data() + manifest.size(), chunks);
   Checkpoint checkpoint{sequence, {}, ""};
   for (uint64_t i = 0; i < chunks; ++i) {
     rocksdb::PinnableSlice bytes;
-    if (!impl.db->Get({}, impl.family(kCheckpoints), chunk_key(sequence, i), &bytes).ok())
+    if (!database.db->Get({}, database.family(kCheckpoints), chunk_key(sequence, i), &bytes).ok())
       return std::nullopt;
     const auto value = unseal(bytes);
     if (!value) return std::nullopt;
@@ -84,16 +86,20 @@ std::optional<Checkpoint> read_checkpoint(const Store::Impl& impl, uint64_t sequ
 }  // namespace
 
 Result<std::unique_ptr<CheckpointWriter>> Store::begin_checkpoint(uint64_t sequence) {
-  return std::make_unique<Writer>(*impl_, sequence);
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  return std::make_unique<Writer>(*impl_, database, sequence);
 }
 
 Result<std::optional<Checkpoint>> Store::latest_checkpoint() const {
-  std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator({}, impl_->family(kCheckpoints)));
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  std::unique_ptr<rocksdb::Iterator> it(database->db->NewIterator({}, database->family(kCheckpoints)));
   std::string note;
   for (it->SeekForPrev("d"); it->Valid() && it->key().starts_with("c"); it->Prev()) {
     const uint64_t sequence = sequence_of({it->key().data() + 1, 8});
     const auto manifest = unseal(it->value());
-    auto checkpoint = manifest ? read_checkpoint(*impl_, sequence, *manifest) : std::nullopt;
+    auto checkpoint = manifest ? read_checkpoint(*database, sequence, *manifest) : std::nullopt;
     if (checkpoint) {
       checkpoint->note = note;
       return checkpoint;
@@ -105,30 +111,37 @@ Result<std::optional<Checkpoint>> Store::latest_checkpoint() const {
 }
 
 Result<void> Store::sweep_checkpoints() {
-  std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator({}, impl_->family(kCheckpoints)));
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  std::unique_ptr<rocksdb::Iterator> it(database->db->NewIterator({}, database->family(kCheckpoints)));
   rocksdb::WriteBatch batch;
   for (it->Seek("p"); it->Valid(); it->Next()) {
     const uint64_t sequence = sequence_of({it->key().data() + 1, 8});
     std::string manifest;
-    if (impl_->db->Get({}, impl_->family(kCheckpoints), manifest_key(sequence), &manifest).IsNotFound()) {
-      batch.Delete(impl_->family(kCheckpoints), it->key());
+    if (database->db->Get({}, database->family(kCheckpoints), manifest_key(sequence), &manifest)
+            .IsNotFound()) {
+      batch.Delete(database->family(kCheckpoints), it->key());
     }
   }
   if (batch.Count() == 0) return {};
-  const auto status = impl_->db->Write({}, &batch);
+  const auto status = database->db->Write({}, &batch);
   if (!status.ok()) return fail(impl_->dir, status, "deleting an unfinished checkpoint");
   return {};
 }
 
 Result<void> Store::put_model(const std::string& hash, std::string_view bytes) {
-  const auto status = impl_->db->Put(synced(), impl_->family(kModels), hash, seal(bytes));
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  const auto status = database->db->Put(synced(), database->family(kModels), hash, seal(bytes));
   if (!status.ok()) return fail(impl_->dir, status, "writing a model");
   return {};
 }
 
 Result<std::string> Store::get_model(const std::string& hash) const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   rocksdb::PinnableSlice bytes;
-  const auto status = impl_->db->Get({}, impl_->family(kModels), hash, &bytes);
+  const auto status = database->db->Get({}, database->family(kModels), hash, &bytes);
   if (!status.ok()) return fail(impl_->dir, status, fmt::format("reading model {}", hash));
   const auto value = unseal(bytes);
   if (!value)
@@ -137,8 +150,10 @@ Result<std::string> Store::get_model(const std::string& hash) const {
 }
 
 Result<std::vector<ModelInfo>> Store::list_models() const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   std::vector<ModelInfo> all;
-  std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator({}, impl_->family(kModels)));
+  std::unique_ptr<rocksdb::Iterator> it(database->db->NewIterator({}, database->family(kModels)));
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
     all.push_back({it->key().ToString(), it->value().size() - sizeof(uint64_t)});
   }
@@ -147,21 +162,27 @@ Result<std::vector<ModelInfo>> Store::list_models() const {
 }
 
 Result<void> Store::erase_model(const std::string& hash) {
-  const auto status = impl_->db->Delete(synced(), impl_->family(kModels), hash);
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  const auto status = database->db->Delete(synced(), database->family(kModels), hash);
   if (!status.ok()) return fail(impl_->dir, status, "deleting a model");
   return {};
 }
 
 Result<void> Store::put_meta(const std::string& key, std::string_view value) {
-  const auto status =
-      impl_->db->Put(synced(), impl_->family(kMeta), "m/" + key, rocksdb::Slice(value.data(), value.size()));
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  const auto status = database->db->Put(synced(), database->family(kMeta), "m/" + key,
+                                        rocksdb::Slice(value.data(), value.size()));
   if (!status.ok()) return fail(impl_->dir, status, "writing");
   return {};
 }
 
 Result<std::optional<std::string>> Store::get_meta(const std::string& key) const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   std::string value;
-  const auto status = impl_->db->Get({}, impl_->family(kMeta), "m/" + key, &value);
+  const auto status = database->db->Get({}, database->family(kMeta), "m/" + key, &value);
   if (status.IsNotFound()) return std::optional<std::string>();
   if (!status.ok()) return fail(impl_->dir, status, "reading");
   return std::optional<std::string>(std::move(value));

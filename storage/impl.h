@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -14,20 +15,40 @@ namespace shrike::storage {
 
 enum Family { kDefault, kEvents, kTransactions, kLabels, kModels, kCheckpoints, kMeta, kFamilies };
 
+// An open database; closes when the last user lets go.
+struct Database {
+  std::unique_ptr<rocksdb::DB> db;
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+
+  ~Database();
+  rocksdb::ColumnFamilyHandle* family(Family one) const { return families[one]; }
+};
+using DatabasePtr = std::shared_ptr<Database>;
+
 struct Store::Impl {
   std::string dir;
   StoreOptions options;
-  std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*> families;
   std::atomic<uint64_t> first{0}, last{0};
   std::atomic<bool> broken{false};
 
-  ~Impl();
-  rocksdb::ColumnFamilyHandle* family(Family one) const { return families[one]; }
+  // Every operation holds the database while it runs, because resume() may have to open it anew.
+  DatabasePtr database() const {
+    const std::lock_guard lock(mutex);
+    return current;
+  }
+  void replace(DatabasePtr fresh) {
+    const std::lock_guard lock(mutex);
+    current = std::move(fresh);
+  }
+
+ private:
+  mutable std::mutex mutex;
+  DatabasePtr current;
 };
 
 Error to_error(const std::string& dir, const rocksdb::Status& status, std::string_view doing);
 tl::unexpected<Error> fail(const std::string& dir, const rocksdb::Status& status, std::string_view doing);
+tl::unexpected<Error> closed(const std::string& dir);
 rocksdb::WriteOptions synced();
 
 // Big-endian, so that keys sort as numbers do.

@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "storage/impl.h"
 
@@ -120,6 +121,11 @@ tl::unexpected<Error> fail(const std::string& dir, const rocksdb::Status& status
   return tl::make_unexpected(to_error(dir, status, doing));
 }
 
+tl::unexpected<Error> closed(const std::string& dir) {
+  return tl::make_unexpected(
+      Error{ErrorCode::kIo, fmt::format("{} is being opened anew after a failure; try again", dir)});
+}
+
 rocksdb::WriteOptions synced() {
   rocksdb::WriteOptions options;
   options.sync = true;
@@ -155,7 +161,7 @@ std::optional<std::string_view> unseal(rocksdb::Slice bytes) {
   return value;
 }
 
-Store::Impl::~Impl() {
+Database::~Database() {
   if (!db) return;
   for (rocksdb::ColumnFamilyHandle* handle : families) db->DestroyColumnFamilyHandle(handle);
   db->Close();
@@ -166,8 +172,8 @@ Store::~Store() = default;
 
 namespace {
 
-Result<void> find_ends(Store::Impl& impl) {
-  std::unique_ptr<rocksdb::Iterator> it(impl.db->NewIterator({}, impl.family(kEvents)));
+Result<void> find_ends(Store::Impl& impl, const Database& database) {
+  std::unique_ptr<rocksdb::Iterator> it(database.db->NewIterator({}, database.family(kEvents)));
   it->SeekToFirst();
   if (it->Valid()) impl.first = sequence_of(it->key());
   it->SeekToLast();
@@ -176,11 +182,11 @@ Result<void> find_ends(Store::Impl& impl) {
   return {};
 }
 
-Result<void> check_format(Store::Impl& impl, bool writable) {
+Result<void> check_format(const Store::Impl& impl, const Database& database, bool writable) {
   std::string format;
-  const auto status = impl.db->Get({}, impl.family(kMeta), kFormatKey, &format);
+  const auto status = database.db->Get({}, database.family(kMeta), kFormatKey, &format);
   if (status.IsNotFound() && writable) {
-    const auto put = impl.db->Put(synced(), impl.family(kMeta), kFormatKey, kFormat);
+    const auto put = database.db->Put(synced(), database.family(kMeta), kFormatKey, kFormat);
     if (!put.ok()) return fail(impl.dir, put, "writing the format version");
     return {};
   }
@@ -194,6 +200,23 @@ Result<void> check_format(Store::Impl& impl, bool writable) {
   return {};
 }
 
+Result<DatabasePtr> open_database(const std::string& dir, const StoreOptions& options, bool read_only) {
+  const auto cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (int f = 0; f < kFamilies; ++f) {
+    descriptors.emplace_back(kFamilyNames[f], family_options(static_cast<Family>(f), cache));
+  }
+  auto database = std::make_shared<Database>();
+  rocksdb::DB* db = nullptr;
+  const auto status =
+      read_only
+          ? rocksdb::DB::OpenForReadOnly(db_options(options), dir, descriptors, &database->families, &db)
+          : rocksdb::DB::Open(db_options(options), dir, descriptors, &database->families, &db);
+  database->db.reset(db);
+  if (!status.ok()) return fail(dir, status, "opening");
+  return database;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& dir, const StoreOptions& options) {
@@ -201,16 +224,11 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& dir, const StoreOp
   auto impl = std::make_unique<Impl>();
   impl->dir = dir;
   impl->options = options;
-  const auto cache = rocksdb::NewLRUCache(options.block_cache_bytes);
-  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
-  for (int f = 0; f < kFamilies; ++f)
-    descriptors.emplace_back(kFamilyNames[f], family_options(static_cast<Family>(f), cache));
-  rocksdb::DB* db = nullptr;
-  const auto status = rocksdb::DB::Open(db_options(options), dir, descriptors, &impl->families, &db);
-  impl->db.reset(db);
-  if (!status.ok()) return fail(dir, status, "opening");
-  if (auto ok = check_format(*impl, true); !ok) return tl::make_unexpected(ok.error());
-  if (auto ok = find_ends(*impl); !ok) return tl::make_unexpected(ok.error());
+  auto database = open_database(dir, options, false);
+  if (!database) return tl::make_unexpected(database.error());
+  if (auto ok = check_format(*impl, **database, true); !ok) return tl::make_unexpected(ok.error());
+  if (auto ok = find_ends(*impl, **database); !ok) return tl::make_unexpected(ok.error());
+  impl->replace(std::move(*database));
   std::unique_ptr<Store> store(new Store(std::move(impl)));
   if (auto swept = store->sweep_checkpoints(); !swept) return tl::make_unexpected(swept.error());
   return store;
@@ -219,39 +237,33 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& dir, const StoreOp
 Result<std::unique_ptr<Store>> Store::open_read_only(const std::string& dir) {
   if (auto ok = check_directory(dir, false); !ok) return tl::make_unexpected(ok.error());
   constexpr int kTries = 5;  // the serving process may delete a file that was just listed
-  rocksdb::Status status;
-  for (int i = 0; i < kTries; ++i) {
-    auto impl = std::make_unique<Impl>();
-    impl->dir = dir;
-    impl->options.create_if_missing = false;
-    const auto cache = rocksdb::NewLRUCache(impl->options.block_cache_bytes);
-    std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
-    for (int f = 0; f < kFamilies; ++f)
-      descriptors.emplace_back(kFamilyNames[f], family_options(static_cast<Family>(f), cache));
-    rocksdb::DB* db = nullptr;
-    status = rocksdb::DB::OpenForReadOnly(db_options(impl->options), dir, descriptors, &impl->families, &db);
-    impl->db.reset(db);
-    if (!status.ok()) continue;
-    if (auto ok = check_format(*impl, false); !ok) return tl::make_unexpected(ok.error());
-    if (auto ok = find_ends(*impl); !ok) return tl::make_unexpected(ok.error());
-    return std::unique_ptr<Store>(new Store(std::move(impl)));
-  }
-  return fail(dir, status, "opening for reading");
+  auto impl = std::make_unique<Impl>();
+  impl->dir = dir;
+  impl->options.create_if_missing = false;
+  Result<DatabasePtr> database = tl::make_unexpected(Error{});
+  for (int i = 0; i < kTries && !database; ++i) database = open_database(dir, impl->options, true);
+  if (!database) return tl::make_unexpected(database.error());
+  if (auto ok = check_format(*impl, **database, false); !ok) return tl::make_unexpected(ok.error());
+  if (auto ok = find_ends(*impl, **database); !ok) return tl::make_unexpected(ok.error());
+  impl->replace(std::move(*database));
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
 Result<void> Store::append(std::span<const Record> records, bool sync) {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   if (records.empty()) return {};
   rocksdb::WriteBatch batch;
   for (const Record& record : records) {
     const std::string key = sequence_key(record.sequence);
-    batch.Put(impl_->family(kEvents), key, seal(record.value));
-    if (record.transaction) batch.Put(impl_->family(kTransactions), slice(*record.transaction), key);
+    batch.Put(database->family(kEvents), key, seal(record.value));
+    if (record.transaction) batch.Put(database->family(kTransactions), slice(*record.transaction), key);
     if (record.label)
-      batch.Put(impl_->family(kLabels), slice(record.label->transaction), slice(record.label->value));
+      batch.Put(database->family(kLabels), slice(record.label->transaction), slice(record.label->value));
   }
   rocksdb::WriteOptions options;
   options.sync = sync;
-  const auto status = impl_->db->Write(options, &batch);
+  const auto status = database->db->Write(options, &batch);
   impl_->broken = !status.ok();
   if (!status.ok()) return fail(impl_->dir, status, "writing the log");
   if (impl_->first == 0) impl_->first = records.front().sequence;
@@ -263,6 +275,7 @@ uint64_t Store::last_sequence() const { return impl_->last; }
 uint64_t Store::first_sequence() const { return impl_->first; }
 
 struct Cursor::Impl {
+  DatabasePtr database;  // outlives the iterator
   std::string dir;
   std::unique_ptr<rocksdb::Iterator> it;
   uint64_t expected = 0;
@@ -276,15 +289,18 @@ Cursor::~Cursor() = default;
 Cursor Store::read(uint64_t from_sequence) const {
   auto impl = std::make_unique<Cursor::Impl>();
   impl->dir = impl_->dir;
+  impl->database = impl_->database();
+  if (!impl->database) return Cursor(std::move(impl));
   rocksdb::ReadOptions options;
   options.readahead_size = 1 << 20;
   options.fill_cache = false;
-  impl->it.reset(impl_->db->NewIterator(options, impl_->family(kEvents)));
+  impl->it.reset(impl->database->db->NewIterator(options, impl->database->family(kEvents)));
   impl->it->Seek(sequence_key(from_sequence));
   return Cursor(std::move(impl));
 }
 
 Result<std::optional<EventView>> Cursor::next() {
+  if (!impl_->it) return closed(impl_->dir);
   rocksdb::Iterator& it = *impl_->it;
   if (impl_->moved) it.Next();
   if (!it.Valid()) {
@@ -310,8 +326,10 @@ Result<std::optional<EventView>> Cursor::next() {
 }
 
 Result<std::string> Store::get_event(uint64_t sequence) const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   rocksdb::PinnableSlice bytes;
-  const auto status = impl_->db->Get({}, impl_->family(kEvents), sequence_key(sequence), &bytes);
+  const auto status = database->db->Get({}, database->family(kEvents), sequence_key(sequence), &bytes);
   if (!status.ok()) return fail(impl_->dir, status, fmt::format("reading event {}", sequence));
   const auto value = unseal(bytes);
   if (!value)
@@ -321,22 +339,28 @@ Result<std::string> Store::get_event(uint64_t sequence) const {
 }
 
 Result<std::optional<uint64_t>> Store::find_transaction(const Key& transaction) const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   rocksdb::PinnableSlice bytes;
-  const auto status = impl_->db->Get({}, impl_->family(kTransactions), slice(transaction), &bytes);
+  const auto status = database->db->Get({}, database->family(kTransactions), slice(transaction), &bytes);
   if (status.IsNotFound()) return std::optional<uint64_t>();
   if (!status.ok()) return fail(impl_->dir, status, "looking up a transaction");
   return std::optional<uint64_t>(sequence_of(bytes));
 }
 
 Result<std::optional<std::string>> Store::find_label(const Key& transaction) const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   std::string bytes;
-  const auto status = impl_->db->Get({}, impl_->family(kLabels), slice(transaction), &bytes);
+  const auto status = database->db->Get({}, database->family(kLabels), slice(transaction), &bytes);
   if (status.IsNotFound()) return std::optional<std::string>();
   if (!status.ok()) return fail(impl_->dir, status, "looking up a label");
   return std::optional<std::string>(std::move(bytes));
 }
 
 Result<void> Store::trim_before(uint64_t sequence, const KeyOf& key_of) {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
   const auto checkpoint = latest_checkpoint();
   if (!checkpoint) return tl::make_unexpected(checkpoint.error());
   if (!*checkpoint) return {};
@@ -351,13 +375,13 @@ Result<void> Store::trim_before(uint64_t sequence, const KeyOf& key_of) {
       if (!event) return tl::make_unexpected(event.error());
       if (!*event || (*event)->sequence >= sequence) break;
       upto = (*event)->sequence + 1;
-      batch.Delete(impl_->family(kEvents), sequence_key((*event)->sequence));
+      batch.Delete(database->family(kEvents), sequence_key((*event)->sequence));
       const auto key = key_of((*event)->value);
       if (!key) continue;
-      batch.Delete(impl_->family(kTransactions), slice(*key));
-      batch.Delete(impl_->family(kLabels), slice(*key));
+      batch.Delete(database->family(kTransactions), slice(*key));
+      batch.Delete(database->family(kLabels), slice(*key));
     }
-    const auto status = impl_->db->Write({}, &batch);
+    const auto status = database->db->Write({}, &batch);
     if (!status.ok()) return fail(impl_->dir, status, "deleting old events");
     if (upto == impl_->first) break;
     impl_->first = upto;
@@ -365,9 +389,26 @@ Result<void> Store::trim_before(uint64_t sequence, const KeyOf& key_of) {
   return {};
 }
 
+// What RocksDB cannot mend by itself (its own write-ahead log failed half-way) is mended by opening it anew.
 Result<void> Store::resume() {
-  const auto status = impl_->db->Resume();
-  if (!status.ok()) return fail(impl_->dir, status, "resuming");
+  DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  const auto status = database->db->Resume();
+  if (status.ok()) return {};
+  if (status.IsBusy()) return fail(impl_->dir, status, "resuming");
+  const std::weak_ptr<Database> old = database;
+  database.reset();
+  impl_->replace(nullptr);
+  constexpr int kWaits = 500;  // of a millisecond, for others to let go
+  for (int i = 0; i < kWaits && !old.expired(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (DatabasePtr still = old.lock()) {
+    impl_->replace(std::move(still));
+    return fail(impl_->dir, status, "resuming, while the log is being read");
+  }
+  auto fresh = open_database(impl_->dir, impl_->options, false);
+  if (!fresh) return tl::make_unexpected(fresh.error());
+  impl_->replace(std::move(*fresh));
   return {};
 }
 

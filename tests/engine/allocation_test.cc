@@ -1,0 +1,52 @@
+// The hot path allocates nothing once it is warm: features and scores of a steady stream.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "engine/trainer.h"
+#include "features/feature_store.h"
+#include "tests/engine/support.h"
+
+namespace {
+std::atomic<uint64_t> g_allocations{0};
+}
+
+void* operator new(size_t size) {
+  g_allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace shrike::engine {
+namespace {
+
+TEST(HotPath, FeaturesAndScoresAllocateNothingWhenWarm) {
+  const ConfigPtr config = must_parse(example("handbook.toml"));
+  features::FeatureStore store(config->plan);
+  Trainer trainer(config);
+  std::vector<float> row(config->columns.size()), scores(1);
+  const auto stream = [&](int64_t i) {
+    return make_transaction(config->schema(), i, i * 300, i * 7919 % 50, i * 104729 % 80,
+                            5 + static_cast<double>(i % 90));
+  };
+  // Ninety days of a steady stream: every window has been as full as it gets.
+  const int64_t warm = 90 * 288;
+  const learners::ModelPtr model =
+      learners::make_learner("linear", {}, config->columns, 1).value()->snapshot();
+  for (int64_t i = 0; i < warm; ++i) store.apply(stream(i), static_cast<uint64_t>(i), row);
+  std::vector<features::Transaction> next;
+  for (int64_t i = warm; i < warm + 5000; ++i) next.push_back(stream(i));
+  const uint64_t before = g_allocations.load();
+  for (size_t i = 0; i < next.size(); ++i) {
+    store.apply(next[i], static_cast<uint64_t>(warm) + i, row);
+    model->score(learners::MatrixView(row, row.size()), scores);
+  }
+  EXPECT_EQ(g_allocations.load() - before, 0u);
+}
+
+}  // namespace
+}  // namespace shrike::engine

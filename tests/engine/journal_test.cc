@@ -1,0 +1,78 @@
+// A disk that fails under the journal: nothing is acknowledged, nothing is lost, and it goes on when it can.
+#include "engine/journal.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "storage/store.h"
+#include "tests/engine/support.h"
+#include "tests/storage/fault_env.h"
+
+namespace shrike::engine {
+namespace {
+
+TEST(Journal, AFailingDiskStopsAcknowledgingAndLosesNothing) {
+  const ConfigPtr config = must_parse(example("handbook.toml"));
+  TempDir dir;
+  storage::FaultEnv env;
+  storage::StoreOptions options;
+  options.env = &env;
+  {
+    auto store = storage::Store::open(dir / "data", options);
+    ASSERT_TRUE(store) << store.error().reason;
+    zmq::context_t context;
+    zmq::socket_t events(context, zmq::socket_type::pub);
+    events.bind("inproc://events");
+    Probe probe;
+    Journal journal(config, **store, probe, std::move(events), 1024);
+    Bell bell;
+    journal.start(bell);
+    uint64_t sequence = 0;
+    const auto push = [&] {
+      auto envelope = std::make_unique<Envelope>();
+      envelope->sequence = ++sequence;
+      envelope->event.transaction =
+          make_transaction(config->schema(), static_cast<int64_t>(sequence), 1000, 7, 3, 20);
+      envelope->event.row.assign(15, 1.0f);
+      journal.push(std::move(envelope));
+    };
+    const auto take = [&] {
+      EnvelopePtr envelope;
+      for (int i = 0; i < 20'000 && !journal.done().pop(envelope); ++i) usleep(1000);
+      EXPECT_TRUE(envelope);
+      return envelope;
+    };
+    for (int i = 0; i < 20; ++i) push();
+    for (int i = 0; i < 20; ++i) EXPECT_FALSE(take()->error);
+    EXPECT_EQ(journal.committed(), 20u);
+
+    env.fail_after(0, storage::FaultEnv::Fault::kNoSpace);
+    push();
+    const EnvelopePtr refused = take();
+    ASSERT_TRUE(refused->error);
+    EXPECT_EQ(refused->error->code, ErrorCode::kStorage);
+    EXPECT_TRUE(journal.failed());
+    EXPECT_EQ(journal.committed(), 20u);
+
+    env.fail_after(0, storage::FaultEnv::Fault::kNone);
+    for (int i = 0; i < 20'000 && journal.failed(); ++i) usleep(1000);
+    EXPECT_FALSE(journal.failed());
+    push();
+    EXPECT_FALSE(take()->error);
+    EXPECT_EQ(journal.committed(), 22u);
+    journal.stop();
+  }
+  const auto store = storage::Store::open(dir / "data", {});
+  ASSERT_TRUE(store) << store.error().reason;
+  auto cursor = (*store)->read(1);
+  for (uint64_t n = 1; n <= 22; ++n) {
+    const auto event = cursor.next();
+    ASSERT_TRUE(event && *event) << n;
+    EXPECT_EQ((*event)->sequence, n)
+        << "the event that was refused is there too: its sequence number was taken";
+  }
+}
+
+}  // namespace
+}  // namespace shrike::engine
