@@ -63,6 +63,7 @@ class Server {
   void reply(Envelope& envelope);
   void refuse_now(zmq::socket_t& socket, const Envelope& route, const Error& error);
   bool take_done();
+  bool spin_for_done();
   void recycle(EnvelopePtr envelope);
 
   ConfigPtr config_;
