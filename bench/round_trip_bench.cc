@@ -1,5 +1,6 @@
-// The round trip over loopback, as one waiting client sees it: a bare ZeroMQ echo of the same bytes, and a whole server with
-// durability async and sync, in the same run, taking turns, so that the ratio holds on a noisy machine.
+// The round trip over loopback, as one waiting client sees it: a bare ZeroMQ echo of the same bytes, and a
+// whole server with durability async and sync, in the same run, taking turns, so that the ratio holds on a
+// noisy machine.
 //
 //   build/release/bin/round_trip_bench
 #include <benchmark/benchmark.h>
@@ -66,7 +67,8 @@ class Echo {
 
 class Shrike {
  public:
-  explicit Shrike(const std::string& durability) : dir_(std::filesystem::temp_directory_path() / ("shrike-bench-" + durability)) {
+  explicit Shrike(const std::string& durability)
+      : dir_(std::filesystem::temp_directory_path() / ("shrike-bench-" + durability)) {
     std::filesystem::remove_all(dir_);
     server_ = std::move(*Server::open(*parse_config(config_text(durability), "bench"), dir_.string()));
     thread_ = std::thread([this] { server_->run(); });
@@ -87,7 +89,9 @@ class Shrike {
 
 class Client {
  public:
-  explicit Client(const std::string& endpoint) : socket_(context_, zmq::socket_type::dealer) { socket_.connect(endpoint); }
+  explicit Client(const std::string& endpoint) : socket_(context_, zmq::socket_type::dealer) {
+    socket_.connect(endpoint);
+  }
   int64_t ask(const std::string& request) {
     const int64_t start = now_us();
     socket_.send(zmq::buffer(request));
@@ -102,8 +106,9 @@ class Client {
 };
 
 std::string request(int64_t id) {
-  return R"({"transaction_id":)" + std::to_string(id) + R"(,"time":)" + std::to_string(id / 10) + R"(,"customer_id":)" +
-         std::to_string(id * 7919 % 5000) + R"(,"terminal_id":)" + std::to_string(id * 104729 % 10000) + R"(,"amount":57.16})";
+  return R"({"transaction_id":)" + std::to_string(id) + R"(,"time":)" + std::to_string(id / 10) +
+         R"(,"customer_id":)" + std::to_string(id * 7919 % 5000) + R"(,"terminal_id":)" +
+         std::to_string(id * 104729 % 10000) + R"(,"amount":57.16})";
 }
 
 double quantile(std::vector<int64_t>& all, double q) {
@@ -119,7 +124,8 @@ void RoundTrip(benchmark::State& state) {
   Client to_echo(echo.endpoint()), to_async(async.endpoint()), to_sync(sync.endpoint());
   std::vector<int64_t> echo_us, async_us, sync_us;
   int64_t id = 0;
-  for (int i = 0; i < 500; ++i, ++id) to_echo.ask(request(id)), to_async.ask(request(id)), to_sync.ask(request(id));
+  for (int i = 0; i < 500; ++i, ++id)
+    to_echo.ask(request(id)), to_async.ask(request(id)), to_sync.ask(request(id));
   for (auto _ : state) {
     ++id;
     const std::string text = request(id);

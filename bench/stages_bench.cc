@@ -1,5 +1,5 @@
-// Every stage of a transaction's life, alone: decode, features, score, decide, journal encoding; and learning. Each
-// iteration is one transaction. The stream is our own simulation, so the figures need no file.
+// Every stage of a transaction's life, alone: decode, features, score, decide, journal encoding; and
+// learning. Each iteration is one transaction. The stream is our own simulation, so the figures need no file.
 //
 //   build/release/bin/stages_bench
 #include <benchmark/benchmark.h>
@@ -87,9 +87,11 @@ void DecodeJson(benchmark::State& state) {
   Envelope envelope;
   uint32_t deadline_ms = 0;
   std::vector<std::string> messages;
-  for (size_t i = 0; i < 1000; ++i) messages.push_back(score_request_json(config()->schema(), Stream::get().transactions[i]));
+  for (size_t i = 0; i < 1000; ++i)
+    messages.push_back(score_request_json(config()->schema(), Stream::get().transactions[i]));
   size_t i = 0;
-  for (auto _ : state) benchmark::DoNotOptimize(decoder.score_request(messages[i++ % 1000], envelope, deadline_ms));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(decoder.score_request(messages[i++ % 1000], envelope, deadline_ms));
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(DecodeJson);
@@ -99,9 +101,11 @@ void DecodeProtobuf(benchmark::State& state) {
   Envelope envelope;
   uint32_t deadline_ms = 0;
   std::vector<std::string> messages;
-  for (size_t i = 0; i < 1000; ++i) messages.push_back(score_request_protobuf(config()->schema(), Stream::get().transactions[i]));
+  for (size_t i = 0; i < 1000; ++i)
+    messages.push_back(score_request_protobuf(config()->schema(), Stream::get().transactions[i]));
   size_t i = 0;
-  for (auto _ : state) benchmark::DoNotOptimize(decoder.score_request(messages[i++ % 1000], envelope, deadline_ms));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(decoder.score_request(messages[i++ % 1000], envelope, deadline_ms));
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(DecodeProtobuf);
@@ -170,7 +174,8 @@ void Learn(benchmark::State& state) {
   size_t at = 0;
   for (auto _ : state) {
     learner->partial_fit({std::span(stream.rows).subspan(at * columns, kBatch * columns), columns},
-                         std::span(stream.labels).subspan(at, kBatch), std::span(weights).first(kBatch), std::span(keys).first(kBatch));
+                         std::span(stream.labels).subspan(at, kBatch), std::span(weights).first(kBatch),
+                         std::span(keys).first(kBatch));
     at = (at + kBatch) % (n - kBatch);
   }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kBatch));

@@ -30,7 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Envelope second;
     if (!decoder.score_request(again, second, deadline_ms)) std::abort();
     for (size_t i = 0; i < kConfig->schema().fields.size(); ++i) {
-      if (second.event.transaction.values[i].fixed != envelope.event.transaction.values[i].fixed) std::abort();
+      if (second.event.transaction.values[i].fixed != envelope.event.transaction.values[i].fixed)
+        std::abort();
       if (second.event.transaction.values[i].text != envelope.event.transaction.values[i].text) std::abort();
     }
   }
