@@ -1,12 +1,13 @@
 #include "features/plan.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <limits>
 #include <map>
 #include <tuple>
+
+#include "features/plan_layout.h"
 
 namespace shrike::features {
 namespace {
@@ -53,30 +54,6 @@ double empty_by_default(Aggregate aggregate) {
   }
 }
 
-uint32_t fixed_size(const Accumulator& accumulator) {
-  using enum AccumulatorKind;
-  switch (accumulator.kind) {
-    case kCount:
-    case kLabels:
-    case kRun:
-      return 16;
-    case kMoments:
-    case kClipped:
-    case kLast:
-    case kDecayed:
-      return 32;
-    case kMoments2:
-      return 48;
-    case kMinimum:
-    case kMaximum:
-      return accumulator.unbounded ? 16 : 0;
-    case kDistinct:
-    case kSorted:
-      return 0;
-  }
-  return 0;
-}
-
 // Builds a plan spec by spec; each needed column, filter and accumulator is made once.
 class Compiler {
  public:
@@ -119,8 +96,8 @@ class Compiler {
 
   Result<Plan> finish(const std::vector<FeatureSpec>& specs) {
     for (const Instruction& add : adds_after_) plan_.instructions.push_back(add);
-    for (EntityPlan& entity : plan_.entities) lay_out(entity);
-    plan_.fingerprint = fingerprint(specs);
+    for (EntityPlan& entity : plan_.entities) lay_out(entity, options_);
+    plan_.fingerprint = fingerprint(plan_, options_, specs);
     if (plan_.columns.empty()) return tl::make_unexpected(Error{"features", "no feature is declared"});
     return std::move(plan_);
   }
@@ -409,57 +386,6 @@ class Compiler {
     return publish(spec, std::move(feature));
   }
 
-  void lay_out(EntityPlan& entity) {
-    int64_t longest = 0;
-    bool unbounded_any = false;
-    for (const Slot& one : entity.slots) {
-      longest = std::max(longest, one.window_us == kForever ? one.delay_us : one.window_us + one.delay_us);
-      unbounded_any |= one.window_us == kForever;
-    }
-    uint32_t offset = 0;
-    for (const bool unbounded : {true, false}) {
-      for (Accumulator& one : entity.accumulators) {
-        const bool grows = fixed_size(one) == 0;
-        if (one.unbounded != unbounded) continue;
-        if (!grows) {
-          one.offset = offset;
-          offset += fixed_size(one);
-        } else if (one.kind == AccumulatorKind::kDistinct) {
-          one.offset = entity.maps++;
-        } else if (one.kind == AccumulatorKind::kSorted) {
-          one.offset = entity.sorted++;
-        } else {
-          one.offset = entity.deques++;
-        }
-        entity.keeps_all |= grows && unbounded;
-      }
-      if (unbounded) entity.unbounded_bytes = offset;
-    }
-    entity.fixed_bytes = offset;
-    entity.retention_us = longest + options_.lateness_us;
-    entity.idle_us =
-        unbounded_any ? std::max(options_.forget_after_us, entity.retention_us) : entity.retention_us;
-  }
-
-  uint64_t fingerprint(const std::vector<FeatureSpec>& specs) const {
-    std::string all =
-        fmt::format("{}/{}/{}/{}/{};", plan_.schema.fingerprint(), options_.lateness_us, options_.maturity_us,
-                    options_.forget_after_us, options_.events_per_entity_max);
-    for (const EntityKind& kind : plan_.schema.entities) {
-      all += fmt::format("{}:{}:", kind.name, kind.entities_max);
-      for (const size_t field : kind.fields) all += fmt::format("{},", field);
-    }
-    for (const FeatureSpec& s : specs) {
-      all += fmt::format("{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:", s.name,
-                         static_cast<int>(s.aggregate), s.entity, s.input, s.divisor, s.delay_us,
-                         s.include_current ? *s.include_current : 2, s.where, s.half_life_us, s.clip_factor,
-                         s.empty.value_or(-12345.5), static_cast<int>(s.transform),
-                         s.at_least.value_or(-1e300), s.at_most.value_or(1e300), s.hidden);
-      for (const int64_t window : s.windows_us) all += fmt::format("{},", window);
-    }
-    return XXH3_64bits(all.data(), all.size());
-  }
-
   PlanOptions options_;
   Plan plan_;
   std::map<std::tuple<uint16_t, bool, uint16_t>, int16_t> columns_;
@@ -468,14 +394,6 @@ class Compiler {
 };
 
 }  // namespace
-
-Key Plan::entity_key(size_t entity, const Transaction& transaction) const {
-  const std::vector<size_t>& of = entities[entity].key_fields;
-  if (of.size() == 1) return key(schema, transaction, of[0]);
-  Key parts[8];
-  for (size_t i = 0; i < of.size(); ++i) parts[i] = key(schema, transaction, of[i]);
-  return combine({parts, of.size()});
-}
 
 Result<Plan> compile(const Schema& schema, const std::vector<FeatureSpec>& specs,
                      const PlanOptions& options) {

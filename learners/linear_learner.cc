@@ -6,8 +6,6 @@
 //
 // An example of weight w takes one step with its gradient times w; repeating it w times takes w smaller
 // steps, which agrees to first order.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -15,6 +13,8 @@
 #include "learners/envelope.h"
 #include "learners/linear_model.h"
 #include "learners/numeric.h"
+#include "learners/option_table.h"
+#include "learners/platt.h"
 #include "learners/records.h"
 #include "learners/registry.h"
 
@@ -27,15 +27,7 @@ struct LinearOptions {
   double fraud_weight = 1, negative_rate = 1;
 };
 
-// The one list of options: names, ranges, help, and how each is read.
-struct OptionRow {
-  const char* name;
-  double LinearOptions::*real;
-  int64_t LinearOptions::*whole;
-  double minimum, maximum;
-  const char* help;
-};
-constexpr OptionRow kRows[] = {
+constexpr OptionRow<LinearOptions> kRows[] = {
     {"alpha", &LinearOptions::alpha, nullptr, 1e-6, 10, "learning rate"},
     {"beta", &LinearOptions::beta, nullptr, 0, 1000, "smooths the first steps of a weight"},
     {"l1", &LinearOptions::l1, nullptr, 0, 1e6, "pushes weights to exactly zero"},
@@ -49,97 +41,6 @@ constexpr OptionRow kRows[] = {
     {"negative_rate", &LinearOptions::negative_rate, nullptr, 1e-4, 1,
      "share of legitimate examples that are learned, re-weighted"},
 };
-
-Result<LinearOptions> read_options(const Options& given) {
-  LinearOptions options;
-  for (const auto& [name, value] : given) {
-    const auto row =
-        std::find_if(std::begin(kRows), std::end(kRows), [&](const OptionRow& r) { return name == r.name; });
-    if (row == std::end(kRows)) {
-      return tl::make_unexpected(
-          Error{ErrorCode::kInvalidOption, name, "the linear family has no such option"});
-    }
-    const auto* whole = std::get_if<int64_t>(&value);
-    const auto* real = std::get_if<double>(&value);
-    const bool typed = whole != nullptr || (real != nullptr && row->real != nullptr);
-    const double number = whole != nullptr ? static_cast<double>(*whole) : real != nullptr ? *real : NAN;
-    if (!typed || !(number >= row->minimum && number <= row->maximum)) {
-      return tl::make_unexpected(
-          Error{ErrorCode::kInvalidOption, name,
-                fmt::format("found {}, allowed is {} from {} to {}", number,
-                            row->real != nullptr ? "a number" : "an integer", row->minimum, row->maximum)});
-    }
-    if (row->real != nullptr) {
-      options.*row->real = number;
-    } else {
-      options.*row->whole = *whole;
-    }
-  }
-  return options;
-}
-
-std::string canonical(const LinearOptions& options, uint64_t seed) {
-  std::string text = fmt::format("seed={}", seed);
-  for (const OptionRow& row : kRows) {
-    text += row.real != nullptr ? fmt::format(" {}={}", row.name, options.*row.real)
-                                : fmt::format(" {}={}", row.name, options.*row.whole);
-  }
-  return text;
-}
-
-uint64_t mix(uint64_t x) {
-  x += 0x9E3779B97F4A7C15ull;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return x ^ (x >> 31);
-}
-
-// The newest progressive margins.
-struct Window {
-  std::vector<float> margins, labels, weights;
-  uint64_t next = 0;  // ever added
-
-  void add(size_t capacity, double margin, float label, double weight) {
-    const auto at = static_cast<size_t>(next++ % capacity);
-    if (margins.size() <= at) {
-      margins.resize(at + 1);
-      labels.resize(at + 1);
-      weights.resize(at + 1);
-    }
-    margins[at] = static_cast<float>(margin);
-    labels[at] = label;
-    weights[at] = static_cast<float>(weight);
-  }
-};
-
-// Platt scaling by Newton's method on the window's weighted log loss, with a weak pull towards slope 1, shift
-// 0 (so that one class alone, or few examples, give a finite answer).
-void fit_platt(const Window& window, float& slope, float& shift) {
-  double a = 1, b = 0;
-  constexpr double kPull = 1;
-  for (int round = 0; round < 20; ++round) {
-    double ga = kPull * (a - 1), gb = kPull * b, haa = kPull, hab = 0, hbb = kPull;
-    for (size_t i = 0; i < window.margins.size(); ++i) {
-      const double m = window.margins[i], w = window.weights[i];
-      const double p = logistic(a * m + b);
-      const double g = w * (p - window.labels[i]), h = w * p * (1 - p);
-      ga += g * m;
-      gb += g;
-      haa += h * m * m;
-      hab += h * m;
-      hbb += h;
-    }
-    const double determinant = haa * hbb - hab * hab;
-    if (!(determinant > 1e-12)) break;
-    const double da = std::clamp((hbb * ga - hab * gb) / determinant, -0.5, 0.5);
-    const double db = std::clamp((haa * gb - hab * ga) / determinant, -2.0, 2.0);
-    a = std::clamp(a - da, 0.05, 5.0);
-    b = std::clamp(b - db, -20.0, 20.0);
-    if (std::fabs(da) + std::fabs(db) < 1e-7) break;
-  }
-  slope = static_cast<float>(a);
-  shift = static_cast<float>(b);
-}
 
 class LinearLearner : public Learner {
  public:
@@ -167,7 +68,9 @@ class LinearLearner : public Learner {
     for (size_t i = 0; i + 1 < w_.size(); ++i) model->weights_[i] = static_cast<float>(w_[i]);
     model->bias_ = static_cast<float>(binned_ ? w_.back() : early_bias());
     model->means_ = means();
-    fit_platt(window_, model->slope_, model->shift_);
+    const Platt platt = fit_platt(window_);
+    model->slope_ = platt.slope;
+    model->shift_ = platt.shift;
     return model;
   }
 
@@ -186,7 +89,7 @@ class LinearLearner : public Learner {
       proto::LinearColumn& bins = *record.add_bins();
       for (const float cut : cuts_[c]) bins.add_cuts(cut);
     }
-    record.set_options(canonical(options_, seed_));
+    record.set_options(canonical_options<LinearOptions>(kRows, options_, seed_));
     record.set_examples(examples_);
     record.set_frauds(frauds_);
     record.set_binned(binned_);
@@ -212,7 +115,8 @@ class LinearLearner : public Learner {
     proto::LinearLearnerRecord record;
     if (!record.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
       return damaged("the linear learner cannot be read");
-    if (read_columns(record.columns()) != columns_ || record.options() != canonical(options_, seed_)) {
+    if (read_columns(record.columns()) != columns_ ||
+        record.options() != canonical_options<LinearOptions>(kRows, options_, seed_)) {
       return tl::make_unexpected(
           Error{ErrorCode::kMismatch, "", "the learner was saved with other columns, options or seed"});
     }
@@ -409,12 +313,12 @@ class LinearLearner : public Learner {
   std::vector<uint32_t> at_;
   std::vector<float> waiting_rows_, waiting_labels_, waiting_weights_;
   BinSample sample_;
-  Window window_;
+  MarginWindow window_;
 };
 
 Result<std::unique_ptr<LinearLearner>> make(const Options& given, std::vector<Column> columns,
                                             uint64_t seed) {
-  auto options = read_options(given);
+  auto options = read_options<LinearOptions>("linear", kRows, given);
   if (!options) return tl::make_unexpected(options.error());
   return std::make_unique<LinearLearner>(*options, std::move(columns), seed);
 }
@@ -426,14 +330,7 @@ Family linear_family() {
   family.info.name = "linear";
   family.info.summary =
       "logistic regression by FTRL-proximal over binned numeric columns and hashed categories";
-  const LinearOptions defaults;
-  for (const OptionRow& row : kRows) {
-    family.info.options.push_back(
-        {row.name, row.real != nullptr ? OptionValue(defaults.*row.real) : OptionValue(defaults.*row.whole),
-         fmt::format("{} from {} to {}", row.real != nullptr ? "a number" : "an integer", row.minimum,
-                     row.maximum),
-         row.help});
-  }
+  family.info.options = describe_options<LinearOptions>(kRows);
   family.make = [](const Options& options, std::vector<Column> columns,
                    uint64_t seed) -> Result<std::unique_ptr<Learner>> {
     return make(options, std::move(columns), seed);

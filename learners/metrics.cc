@@ -51,13 +51,6 @@ double average_precision(std::span<const float> scores, std::span<const uint8_t>
   return caught == 0 ? kNaN : sum / caught;
 }
 
-uint64_t mix(uint64_t x) {
-  x += 0x9E3779B97F4A7C15ull;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return x ^ (x >> 31);
-}
-
 // A Poisson(1) draw from 32 random bits, by inversion.
 uint8_t poisson_one(uint32_t bits) {
   static const auto kTable = [] {

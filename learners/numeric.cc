@@ -36,6 +36,13 @@ double exact_log(double x) {
 
 double logistic(double x) { return 1 / (1 + exact_exp(-x)); }
 
+uint64_t mix(uint64_t x) {
+  x += 0x9E3779B97F4A7C15ull;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+  return x ^ (x >> 31);
+}
+
 float logistic_float(float margin) {
   using namespace logistic_constants;
   const float x = -std::fmin(std::fmax(margin, -kClip), kClip);

@@ -1,6 +1,9 @@
 // exp, log and the logistic function whose bits do not depend on the machine: glibc picks variants with fused
-// multiply-add by CPU, which round differently. Plain operations in one fixed order.
+// multiply-add by CPU, which round differently. Plain operations in one fixed order. features/ has its own
+// exp and log: the two folders must not know each other.
 #pragma once
+
+#include <cstdint>
 
 namespace shrike::learners {
 
@@ -11,9 +14,13 @@ double exact_log(double x);
 // 1 / (1 + e^-x), in (0, 1) for |x| < 30.
 double logistic(double x);
 
-// The same in float, as scoring computes it: the kernels repeat these very operations, lane by lane. The
-// margin is clipped to [-15, 15], so the result lies strictly between 0 and 1.
+// The same logistic in float, as scoring computes it: the kernels repeat these very operations, lane by lane.
+// The margin is clipped to [-15, 15], so the result lies strictly between 0 and 1.
 float logistic_float(float margin);
+
+// The finaliser of splitmix64 (Steele et al., 2014): a hash for seeded decisions, a function of its input
+// alone.
+uint64_t mix(uint64_t x);
 
 namespace logistic_constants {
 inline constexpr float kClip = 15.0f;
