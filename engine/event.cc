@@ -142,7 +142,7 @@ std::string floats_to_bytes(const std::vector<float>& floats) {
 
 std::vector<float> floats_from_bytes(std::string_view bytes) {
   std::vector<float> floats(bytes.size() / sizeof(float));
-  std::memcpy(floats.data(), bytes.data(), floats.size() * sizeof(float));
+  if (!floats.empty()) std::memcpy(floats.data(), bytes.data(), floats.size() * sizeof(float));
   return floats;
 }
 

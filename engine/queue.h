@@ -15,7 +15,8 @@
 namespace shrike::engine {
 
 // One thread waits, any thread rings. A ring that comes between the receiver's last look and its sleep is not
-// lost.
+// lost: both sides exchange one flag, so either the ringer sees the sleeper, or the sleeper's last look sees
+// what was there to ring for.
 class Bell {
  public:
   Bell() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
@@ -24,8 +25,7 @@ class Bell {
   Bell& operator=(const Bell&) = delete;
 
   void ring() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (asleep_.load(std::memory_order_seq_cst)) wake();
+    if (asleep_.exchange(false, std::memory_order_acq_rel)) wake();
   }
 
   // Sleeps until rung or `timeout_ms` has passed, unless `ready()` holds already.
@@ -42,9 +42,9 @@ class Bell {
   // The same in two halves, for a thread that also waits for sockets: prepare(), look once more, poll fd(),
   // finish().
   int fd() const { return fd_; }
-  void prepare() { asleep_.store(true, std::memory_order_seq_cst); }
+  void prepare() { asleep_.exchange(true, std::memory_order_acq_rel); }
   void finish() {
-    asleep_.store(false, std::memory_order_seq_cst);
+    asleep_.store(false, std::memory_order_relaxed);
     uint64_t rung = 0;
     [[maybe_unused]] const auto bytes = read(fd_, &rung, sizeof(rung));
   }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -27,7 +28,9 @@ struct OptionRow {
 template <typename T>
 Result<T> read_options(std::string_view family, std::span<const OptionRow<T>> rows, const Options& given) {
   T options;
-  for (const auto& [name, value] : given) {
+  for (const auto& option : given) {
+    const std::string& name = option.first;
+    const OptionValue& value = option.second;
     const auto row =
         std::find_if(rows.begin(), rows.end(), [&](const OptionRow<T>& r) { return name == r.name; });
     if (row == rows.end()) {

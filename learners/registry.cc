@@ -64,8 +64,8 @@ Result<ModelPtr> load_prior(uint32_t, std::string_view payload) {
   proto::PriorRecord record;
   if (!record.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
     return damaged("the prior cannot be read");
-  if (!(record.probability() > 0 && record.probability() < 1))
-    return damaged("the prior is not a probability");
+  const auto scored = static_cast<float>(record.probability());
+  if (!(scored > 0 && scored < 1)) return damaged("the prior is not a probability");
   return make_prior_model(read_columns(record.columns()), record.probability());
 }
 

@@ -291,6 +291,9 @@ TEST_F(StoreTest, AfterAFullDiskWritingGoesOn) {
 }
 
 TEST_F(StoreTest, WhatIsAcknowledgedSurvivesKill) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the thread sanitizer cannot fork a process that has threads";
+#endif
   std::mt19937 random(11);
   for (const bool sync : {true, false}) {
     for (int round = 0; round < 4; ++round) {
