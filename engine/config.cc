@@ -20,6 +20,8 @@ TrainingConfig read_training(TomlReader root) {
                                                                          : TrainingMode::kAwaited;
   training.every = static_cast<uint64_t>(root.integer("every", 2000, 1, 1'000'000'000));
   training.maturity_us = root.duration("maturity", "7d");
+  constexpr LearnWhen kLearn[] = {LearnWhen::kAuto, LearnWhen::kAtOnce, LearnWhen::kAtMaturity};
+  training.learn = kLearn[root.choice("learn", 0, {"auto", "at_once", "at_maturity"})];
   training.prior = root.number("prior", 0.01, 1e-6, 1 - 1e-6);
   training.seed = static_cast<uint64_t>(root.integer("seed", 1, 0, INT64_MAX));
   training.queue_examples_max =

@@ -25,6 +25,11 @@ enum class TrainingMode {
   kAwaited,     // at every `training.every` examples the engine waits: nothing depends on a thread's timing
 };
 
+// When a label is learned. Where legitimate examples come from silence, they come at maturity; frauds learned
+// earlier than their neighbours would be told apart by their age, so kAuto waits for them. Where most
+// transactions get a label of their own there is nothing to wait for.
+enum class LearnWhen { kAuto, kAtOnce, kAtMaturity };
+
 struct TrainingConfig {
   std::string family = "linear";
   learners::Options options;
@@ -32,7 +37,8 @@ struct TrainingConfig {
   TrainingMode mode = TrainingMode::kBackground;
   uint64_t every = 2000;    // examples between two looks at candidate and gate
   int64_t maturity_us = 0;  // silence for this long makes a transaction legitimate
-  double prior = 0.01;      // probability answered before there is a model
+  LearnWhen learn = LearnWhen::kAuto;
+  double prior = 0.01;  // probability answered before there is a model
   uint64_t queue_examples_max = 200'000;
 };
 

@@ -6,6 +6,12 @@
 #include <cassert>
 
 namespace shrike::engine {
+namespace {
+
+// Decay, at each transaction, of the counts that tell whether most transactions get labels.
+constexpr double kRecent = 1 - 1.0 / 8192;
+
+}  // namespace
 
 Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t keep_us)
     : config_(std::move(config)),
@@ -46,6 +52,8 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
 uint64_t Fold::fold(const Transaction& transaction, std::span<float> row) {
   const uint64_t sequence = next_sequence_++;
   ++counters_.transactions;
+  transactions_recent_ = transactions_recent_ * kRecent + 1;
+  labels_recent_ *= kRecent;
   watermark_us_ = std::max(watermark_us_, transaction.time_us);
   mature();
   expire_orphans();
@@ -77,6 +85,8 @@ void Fold::mature() {
     entry.matured = true;
     ++counters_.matured;
     if (entry.labels.current == Verdict::kUnknown) emit(entry.id, Verdict::kLegitimate, pending_.row(entry));
+    if (entry.held) emit(entry.id, entry.labels.current, pending_.row(entry));
+    entry.held = false;
   }
   release();
 }
@@ -99,16 +109,27 @@ void Fold::emit(const Key& transaction, Verdict verdict, std::span<const float> 
   examples_sink_->learn(transaction, verdict, row);
 }
 
-// What a label does to its transaction, which is present with its logged row.
-Outcome Fold::apply_label(LabelState& state, bool matured, const LabelEvent& event, uint64_t sequence,
-                          const features::Subject& subject, std::span<const float> row) {
+bool Fold::learn_at_once() const {
+  if (config_->training.learn != LearnWhen::kAuto) return config_->training.learn == LearnWhen::kAtOnce;
+  return labels_recent_ >= 0.5 * transactions_recent_;
+}
+
+// What a label does to its transaction, which is present with its logged row: `entry` holds it, or is null
+// when it has left memory. The features see it at once; the learner now, or when the transaction matures (see
+// LearnWhen).
+Outcome Fold::apply_label(LabelState& state, Pending::Entry* entry, const LabelEvent& event,
+                          uint64_t sequence, const features::Subject& subject, std::span<const float> row) {
+  const bool matured = entry == nullptr || entry->matured;
+  if (!matured && state.current == Verdict::kUnknown) labels_recent_ += 1;
   const Verdict known = state.current == Verdict::kUnknown && matured ? Verdict::kLegitimate : state.current;
   state.by_source[static_cast<size_t>(event.source)] = event.verdict;
   state.current = event.verdict;
   state.sequence = sequence;
   features_.label(subject, event.verdict);
   if (known == event.verdict) return Outcome::kStored;
-  emit(event.transaction, event.verdict, row);
+  const bool hold = !matured && !learn_at_once();
+  if (entry != nullptr) entry->held = hold;
+  if (!hold) emit(event.transaction, event.verdict, row);
   return known == Verdict::kUnknown ? Outcome::kStored : Outcome::kCorrected;
 }
 
@@ -158,8 +179,7 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
     event.transaction_sequence = entry->sequence;
     result.sequence = next_sequence_++;
     pending_.subject(*entry, subject_);
-    event.outcome =
-        apply_label(entry->labels, entry->matured, event, result.sequence, subject_, pending_.row(*entry));
+    event.outcome = apply_label(entry->labels, entry, event, result.sequence, subject_, pending_.row(*entry));
     result.state = entry->labels;
   } else if (std::optional<Recorded> recorded =
                  history_ == nullptr ? std::nullopt : history_->find(request.transaction)) {
@@ -170,7 +190,7 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
     result.sequence = next_sequence_++;
     features_.subject(transaction, recorded->sequence, subject_);
     event.outcome =
-        apply_label(recorded->labels, true, event, result.sequence, subject_, recorded->event.row);
+        apply_label(recorded->labels, nullptr, event, result.sequence, subject_, recorded->event.row);
     result.state = recorded->labels;
   } else {
     if (const Orphan* orphan = find_orphan(request)) {
@@ -204,7 +224,7 @@ void Fold::replay_label(const LabelEvent& event) {
   counters_.corrections += event.outcome == Outcome::kCorrected;
   if (Pending::Entry* entry = pending_.find(event.transaction)) {
     pending_.subject(*entry, subject_);
-    apply_label(entry->labels, entry->matured, event, sequence, subject_, pending_.row(*entry));
+    apply_label(entry->labels, entry, event, sequence, subject_, pending_.row(*entry));
     return;
   }
   std::optional<Recorded> recorded = history_ == nullptr ? std::nullopt : history_->find(event.transaction);
@@ -232,7 +252,7 @@ void Fold::join_orphans(Pending::Entry& entry) {
                      orphan.time_us,     entry.sequence, Outcome::kStored};
     pending_.subject(entry, subject_);
     const Outcome outcome =
-        apply_label(entry.labels, entry.matured, event, orphan.sequence, subject_, pending_.row(entry));
+        apply_label(entry.labels, &entry, event, orphan.sequence, subject_, pending_.row(entry));
     ++counters_.labels;
     ++counters_.orphans_joined;
     counters_.corrections += outcome == Outcome::kCorrected;

@@ -142,8 +142,9 @@ class Fold {
   void mature();
   void release();
   void emit(const Key& transaction, Verdict verdict, std::span<const float> row);
-  Outcome apply_label(LabelState& state, bool matured, const LabelEvent& event, uint64_t sequence,
+  Outcome apply_label(LabelState& state, Pending::Entry* entry, const LabelEvent& event, uint64_t sequence,
                       const features::Subject& subject, std::span<const float> row);
+  bool learn_at_once() const;
   void join_orphans(Pending::Entry& entry);
   void keep_orphan(const LabelEvent& event, uint64_t sequence);
   void expire_orphans();
@@ -160,6 +161,7 @@ class Fold {
   uint64_t next_mature_ = 0;  // position in pending_
   uint64_t released_ = 0;
   int64_t watermark_us_ = INT64_MIN;
+  double labels_recent_ = 0, transactions_recent_ = 0;  // decayed counts: how complete is the feedback?
   uint64_t examples_ = 0;
   bool boundary_ = false;
   Counters counters_;

@@ -43,6 +43,8 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   record.set_version(kVersion);
   record.set_next_sequence(next_sequence_);
   record.set_watermark_us(watermark_us_);
+  record.set_labels_recent(labels_recent_);
+  record.set_transactions_recent(transactions_recent_);
   record.set_examples(examples_);
   record.set_model(champion_hash_);
   for (const auto& [hash, model] : fallbacks_) record.add_fallbacks(hash);
@@ -91,6 +93,8 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   }
   next_sequence_ = record.next_sequence();
   watermark_us_ = record.watermark_us();
+  labels_recent_ = record.labels_recent();
+  transactions_recent_ = record.transactions_recent();
   examples_ = record.examples();
   if (record.model() != champion_hash_) {
     champion_ = load(record.model());

@@ -87,6 +87,7 @@ void Pending::save(const std::function<void(std::string)>& sink) const {
     record.set_model(entry.answer.model.data(), entry.answer.model.size());
     record.set_labels(encode(entry.labels));
     record.set_matured(entry.matured);
+    record.set_held(entry.held);
     bytes += 200 + columns_ * sizeof(float) + kinds_ * sizeof(Key);
     if (bytes > kPieceBytes || p + 1 == end_) {
       sink(piece.SerializeAsString());
@@ -120,6 +121,7 @@ bool Pending::restore(std::string_view bytes) {
     std::memcpy(answer.model.data(), record.model().data(), answer.model.size());
     entry.labels = decode_label_state(record.labels());
     entry.matured = record.matured();
+    entry.held = record.held();
   }
   return true;
 }

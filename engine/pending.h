@@ -24,6 +24,7 @@ class Pending {
     Answer answer;
     LabelState labels;
     bool matured = false;
+    bool held = false;  // labelled, and learned only when it matures
   };
 
   Pending(size_t columns, size_t entity_kinds) : columns_(columns), kinds_(entity_kinds) {}

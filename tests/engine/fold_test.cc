@@ -1,0 +1,93 @@
+// When the learner sees a label: at once where most transactions get one, else together with the silence of
+// the same age.
+#include "engine/fold.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/support.h"
+
+namespace shrike::engine {
+namespace {
+
+constexpr int64_t kDay = 86400;
+
+// Remembers what was learned.
+struct Sink : ExampleSink {
+  std::vector<Verdict> verdicts;
+  void learn(const Key&, Verdict verdict, std::span<const float>) override { verdicts.push_back(verdict); }
+  int64_t frauds() const { return std::count(verdicts.begin(), verdicts.end(), Verdict::kFraud); }
+};
+
+struct Stream {
+  explicit Stream(const std::string& learn)
+      : config(must_parse(with(example("handbook.toml"), "learn = \"auto\"", "learn = \"" + learn + "\""))),
+        fold(config, sink, nullptr),
+        row(config->columns.size()) {}
+
+  Key transact(int64_t id, int64_t seconds) {
+    const Transaction transaction = make_transaction(config->schema(), id, seconds, id % 7, id % 5, 10);
+    EXPECT_FALSE(fold.admit(transaction).value());
+    fold.answer(fold.fold(transaction, row), {});
+    return transaction.id;
+  }
+  void label(const Key& key, Verdict verdict) {
+    ASSERT_EQ(fold.label({key, verdict, Source::kAnalyst, std::nullopt}).value().event.outcome,
+              Outcome::kStored);
+  }
+
+  ConfigPtr config;
+  Sink sink;
+  Fold fold;
+  std::vector<float> row;
+};
+
+TEST(LearnWhen, RareLabelsWaitForTheSilenceOfTheirAge) {
+  Stream stream("auto");
+  std::vector<Key> keys;
+  for (int64_t i = 0; i < 100; ++i) keys.push_back(stream.transact(i, i * kDay / 100));
+  stream.label(keys[50], Verdict::kFraud);
+  EXPECT_TRUE(stream.sink.verdicts.empty());
+  stream.transact(1000, 7 * kDay + kDay / 4);
+  EXPECT_EQ(stream.sink.frauds(), 0);
+  EXPECT_EQ(stream.sink.verdicts.size(), 26u);  // 0 to 25, by silence
+  stream.transact(1001, 8 * kDay + 1);
+  ASSERT_EQ(stream.sink.verdicts.size(), 100u);
+  EXPECT_EQ(stream.sink.verdicts[50], Verdict::kFraud);
+  EXPECT_EQ(stream.sink.frauds(), 1);
+}
+
+TEST(LearnWhen, WhereMostAreLabelledTheyAreLearnedAtOnce) {
+  Stream stream("auto");
+  for (int64_t i = 0; i < 100; ++i) {
+    stream.label(stream.transact(i, i * 60), i % 10 == 0 ? Verdict::kFraud : Verdict::kLegitimate);
+  }
+  EXPECT_EQ(stream.sink.verdicts.size(), 100u);
+  EXPECT_EQ(stream.sink.frauds(), 10);
+  stream.transact(1000, 30 * kDay);
+  EXPECT_EQ(stream.sink.verdicts.size(), 100u) << "nothing is learned twice";
+}
+
+TEST(LearnWhen, TheConfigurationMayInsist) {
+  Stream at_once("at_once");
+  at_once.label(at_once.transact(1, 0), Verdict::kFraud);
+  EXPECT_EQ(at_once.sink.frauds(), 1);
+  Stream later("at_maturity");
+  later.label(later.transact(1, 0), Verdict::kFraud);
+  EXPECT_EQ(later.sink.frauds(), 0);
+  later.transact(2, 8 * kDay);
+  EXPECT_EQ(later.sink.frauds(), 1);
+}
+
+TEST(LearnWhen, AHeldLabelThatIsCorrectedIsLearnedOnce) {
+  Stream stream("at_maturity");
+  const Key key = stream.transact(1, 0);
+  stream.label(key, Verdict::kFraud);
+  const auto corrected = stream.fold.label({key, Verdict::kLegitimate, Source::kChargeback, std::nullopt});
+  EXPECT_EQ(corrected.value().event.outcome, Outcome::kCorrected);
+  stream.transact(2, 8 * kDay);
+  ASSERT_EQ(stream.sink.verdicts.size(), 1u);
+  EXPECT_EQ(stream.sink.verdicts[0], Verdict::kLegitimate);
+}
+
+}  // namespace
+}  // namespace shrike::engine
