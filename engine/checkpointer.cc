@@ -28,6 +28,7 @@ void Checkpointer::request(uint64_t sequence, std::string trainer_state) {
 }
 
 void Checkpointer::run() {
+  yield_to_requests();
   while (!stopping_.load()) {
     Job job;
     if (!jobs_.pop(job)) {

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -57,6 +58,12 @@ class Bell {
   int fd_;
   std::atomic<bool> asleep_{false};
 };
+
+// Called by a thread whose work can wait: it runs in what the requests leave over (Linux gives each thread
+// its own niceness).
+inline void yield_to_requests() {
+  [[maybe_unused]] const int done = setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10);
+}
 
 // Single producer, single consumer.
 template <typename T>

@@ -75,6 +75,7 @@ void TrainingThread::await() {
 }
 
 void TrainingThread::run() {
+  if (config_->training.mode == TrainingMode::kBackground) yield_to_requests();
   for (;;) {
     MessagePtr message;
     if (queue_.pop(message)) {

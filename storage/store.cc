@@ -54,6 +54,7 @@ rocksdb::DBOptions db_options(const StoreOptions& options) {
   db.keep_log_file_num = 3;
   db.max_open_files = 256;
   if (options.env != nullptr) db.env = options.env;
+  for (const auto pool : {rocksdb::Env::LOW, rocksdb::Env::HIGH}) db.env->LowerThreadPoolCPUPriority(pool);
   return db;
 }
 
