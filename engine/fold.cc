@@ -23,6 +23,11 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
       champion_hash_(learners::content_hash(learners::serialize(*champion_))) {}
 
+Result<std::optional<Recorded>> Fold::look_up(const Key& transaction) {
+  if (history_ == nullptr) return std::nullopt;
+  return history_->find(transaction);
+}
+
 Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
   if (const Pending::Entry* entry = pending_.find(transaction.id)) {
     Recorded recorded;
@@ -30,9 +35,7 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
     recorded.event.answer = entry->answer;
     return recorded;
   }
-  if (history_ != nullptr) {
-    if (auto recorded = history_->find(transaction.id)) return recorded;
-  }
+  if (auto recorded = look_up(transaction.id); !recorded || *recorded) return recorded;
   if (watermark_us_ == INT64_MIN) return std::nullopt;
   const std::string& field = config_->schema().fields[config_->schema().time].name;
   const int64_t behind_us = watermark_us_ - transaction.time_us;
@@ -159,6 +162,13 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
                               (*request.time_us - watermark_us_) / 1'000'000,
                               features::format_duration(config_->limits.jump_us)));
   }
+  std::optional<Recorded> recorded;
+  Pending::Entry* entry = pending_.find(request.transaction);
+  if (entry == nullptr) {
+    auto found = look_up(request.transaction);
+    if (!found) return tl::make_unexpected(found.error());
+    recorded = std::move(*found);
+  }
   const auto already = [&](const LabelState& state) {
     return state.by_source[static_cast<size_t>(request.source)] == request.verdict;
   };
@@ -173,7 +183,7 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
                   fmt::format("the label is {} s older than its transaction",
                               (transaction_us - event.time_us) / 1'000'000));
   };
-  if (Pending::Entry* entry = pending_.find(request.transaction)) {
+  if (entry != nullptr) {
     if (already(entry->labels)) return duplicate(entry->labels);
     if (event.time_us < entry->time_us) return before_transaction(entry->time_us);
     event.transaction_sequence = entry->sequence;
@@ -181,8 +191,7 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
     pending_.subject(*entry, subject_);
     event.outcome = apply_label(entry->labels, entry, event, result.sequence, subject_, pending_.row(*entry));
     result.state = entry->labels;
-  } else if (std::optional<Recorded> recorded =
-                 history_ == nullptr ? std::nullopt : history_->find(request.transaction)) {
+  } else if (recorded) {
     if (already(recorded->labels)) return duplicate(recorded->labels);
     const Transaction& transaction = recorded->event.transaction;
     if (event.time_us < transaction.time_us) return before_transaction(transaction.time_us);
@@ -214,25 +223,28 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
   return result;
 }
 
-void Fold::replay_label(const LabelEvent& event) {
+Result<void> Fold::replay_label(const LabelEvent& event) {
   const uint64_t sequence = next_sequence_++;
   if (event.outcome == Outcome::kPending) {
     keep_orphan(event, sequence);
-    return;
+    return {};
   }
   ++counters_.labels;
   counters_.corrections += event.outcome == Outcome::kCorrected;
   if (Pending::Entry* entry = pending_.find(event.transaction)) {
     pending_.subject(*entry, subject_);
     apply_label(entry->labels, entry, event, sequence, subject_, pending_.row(*entry));
-    return;
+    return {};
   }
-  std::optional<Recorded> recorded = history_ == nullptr ? std::nullopt : history_->find(event.transaction);
-  if (!recorded) return;  // retention has taken it
+  const auto found = look_up(event.transaction);
+  if (!found) return tl::make_unexpected(found.error());
+  const std::optional<Recorded>& recorded = *found;
+  if (!recorded) return {};  // retention has taken it
   // The record's label state may already hold what comes later in the log; the event says what it did here.
   features_.subject(recorded->event.transaction, recorded->sequence, subject_);
   features_.label(subject_, event.verdict);
   if (event.outcome == Outcome::kCorrected) emit(event.transaction, event.verdict, recorded->event.row);
+  return {};
 }
 
 void Fold::keep_orphan(const LabelEvent& event, uint64_t sequence) {

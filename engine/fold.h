@@ -46,7 +46,8 @@ struct Recorded {
 class History {
  public:
   virtual ~History() = default;
-  virtual std::optional<Recorded> find(const Key& transaction) = 0;
+  // Nothing when it is not in the log (or retention has taken it); an error when the log cannot be read.
+  virtual Result<std::optional<Recorded>> find(const Key& transaction) = 0;
 };
 
 struct Counters {
@@ -92,7 +93,7 @@ class Fold {
   // Folds a label. Duplicates change nothing and take no sequence number.
   Result<LabelResult> label(const LabelRequest& request);
   // A label as the log has it.
-  void replay_label(const LabelEvent& event);
+  Result<void> replay_label(const LabelEvent& event);
 
   // A model takes over, or a candidate was refused. `model` may be null for a refusal.
   uint64_t model(const ModelEvent& event, learners::ModelPtr model);
@@ -142,6 +143,7 @@ class Fold {
   void mature();
   void release();
   void emit(const Key& transaction, Verdict verdict, std::span<const float> row);
+  Result<std::optional<Recorded>> look_up(const Key& transaction);
   Outcome apply_label(LabelState& state, Pending::Entry* entry, const LabelEvent& event, uint64_t sequence,
                       const features::Subject& subject, std::span<const float> row);
   bool learn_at_once() const;

@@ -1,5 +1,6 @@
 #include "engine/history.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "storage/store.h"
@@ -9,24 +10,34 @@ namespace {
 constexpr size_t kRecentMax = 4096;
 }
 
-std::optional<Recorded> StoreHistory::find(const Key& transaction) {
+Result<std::optional<Recorded>> StoreHistory::find(const Key& transaction) {
   if (before_look_up) before_look_up();
+  const auto unreadable = [](const storage::Error& error) {
+    spdlog::error("looking up a transaction: {}", error.reason);
+    return refuse(ErrorCode::kStorage, "",
+                  "the log cannot be read, so whether this is a duplicate is unknown");
+  };
   const storage::Key key = to_bytes(transaction);
   const auto sequence = store_.find_transaction(key);
-  if (!sequence) {
-    spdlog::error("looking up a transaction: {}", sequence.error().reason);
-    return std::nullopt;
-  }
+  if (!sequence) return unreadable(sequence.error());
   if (!*sequence) return std::nullopt;
   const auto bytes = store_.get_event(**sequence);
-  if (!bytes) return std::nullopt;
+  if (!bytes) {
+    if (bytes.error().code == storage::ErrorCode::kNotFound) return std::nullopt;  // retention has taken it
+    return unreadable(bytes.error());
+  }
   auto event = decode_event(plan_->schema, *bytes);
-  if (!event || !std::holds_alternative<TransactionEvent>(*event)) return std::nullopt;
+  if (!event || !std::holds_alternative<TransactionEvent>(*event)) {
+    return unreadable(
+        {storage::ErrorCode::kCorrupt, fmt::format("event {} is not a transaction", **sequence)});
+  }
   Recorded recorded{**sequence, std::move(std::get<TransactionEvent>(*event)), {}};
   if (const auto recent = recent_.find(transaction); recent != recent_.end()) {
     recorded.labels = recent->second.state;
-  } else if (const auto label = store_.find_label(key); label && *label) {
-    recorded.labels = decode_label_state(**label);
+  } else {
+    const auto label = store_.find_label(key);
+    if (!label) return unreadable(label.error());
+    if (*label) recorded.labels = decode_label_state(**label);
   }
   return recorded;
 }

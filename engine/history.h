@@ -20,7 +20,7 @@ class StoreHistory : public History {
   StoreHistory(const storage::Store& store, std::shared_ptr<const features::Plan> plan)
       : store_(store), plan_(std::move(plan)) {}
 
-  std::optional<Recorded> find(const Key& transaction) override;
+  Result<std::optional<Recorded>> find(const Key& transaction) override;
 
   // Called before each look-up; see above.
   std::function<void()> before_look_up;

@@ -56,7 +56,8 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
                         std::memcmp(transaction->row.data(), row.data(), row.size() * sizeof(float)) == 0;
       if (!same && report.row_differences++ == 0) report.first_difference = sequence;
     } else if (const auto* label = std::get_if<LabelEvent>(&*event)) {
-      fold.replay_label(*label);
+      if (auto folded = fold.replay_label(*label); !folded)
+        return tl::make_unexpected(fmt::format("event {}: {}", sequence, folded.error().reason));
     } else if (const auto* model = std::get_if<ModelEvent>(&*event)) {
       learners::ModelPtr loaded;
       if (model->action != ModelAction::kRejected) {

@@ -33,6 +33,7 @@ class Decoder {
   Result<void> finish_label(Transaction& holder, bool has_time, Envelope& envelope);
 
   ConfigPtr config_;
+  uint64_t fingerprint_;  // of the schema
   std::unique_ptr<Json> json_;
 };
 

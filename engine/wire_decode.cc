@@ -105,7 +105,10 @@ struct Decoder::Json {
   std::string buffer;
 };
 
-Decoder::Decoder(ConfigPtr config) : config_(std::move(config)), json_(std::make_unique<Json>()) {}
+Decoder::Decoder(ConfigPtr config)
+    : config_(std::move(config)),
+      fingerprint_(config_->schema().fingerprint()),
+      json_(std::make_unique<Json>()) {}
 Decoder::~Decoder() = default;
 
 Result<void> Decoder::check(std::string_view message, Envelope& envelope) const {
@@ -165,15 +168,15 @@ Result<void> Decoder::score_json(std::string_view message, Transaction& transact
 Result<void> Decoder::score_protobuf(std::string_view message, Transaction& transaction,
                                      uint32_t& deadline_ms) {
   const Schema& schema = config_->schema();
-  wire::ScoreRequest request;
+  static thread_local wire::ScoreRequest request;  // its storage is used again
   if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
     return refuse(ErrorCode::kMalformed, "",
                   "neither JSON nor the Protobuf message shrike.wire.ScoreRequest");
   }
-  if (request.schema() != schema.fingerprint()) {
+  if (request.schema() != fingerprint_) {
     return refuse(ErrorCode::kMalformed, "schema",
                   fmt::format("the request is for schema {:016x}, this server has {:016x}", request.schema(),
-                              schema.fingerprint()));
+                              fingerprint_));
   }
   if (request.values_size() != static_cast<int>(schema.fields.size())) {
     return refuse(ErrorCode::kMalformed, "values",

@@ -160,7 +160,9 @@ int inspect(const Options& options) {
     return complain(fmt::format("{}: {}", set.error().field, set.error().reason), kBadInput);
   }
   engine::StoreHistory history(*data->store, config.plan);
-  const auto found = history.find(features::key(schema, wanted, schema.id));
+  const auto looked_up = history.find(features::key(schema, wanted, schema.id));
+  if (!looked_up) return complain(looked_up.error().reason, kFailed);
+  const std::optional<engine::Recorded>& found = *looked_up;
   if (!found)
     return complain(fmt::format("transaction {} is not in {}", options.transaction, options.data), kBadInput);
   const auto models = read_history(*data);
@@ -173,16 +175,17 @@ int inspect(const Options& options) {
     labels += fmt::format(R"({}{{"source":"{}","verdict":"{}"}})", labels.empty() ? "" : ",",
                           name(static_cast<engine::Source>(s)), verdict_name(verdict));
   }
-  std::string now = "null";
   engine::ModelBook book(*data->store, data->config);
-  const learners::ModelPtr champion = models->champion.empty() ? nullptr : book.load(models->champion);
+  const learners::ModelPtr champion = models->champion.empty()
+                                          ? learners::make_prior_model(config.columns, config.training.prior)
+                                          : book.load(models->champion);
+  if (!champion) return complain(fmt::format("model {} cannot be read", models->champion), kFailed);
   std::vector<double> contributions(event.row.size());
-  if (champion) {
-    float score = 0;
-    champion->score(learners::MatrixView(event.row, event.row.size()), {&score, 1});
-    champion->explain(event.row, contributions);
-    now = fmt::format(R"({{"model":"{}","score":{:.9g}}})", models->champion, score);
-  }
+  float score = 0;
+  champion->score(learners::MatrixView(event.row, event.row.size()), {&score, 1});
+  champion->explain(event.row, contributions);
+  const std::string now = fmt::format(R"({{"model":"{}","score":{:.9g}}})",
+                                      models->champion.empty() ? "prior" : models->champion, score);
   std::string reply;
   engine::encode_answer_json(config, event, found->sequence, reply);
   std::string features_json;
@@ -206,7 +209,7 @@ int inspect(const Options& options) {
   fmt::print("{:<32}{:>14}{:>18}\n", "feature", "value", "to the margin now");
   for (size_t c = 0; c < event.row.size(); ++c) {
     fmt::print("{:<32}{:>14.6g}{:>18}\n", config.columns[c].name, event.row[c],
-               champion ? fmt::format("{:+.4f}", contributions[c]) : "");
+               fmt::format("{:+.4f}", contributions[c]));
   }
   return 0;
 }
