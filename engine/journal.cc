@@ -75,6 +75,7 @@ void Journal::run() {
   for (;;) {
     EnvelopePtr envelope;
     while (group.size() < kGroupMax && queue_.pop(envelope)) group.push_back(std::move(envelope));
+    if (failed()) retry();
     if (group.empty()) {
       if (stopping_.load()) return;
       bell_.wait([&] { return !queue_.empty() || stopping_.load(); }, 100);
@@ -87,39 +88,8 @@ void Journal::run() {
 
 void Journal::write(std::vector<EnvelopePtr>& group) {
   for (EnvelopePtr& one : group) encode_record(config_->schema(), *one);
-  if (!append(group)) {
-    failed_.store(true, std::memory_order_release);
-    probe_.storage_failures.fetch_add(1, std::memory_order_relaxed);
-    // The clients hear now; their events are kept and written when the disk allows, so that a repeated
-    // request finds its first answer.
-    std::vector<EnvelopePtr> kept;
-    for (EnvelopePtr& one : group) {
-      auto copy = std::make_unique<Envelope>();
-      copy->kind = one->kind;
-      copy->sequence = one->sequence;
-      copy->event.transaction.id = one->event.transaction.id;
-      copy->label = one->label;
-      copy->labelled = one->labelled;
-      copy->duplicate = one->duplicate;
-      copy->record = one->record;
-      kept.push_back(std::move(copy));
-      if (one->kind != Envelope::Kind::kInternal) {
-        one->error = Error{ErrorCode::kStorage, "",
-                           "the log cannot be written; nothing is acknowledged until it can. Free disk space "
-                           "or check the device"};
-      }
-      hand_on(std::move(one));
-    }
-    do {
-      std::this_thread::sleep_for(kRetryEvery);
-      if (auto resumed = store_.resume(); !resumed) spdlog::debug("resume: {}", resumed.error().reason);
-    } while (!append(kept) && !stopping_.load());
-    if (stopping_.load() && !store_.healthy()) return;
-    spdlog::info("the log can be written again");
-    alert("the log can be written again");
-    if (!kept.empty() && kept.back()->sequence != 0)
-      committed_.store(kept.back()->sequence, std::memory_order_release);
-    failed_.store(false, std::memory_order_release);
+  if (failed() || !append(group)) {
+    keep(group);
     return;
   }
   probe_.groups.fetch_add(1, std::memory_order_relaxed);
@@ -129,6 +99,47 @@ void Journal::write(std::vector<EnvelopePtr>& group) {
     announce(*one);
     hand_on(std::move(one));
   }
+}
+
+// The clients hear now; their events are kept, in order, and written when the disk allows, so that a repeated
+// request finds its first answer. The engine refuses new ones from here on, so what is kept is bounded by
+// what was in flight.
+void Journal::keep(std::vector<EnvelopePtr>& group) {
+  if (!failed()) next_retry_ = std::chrono::steady_clock::now() + kRetryEvery;
+  failed_.store(true, std::memory_order_release);
+  probe_.storage_failures.fetch_add(1, std::memory_order_relaxed);
+  for (EnvelopePtr& one : group) {
+    if (!one->record.empty()) {
+      auto copy = std::make_unique<Envelope>();
+      copy->kind = one->kind;
+      copy->sequence = one->sequence;
+      copy->event.transaction.id = one->event.transaction.id;
+      copy->label = one->label;
+      copy->labelled = one->labelled;
+      copy->record = one->record;
+      kept_.push_back(std::move(copy));
+    }
+    const bool acknowledges = one->kind == Envelope::Kind::kTransaction ||
+                              one->kind == Envelope::Kind::kLabel || !one->record.empty();
+    if (acknowledges && !one->error) {
+      one->error = Error{ErrorCode::kStorage, "",
+                         "the log cannot be written; nothing is acknowledged until it can. Free disk space "
+                         "or check the device"};
+    }
+    hand_on(std::move(one));
+  }
+}
+
+void Journal::retry() {
+  if (std::chrono::steady_clock::now() < next_retry_ && !stopping_.load()) return;
+  next_retry_ = std::chrono::steady_clock::now() + kRetryEvery;
+  if (auto resumed = store_.resume(); !resumed) spdlog::debug("resume: {}", resumed.error().reason);
+  if (!append(kept_)) return;
+  spdlog::info("the log can be written again");
+  alert("the log can be written again");
+  if (!kept_.empty()) committed_.store(kept_.back()->sequence, std::memory_order_release);
+  kept_.clear();
+  failed_.store(false, std::memory_order_release);
 }
 
 bool Journal::append(const std::vector<EnvelopePtr>& group) {

@@ -1,10 +1,12 @@
 // The journal thread: writes events to the log in groups and hands envelopes on once their group is on disk.
 // Takes envelopes in order of sequence from one producer; after it hands one on, its event survives kill -9
 // (and, when the group was synced, a power cut). When the disk fails nothing is acknowledged: the waiting
-// requests get a storage error, the group is kept and tried again, and failed() is true until it is written.
+// requests get a storage error, their events are kept and tried again, and failed() is true until they are
+// written.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,6 +47,8 @@ class Journal {
  private:
   void run();
   void write(std::vector<EnvelopePtr>& group);
+  void keep(std::vector<EnvelopePtr>& group);
+  void retry();
   bool append(const std::vector<EnvelopePtr>& group);
   void announce(const Envelope& envelope);
   void alert(const std::string& text);
@@ -59,6 +63,8 @@ class Journal {
   Bell* done_bell_ = nullptr;
   std::atomic<bool> stopping_{false}, failed_{false};
   std::atomic<uint64_t> committed_{0};
+  std::vector<EnvelopePtr> kept_;  // while failed: folded, not written, in order of sequence
+  std::chrono::steady_clock::time_point next_retry_;
   std::string text_;
   std::thread thread_;
 };

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "storage/impl.h"
+#include "storage/info_log.h"
 
 namespace shrike::storage {
 namespace {
@@ -43,7 +44,7 @@ rocksdb::ColumnFamilyOptions family_options(Family family, const std::shared_ptr
   return options;
 }
 
-rocksdb::DBOptions db_options(const StoreOptions& options) {
+rocksdb::DBOptions db_options(const std::string& dir, const StoreOptions& options, bool read_only) {
   rocksdb::DBOptions db;
   db.create_if_missing = options.create_if_missing;
   db.create_missing_column_families = true;
@@ -51,7 +52,8 @@ rocksdb::DBOptions db_options(const StoreOptions& options) {
   db.max_background_jobs = 2;
   db.max_total_wal_size = 256 << 20;
   db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  db.keep_log_file_num = 3;
+  // A reader must not write here: a server may be at work.
+  if (!read_only) db.info_log = open_info_log(dir);
   db.max_open_files = 256;
   if (options.env != nullptr) db.env = options.env;
   for (const auto pool : {rocksdb::Env::LOW, rocksdb::Env::HIGH}) db.env->LowerThreadPoolCPUPriority(pool);
@@ -209,10 +211,10 @@ Result<DatabasePtr> open_database(const std::string& dir, const StoreOptions& op
   }
   auto database = std::make_shared<Database>();
   rocksdb::DB* db = nullptr;
-  const auto status =
-      read_only
-          ? rocksdb::DB::OpenForReadOnly(db_options(options), dir, descriptors, &database->families, &db)
-          : rocksdb::DB::Open(db_options(options), dir, descriptors, &database->families, &db);
+  const auto status = read_only ? rocksdb::DB::OpenForReadOnly(db_options(dir, options, true), dir,
+                                                               descriptors, &database->families, &db)
+                                : rocksdb::DB::Open(db_options(dir, options, false), dir, descriptors,
+                                                    &database->families, &db);
   database->db.reset(db);
   if (!status.ok()) return fail(dir, status, "opening");
   return database;
@@ -396,7 +398,6 @@ Result<void> Store::resume() {
   if (!database) return closed(impl_->dir);
   const auto status = database->db->Resume();
   if (status.ok()) return {};
-  if (status.IsBusy()) return fail(impl_->dir, status, "resuming");
   const std::weak_ptr<Database> old = database;
   database.reset();
   impl_->replace(nullptr);

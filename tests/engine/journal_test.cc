@@ -54,19 +54,26 @@ TEST(Journal, AFailingDiskStopsAcknowledgingAndLosesNothing) {
     EXPECT_EQ(refused->error->code, ErrorCode::kStorage);
     EXPECT_TRUE(journal.failed());
     EXPECT_EQ(journal.committed(), 20u);
+    // Those on their way when it failed hear of it too, at once.
+    for (int i = 0; i < 3; ++i) push();
+    for (int i = 0; i < 3; ++i) {
+      const EnvelopePtr later = take();
+      ASSERT_TRUE(later->error);
+      EXPECT_EQ(later->error->code, ErrorCode::kStorage);
+    }
 
     env.fail_after(0, storage::FaultEnv::Fault::kNone);
     for (int i = 0; i < 20'000 && journal.failed(); ++i) usleep(1000);
     EXPECT_FALSE(journal.failed());
     push();
     EXPECT_FALSE(take()->error);
-    EXPECT_EQ(journal.committed(), 22u);
+    EXPECT_EQ(journal.committed(), 25u);
     journal.stop();
   }
   const auto store = storage::Store::open(dir / "data", {});
   ASSERT_TRUE(store) << store.error().reason;
   auto cursor = (*store)->read(1);
-  for (uint64_t n = 1; n <= 22; ++n) {
+  for (uint64_t n = 1; n <= 25; ++n) {
     const auto event = cursor.next();
     ASSERT_TRUE(event && *event) << n;
     EXPECT_EQ((*event)->sequence, n)
