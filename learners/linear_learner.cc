@@ -326,24 +326,9 @@ Result<std::unique_ptr<LinearLearner>> make(const Options& given, std::vector<Co
 }  // namespace
 
 Family linear_family() {
-  Family family;
-  family.info.name = "linear";
-  family.info.summary =
-      "logistic regression by FTRL-proximal over binned numeric columns and hashed categories";
-  family.info.options = describe_options<LinearOptions>(kRows);
-  family.make = [](const Options& options, std::vector<Column> columns,
-                   uint64_t seed) -> Result<std::unique_ptr<Learner>> {
-    return make(options, std::move(columns), seed);
-  };
-  family.load = [](uint32_t, std::string_view payload, const Options& options, std::vector<Column> columns,
-                   uint64_t seed) -> Result<std::unique_ptr<Learner>> {
-    auto learner = make(options, std::move(columns), seed);
-    if (!learner) return tl::make_unexpected(learner.error());
-    if (auto loaded = (*learner)->load(payload); !loaded) return tl::make_unexpected(loaded.error());
-    return std::unique_ptr<Learner>(std::move(*learner));
-  };
-  family.load_model = load_linear_model;
-  return family;
+  return make_family<LinearLearner, make>(
+      "linear", "logistic regression by FTRL-proximal over binned numeric columns and hashed categories",
+      describe_options<LinearOptions>(kRows), load_linear_model);
 }
 
 }  // namespace shrike::learners
