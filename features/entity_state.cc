@@ -67,6 +67,9 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& one, uint64_t a
     case kLabels:
       at_offset<CountState>(block, one).n += (ring.flags(at) & kLabelFraud) != 0;
       break;
+    case kNewestFraud:
+      if ((ring.flags(at) & kLabelFraud) != 0) at_offset<NewestState>(block, one).next = at + 1;
+      break;
     case kMoments:
     case kClipped: {
       auto& moments = at_offset<MomentsState>(block, one);
@@ -145,6 +148,9 @@ void EntityState::remove(const Accumulator& one, uint64_t at) {
       break;
     case kLabels:
       at_offset<CountState>(block, one).n -= (ring.flags(at) & kLabelFraud) != 0;
+      break;
+    case kNewestFraud:  // the newest leaves last: then there is none
+      if (at_offset<NewestState>(block, one).next == at + 1) at_offset<NewestState>(block, one).next = 0;
       break;
     case kMoments:
     case kClipped:
@@ -276,6 +282,16 @@ bool EntityState::label(const EntityPlan& plan, int64_t time_us, uint64_t sequen
     const bool inside = cursor.tail <= low && low < cursor.head;
     if (one.kind == AccumulatorKind::kLabels && inside && passes(one, low)) {
       at_offset<CountState>(block, one).n += change;
+    } else if (one.kind == AccumulatorKind::kNewestFraud && inside && passes(one, low)) {
+      auto& newest = at_offset<NewestState>(block, one);
+      if (change > 0) {
+        newest.next = std::max(newest.next, low + 1);
+      } else if (newest.next == low + 1) {  // a correction: the one before counts again
+        newest.next = 0;
+        for (uint64_t at = low; at-- > cursor.tail && newest.next == 0;) {
+          if ((ring.flags(at) & kLabelFraud) != 0 && passes(one, at)) newest.next = at + 1;
+        }
+      }
     } else if (one.kind == AccumulatorKind::kRun && inside) {
       std::memcpy(block + one.offset, base() + one.offset, sizeof(RunState));
       for (uint64_t at = ring.begin(); at < cursor.head; ++at) add_fixed(block, one, at, false);

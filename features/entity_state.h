@@ -46,6 +46,9 @@ struct DecayedState {
   double weight;
   int64_t time_us;
 };
+struct NewestState {
+  uint64_t next;  // ring position plus 1; 0 for none
+};
 struct RunState {
   int64_t length;
   int64_t since_us;
@@ -91,6 +94,11 @@ class EntityState {
   const SortedValues& sorted(const Accumulator& a) const { return sorted_[a.offset]; }
   // The run of frauds that ends the known labels: settled ones and those that arrived early.
   RunState run(const EntityPlan& plan, const Accumulator& accumulator) const;
+  // How many events after the newest known fraud are older than the delay of `settled`.
+  uint64_t settled_since(const NewestState& newest, const Accumulator& settled) const {
+    const uint64_t head = cursors_[settled.slot].head;
+    return head > newest.next ? head - newest.next : 0;
+  }
 
   // The base's bytes, for saving; plan.unbounded_bytes long.
   std::byte* base() { return reinterpret_cast<std::byte*>(block_.data()) + base_offset_; }

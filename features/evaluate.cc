@@ -222,6 +222,15 @@ double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
       const auto n = static_cast<double>(entity.state<CountState>(second).n);
       return n == 0 ? kNaN : static_cast<double>(entity.state<CountState>(first).n) / n;
     }
+    case kTimeSinceLabel: {
+      const auto& newest = entity.state<NewestState>(first);
+      return newest.next == 0 ? kNaN : static_cast<double>(t_us - entity.ring.time(newest.next - 1)) / 1e6;
+    }
+    case kCountSinceLabel: {
+      const auto& newest = entity.state<NewestState>(first);
+      const Accumulator& second = plan.accumulators[static_cast<size_t>(feature.second)];
+      return newest.next == 0 ? kNaN : static_cast<double>(entity.settled_since(newest, second));
+    }
     case kLast: {
       const auto& last = entity.state<LastState>(first);
       return last.present ? static_cast<double>(last.value) / scale : kNaN;

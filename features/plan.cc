@@ -30,6 +30,8 @@ bool includes_current_by_default(Aggregate aggregate) {
     case kTimeSinceLast:
     case kLabelCount:
     case kLabelRate:
+    case kTimeSinceLabel:
+    case kCountSinceLabel:
     case kLabelRun:
     case kLabelRunAge:
       return false;
@@ -275,13 +277,21 @@ class Compiler {
     using Kind = AccumulatorKind;
     EntityPlan& entity = plan_.entities[entity_index];
     const bool of_run = spec.aggregate == kLabelRun || spec.aggregate == kLabelRunAge;
-    const bool of_labels = of_run || spec.aggregate == kLabelCount || spec.aggregate == kLabelRate;
-    const int64_t delay_us = of_run && spec.delay_us == 0 ? options_.maturity_us : spec.delay_us;
+    const bool counts_since = spec.aggregate == kCountSinceLabel;
+    const bool since = counts_since || spec.aggregate == kTimeSinceLabel;
+    const bool of_labels = of_run || since || spec.aggregate == kLabelCount || spec.aggregate == kLabelRate;
+    const int64_t settled_us = spec.delay_us == 0 ? options_.maturity_us : spec.delay_us;
+    const int64_t delay_us = of_run ? settled_us : counts_since ? 0 : spec.delay_us;
     const bool include =
         spec.include_current.value_or(delay_us == 0 && includes_current_by_default(spec.aggregate));
     if (include && delay_us > 0) return fail(spec, "include_current makes no sense with a delay");
     if (of_run && delay_us == 0)
       return fail(spec, "a label run needs a delay: the age from which silence counts as legitimate");
+    if (since && window_us == kForever) return fail(spec, "since a label needs a finite window");
+    if (since && (delay_us > 0 || include))
+      return fail(spec, "a fraud counts from the moment its label is known: no delay, no current event");
+    if (counts_since && settled_us == 0)
+      return fail(spec, "it needs a delay: the age from which silence counts as legitimate");
     if (of_run && !spec.where.empty()) return fail(spec, "a label run takes no filter");
     if (include && (spec.aggregate == kLast || spec.aggregate == kTimeSinceLast)) {
       return fail(spec, "the newest event before this one cannot include it");
@@ -357,6 +367,16 @@ class Compiler {
         break;
       case kLabelRate:
         feature.first = make(Kind::kLabels);
+        feature.second = make(Kind::kCount);
+        break;
+      case kTimeSinceLabel:
+        feature.first = make(Kind::kNewestFraud);
+        break;
+      case kCountSinceLabel:
+        feature.first = make(Kind::kNewestFraud);
+        wanted.slot = slot(entity, window_us, settled_us);
+        wanted.filter = -1;
+        wanted.after = false;
         feature.second = make(Kind::kCount);
         break;
       case kLast:

@@ -22,15 +22,16 @@ struct Slot {
 };
 
 enum class AccumulatorKind : uint8_t {
-  kCount,     // int64 n
-  kMoments,   // int128 sum, int64 n
-  kMoments2,  // and int128 sum of squares
-  kClipped,   // kMoments over values clipped as they enter; the clipped value is kept in the ring
-  kLabels,    // int64 frauds
-  kLast,      // int64 value, int64 time, whether there is one
-  kDecayed,   // double sum, double weight, int64 time
-  kRun,       // frauds in a row at the end of the settled labels, time of the oldest
-  kMinimum,   // monotonic deque of ring positions; over the whole history, the extremum itself
+  kCount,        // int64 n
+  kMoments,      // int128 sum, int64 n
+  kMoments2,     // and int128 sum of squares
+  kClipped,      // kMoments over values clipped as they enter; the clipped value is kept in the ring
+  kLabels,       // int64 frauds
+  kNewestFraud,  // ring position of the newest event known as fraud, plus 1; 0 for none
+  kLast,         // int64 value, int64 time, whether there is one
+  kDecayed,      // double sum, double weight, int64 time
+  kRun,          // frauds in a row at the end of the settled labels, time of the oldest
+  kMinimum,      // monotonic deque of ring positions; over the whole history, the extremum itself
   kMaximum,
   kDistinct,  // count by value
   kSorted,    // order statistics

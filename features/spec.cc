@@ -66,6 +66,8 @@ const std::vector<AggregateInfo>& aggregates() {
       {kZscore, "zscore", true, true, true},
       {kLabelCount, "label_count", true, true, false},
       {kLabelRate, "label_rate", true, true, false},
+      {kTimeSinceLabel, "time_since_label", true, true, false},
+      {kCountSinceLabel, "count_since_label", true, true, false},
       {kLast, "last", true, false, true},
       {kTimeSinceLast, "time_since_last", true, false, false},
       {kDecayedCount, "decayed_count", true, false, false},

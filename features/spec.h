@@ -35,9 +35,11 @@ enum class Aggregate {
   kRatioToMean,  // this value / mean
   kRatioToMedian,
   kRatioToClippedMean,
-  kZscore,      // (this value - mean) / std
-  kLabelCount,  // events known as fraud
-  kLabelRate,   // events known as fraud / events
+  kZscore,           // (this value - mean) / std
+  kLabelCount,       // events known as fraud
+  kLabelRate,        // events known as fraud / events
+  kTimeSinceLabel,   // seconds since the newest event known as fraud
+  kCountSinceLabel,  // events after it that are older than the delay: legitimate, as far as anyone said
   // Over an entity's whole history.
   kLast,           // the newest value before this event
   kTimeSinceLast,  // seconds since the newest event before this one
@@ -58,8 +60,8 @@ struct FeatureSpec {
   std::vector<int64_t>
       windows_us;  // each makes a feature NAME_WINDOW; one window keeps the name if exact_name
   bool exact_name = false;
-  int64_t delay_us =
-      0;  // the window ends this long before the event; kLabelRun: age from which silence is legitimate
+  int64_t delay_us = 0;  // the window ends this long before the event; of kLabelRun and kCountSinceLabel: age
+                         // from which silence is legitimate
   std::optional<bool> include_current;
   std::string where;  // "amount > 200 and ratio <= 2.5"; empty: every event
   int64_t half_life_us = 0;

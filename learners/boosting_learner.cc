@@ -29,7 +29,7 @@ struct BoostingOptions {
   int64_t trees = 200, depth = 5, bins = 256, bin_sample = 5000, grow_every = 5000, grow_trees = 10;
   int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 50000;
   double rate = 0.1, l2 = 1, hessian_min = 1, gain_min = 0, column_rate = 0.7, row_rate = 0.7;
-  double negative_rate = 0.1, fraud_weight = 1, half_life = 0;
+  double negative_rate = 0.05, hard_rate = 10, fraud_weight = 1, half_life = 0;
 };
 
 using Row = OptionRow<BoostingOptions>;
@@ -47,6 +47,7 @@ constexpr Row kRows[] = {
      "legitimate examples in the replay buffer, the newest"},
     {"negative_rate", &B::negative_rate, nullptr, 1e-4, 1,
      "share of legitimate examples that are kept, re-weighted"},
+    {"hard_rate", &B::hard_rate, nullptr, 0, 1e6, "and this times its score is added to that share"},
     {"fraud_weight", &B::fraud_weight, nullptr, 1e-3, 1e4, "weight of a fraud while learning"},
     {"half_life", &B::half_life, nullptr, 0, 1e12, "examples after which one weighs half; 0: never"},
     {"l2", &B::l2, nullptr, 0, 1e6, "shrinks leaves"},
@@ -102,12 +103,17 @@ class BoostingLearner : public Learner {
     ++examples_;
     const bool fraud = label > 0.5f;
     const uint64_t dice = mix(key ^ mix(seed_));
-    const bool kept = fraud || static_cast<double>(dice >> 11) * 0x1.0p-53 < options_.negative_rate;
-    if (kept && weight > 0) {
-      const double true_weight = weight * (fraud ? 1.0 : 1.0 / options_.negative_rate);
+    const float margin = trees_.empty() ? 0 : scorer_->sum_row(row);
+    // Legitimate examples that look like fraud teach the most: they are kept more often, and weigh less for
+    // it.
+    double keep = fraud ? 1 : options_.negative_rate;
+    if (!fraud && !trees_.empty()) keep += options_.hard_rate * static_cast<double>(logistic_float(margin));
+    keep = std::min(keep, 1.0);
+    if (static_cast<double>(dice >> 11) * 0x1.0p-53 < keep && weight > 0) {
+      const double true_weight = weight / keep;
       if (!trees_.empty()) {
-        window_.add(static_cast<size_t>(options_.calibration_window), scorer_->sum_row(row),
-                    fraud ? 1.0f : 0.0f, true_weight);
+        window_.add(static_cast<size_t>(options_.calibration_window), margin, fraud ? 1.0f : 0.0f,
+                    true_weight);
       }
       ReplayRing& ring = fraud ? frauds_ : negatives_;
       const auto capacity = static_cast<size_t>(fraud ? options_.frauds_max : options_.negatives_max);

@@ -85,7 +85,11 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
   for (size_t i = 0; i < mine.size(); ++i) {
     const bool is_now = i + 1 == mine.size();
     if (is_now && !q.include) continue;
-    if (!in_window(q, mine[i], now.time_us) || !mine[i].passes || (wants_input && !mine[i].present)) continue;
+    Question window = q;
+    if (q.aggregate == kCountSinceLabel)
+      window.delay_us = 0;  // there it says which events count as legitimate
+    if (!in_window(window, mine[i], now.time_us) || !mine[i].passes || (wants_input && !mine[i].present))
+      continue;
     const bool clip = q.aggregate == kClippedMean || q.aggregate == kRatioToClippedMean;
     values.push_back(clip ? as_clipped[i] : mine[i].fixed);
     events.push_back(mine[i]);
@@ -136,6 +140,20 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       return frauds;
     case kLabelRate:
       return n > 0 ? frauds / n : kNaN;
+    case kTimeSinceLabel:
+    case kCountSinceLabel: {
+      const auto fraud =
+          std::find_if(events.rbegin(), events.rend(), [](const Event& e) { return e.label == 1; });
+      if (fraud == events.rend()) return kNaN;
+      if (q.aggregate == kTimeSinceLabel) return static_cast<double>(now.time_us - fraud->time_us) / 1e6;
+      double count = 0;
+      bool after = false;
+      for (const Event& e : mine) {
+        count += after && e.order != now.order && e.time_us <= now.time_us - q.delay_us;
+        after |= e.order == fraud->order;
+      }
+      return count;
+    }
     case kLast:
       return values.empty() ? kNaN : static_cast<double>(values.back()) / q.scale;
     case kTimeSinceLast:

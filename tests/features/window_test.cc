@@ -46,6 +46,8 @@ std::vector<Column> all_columns() {
     if (!about.of_entity) continue;
     const bool run = about.aggregate == Aggregate::kLabelRun || about.aggregate == Aggregate::kLabelRunAge;
     const bool newest = about.aggregate == Aggregate::kLast || about.aggregate == Aggregate::kTimeSinceLast;
+    const bool since = about.aggregate == Aggregate::kTimeSinceLabel;
+    const bool counts_since = about.aggregate == Aggregate::kCountSinceLabel;
     const bool decays =
         about.aggregate == Aggregate::kDecayedCount || about.aggregate == Aggregate::kDecayedMean;
     const bool clips =
@@ -60,6 +62,8 @@ std::vector<Column> all_columns() {
             if (delay > 0 && (include || clips || decays)) continue;
             if (run && (delay > 0 || include || filtered)) continue;
             if (newest && include) continue;
+            if ((since || counts_since) && (include || window == kForever)) continue;
+            if (since && delay > 0) continue;
             Column column;
             column.spec.name = "f" + std::to_string(serial++) + "_" + std::string(about.name);
             column.spec.aggregate = about.aggregate;
@@ -74,9 +78,13 @@ std::vector<Column> all_columns() {
             if (filtered) column.spec.where = "amount > 20 and kind <= 2";
             column.filtered = filtered;
             if (decays) column.spec.half_life_us = 4 * kHour;
-            column.question = {
-                about.aggregate, window, run ? kMaturity : delay, include, column.of_kind ? 1.0 : 100.0, 2.5,
-                4.0 * kHour};
+            column.question = {about.aggregate,
+                               window,
+                               run || (counts_since && delay == 0) ? kMaturity : delay,
+                               include,
+                               column.of_kind ? 1.0 : 100.0,
+                               2.5,
+                               4.0 * kHour};
             columns.push_back(column);
           }
         }
