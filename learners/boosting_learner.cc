@@ -26,10 +26,10 @@ namespace shrike::learners {
 namespace {
 
 struct BoostingOptions {
-  int64_t trees = 200, depth = 5, bins = 256, bin_sample = 5000, grow_every = 5000, grow_trees = 10;
+  int64_t trees = 200, depth = 6, bins = 256, bin_sample = 5000, grow_every = 5000, grow_trees = 10;
   int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 50000;
-  double rate = 0.1, l2 = 1, hessian_min = 1, gain_min = 0, column_rate = 0.7, row_rate = 0.7;
-  double negative_rate = 0.05, hard_rate = 10, fraud_weight = 1, half_life = 0;
+  double rate = 0.1, l2 = 5, hessian_min = 3, gain_min = 0, column_rate = 0.7, row_rate = 0.7;
+  double negative_rate = 0.02, hard_rate = 30, fraud_weight = 1, half_life = 0;
 };
 
 using Row = OptionRow<BoostingOptions>;
@@ -106,7 +106,9 @@ class BoostingLearner : public Learner {
     const float margin = trees_.empty() ? 0 : scorer_->sum_row(row);
     // Legitimate examples that look like fraud teach the most: they are kept more often, and weigh less for
     // it.
-    double keep = fraud ? 1 : options_.negative_rate;
+    // A young learner keeps more of everything: its buffer has room.
+    const double roomy = static_cast<double>(options_.negatives_max) / 5 / static_cast<double>(examples_);
+    double keep = fraud ? 1 : std::max(options_.negative_rate, roomy);
     if (!fraud && !trees_.empty()) keep += options_.hard_rate * static_cast<double>(logistic_float(margin));
     keep = std::min(keep, 1.0);
     if (static_cast<double>(dice >> 11) * 0x1.0p-53 < keep && weight > 0) {
@@ -162,7 +164,10 @@ void BoostingLearner::grow() {
   for (size_t c = 0; c < k; ++c) cuts.push_back(fit_cuts(sample, k, c, static_cast<size_t>(options_.bins)));
   BinnedRows data(std::move(cuts));
 
-  size_t fresh = static_cast<size_t>(options_.grow_trees);
+  // While what came since the last growth is a large part of all there is, more trees are replaced.
+  const double share = 2 * static_cast<double>(options_.grow_every) / static_cast<double>(examples_);
+  size_t fresh = std::max(static_cast<size_t>(options_.grow_trees),
+                          static_cast<size_t>(share * static_cast<double>(options_.trees)));
   if (trees_.empty()) {
     fresh = static_cast<size_t>(options_.trees);
     base_ = static_cast<float>(std::nearbyint(early_base() * kLeafOne) / kLeafOne);
