@@ -1,0 +1,209 @@
+// Tree ensembles: every kernel equals the reference to the bit, TreeSHAP equals Shapley's definition, growing
+// finds what exhaustive search finds.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "learners/tree_grower.h"
+#include "learners/tree_model.h"
+#include "learners/tree_shap.h"
+
+namespace shrike::learners {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// A random tree in breadth-first order: at most `depth` deep, sometimes shallower, covers that add up.
+Tree random_tree(std::mt19937& random, size_t columns, uint32_t depth) {
+  Tree tree;
+  std::vector<uint32_t> depths{0};
+  tree.nodes[0].cover = 1000;
+  for (size_t i = 0; i < tree.nodes.size(); ++i) {
+    const bool splits = depths[i] < depth && tree.nodes.size() < 4000 && (depths[i] < 2 || random() % 5 != 0);
+    tree.nodes[i].value = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 256;
+    if (!splits) continue;
+    const auto left = static_cast<uint32_t>(tree.nodes.size());
+    tree.nodes.resize(left + 2);
+    depths.resize(left + 2, depths[i] + 1);
+    TreeNode& node = tree.nodes[i];
+    node.column = static_cast<int32_t>(random() % columns);
+    node.left = left;
+    node.missing_left = random() % 2 == 0;
+    const float share = static_cast<float>(1 + random() % 9) / 10;
+    tree.nodes[left].cover = node.cover * share;
+    tree.nodes[left + 1].cover = node.cover - tree.nodes[left].cover;
+  }
+  return tree;
+}
+
+std::vector<float> random_rows(std::mt19937& random, size_t rows, size_t columns) {
+  std::vector<float> values(rows * columns);
+  for (float& v : values) {
+    const uint32_t dice = random() % 40;
+    v = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 256;  // often a threshold itself
+    if (dice == 0) v = kNaN;
+    if (dice == 1) v = kInfinity;
+    if (dice == 2) v = -kInfinity;
+    if (dice == 3) v = -0.0f;
+  }
+  return values;
+}
+
+TEST(TreeScorer, EveryKernelEqualsTheReferenceToTheBit) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 120; ++round) {
+    const size_t columns = 1 + random() % (round % 3 == 0 ? 150 : 40);
+    const auto depth = static_cast<uint32_t>(random() % 17 * (round % 2) + random() % 7 * (1 - round % 2));
+    std::vector<Tree> trees;
+    for (size_t t = 0, n = random() % 40; t < n; ++t) trees.push_back(random_tree(random, columns, depth));
+    const TreeScorer scorer(0.125f, trees, columns);
+    const size_t n = 1 + random() % 200;
+    const std::vector<float> values = random_rows(random, n, columns);
+    const MatrixView rows(values, columns);
+    std::vector<float> sums(n);
+    for (const Kernel kernel : {Kernel::kScalar, Kernel::kAuto}) {
+      use_kernel(kernel);
+      scorer.sum(rows, sums.data());
+      for (size_t i = 0; i < n; ++i) {
+        const float reference = sum_of_leaves(0.125f, trees, rows.row(i).data());
+        ASSERT_EQ(std::bit_cast<uint32_t>(reference), std::bit_cast<uint32_t>(sums[i]))
+            << "row " << i << " depth " << depth;
+        ASSERT_EQ(std::bit_cast<uint32_t>(reference),
+                  std::bit_cast<uint32_t>(scorer.sum_row(rows.row(i).data())));
+      }
+    }
+  }
+}
+
+// What the tree gives on average when only the columns of `known` are known (by covers, along the paths).
+double expectation(const Tree& tree, uint32_t at, const float* row, uint32_t known) {
+  const TreeNode& node = tree.nodes[at];
+  if (node.is_leaf()) return node.value;
+  if ((known >> node.column & 1) != 0) {
+    const float v = row[node.column];
+    const bool left = v != v ? node.missing_left : v < node.value;
+    return expectation(tree, node.left + (left ? 0 : 1), row, known);
+  }
+  const double left = tree.nodes[node.left].cover, right = tree.nodes[node.left + 1].cover;
+  return (left * expectation(tree, node.left, row, known) +
+          right * expectation(tree, node.left + 1, row, known)) /
+         (left + right);
+}
+
+TEST(TreeShap, EqualsShapleysDefinition) {
+  std::mt19937 random(3);
+  constexpr size_t kColumns = 5;
+  std::vector<double> factorial{1};
+  for (int i = 1; i <= 5; ++i) factorial.push_back(factorial.back() * i);
+  for (int round = 0; round < 60; ++round) {
+    const Tree tree = random_tree(random, kColumns, 1 + random() % 6);
+    const std::vector<float> row = random_rows(random, 1, kColumns);
+    std::vector<double> found(kColumns, 0.0);
+    add_contributions(tree, row.data(), found);
+    for (size_t c = 0; c < kColumns; ++c) {
+      double expected = 0;
+      for (uint32_t subset = 0; subset < 1u << kColumns; ++subset) {
+        if ((subset >> c & 1) != 0) continue;
+        const auto size = static_cast<size_t>(std::popcount(subset));
+        expected +=
+            factorial[size] * factorial[kColumns - size - 1] / factorial[kColumns] *
+            (expectation(tree, 0, row.data(), subset | 1u << c) - expectation(tree, 0, row.data(), subset));
+      }
+      ASSERT_NEAR(found[c], expected, 1e-6) << "column " << c << " round " << round;
+    }
+    EXPECT_NEAR(expected_value(tree), expectation(tree, 0, row.data(), 0), 1e-6);
+  }
+}
+
+TEST(TreeShap, ContributionsAddUpToTheMargin) {
+  std::mt19937 random(5);
+  std::vector<Column> columns;
+  for (int c = 0; c < 20; ++c) columns.push_back({"c" + std::to_string(c), ColumnKind::kNumeric});
+  std::vector<Tree> trees;
+  for (int t = 0; t < 30; ++t) trees.push_back(random_tree(random, columns.size(), 8));
+  const TreeModel model("boosting", columns, -2, trees, {});
+  const std::vector<float> values = random_rows(random, 50, columns.size());
+  std::vector<double> parts(columns.size());
+  for (size_t i = 0; i < 50; ++i) {
+    const auto row = MatrixView(values, columns.size()).row(i);
+    double sum = model.explain(row, parts);
+    for (const double part : parts) sum += part;
+    EXPECT_NEAR(sum, model.margin(row), 1e-4);
+  }
+}
+
+TEST(TreeModel, LoadsWhatItSavedAndScoresAlike) {
+  std::mt19937 random(9);
+  const std::vector<Column> columns = {
+      {"a", ColumnKind::kNumeric}, {"b", ColumnKind::kNumeric}, {"c", ColumnKind::kNumeric}};
+  std::vector<Tree> trees;
+  for (int t = 0; t < 12; ++t) trees.push_back(random_tree(random, 3, 10));
+  const TreeModel model("boosting", columns, 0.5f, trees, {0.9f, -0.1f});
+  const auto loaded = load_model(serialize(model));
+  ASSERT_TRUE(loaded) << loaded.error().reason;
+  EXPECT_EQ(serialize(**loaded), serialize(model));
+  const std::vector<float> values = random_rows(random, 300, 3);
+  std::vector<float> first(300), second(300);
+  model.score({values, 3}, first);
+  (*loaded)->score({values, 3}, second);
+  EXPECT_EQ(first, second);
+}
+
+// The best first split by trying every cut of every column, both ways for missing values.
+TEST(TreeGrower, TheFirstSplitIsTheBestThereIs) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 30; ++round) {
+    constexpr size_t kRows = 300, kColumns = 4;
+    std::vector<float> values = random_rows(random, kRows, kColumns);
+    std::vector<std::vector<float>> cuts(kColumns);
+    for (auto& one : cuts) {
+      for (float cut = -3.5f; cut < 3.6f; cut += 0.5f) one.push_back(cut);
+    }
+    BinnedRows data(cuts);
+    std::vector<GradientPair> gradients(kRows);
+    std::vector<uint32_t> rows;
+    for (uint32_t i = 0; i < kRows; ++i) {
+      data.set(i, &values[i * kColumns]);
+      gradients[i] = {
+          static_cast<int64_t>((static_cast<double>(random() % 200) - 100) / 100 * GradientPair::kOne),
+          static_cast<int64_t>(0.25 * GradientPair::kOne)};
+      rows.push_back(i);
+    }
+    const GrowOptions options{.depth = 1, .rate = 1, .l2 = 1, .hessian_min = 1};
+    const auto gain = [&](size_t column, float cut, bool missing_left) {
+      double g[2] = {0, 0}, h[2] = {0, 0};
+      for (uint32_t i = 0; i < kRows; ++i) {
+        const float v = values[i * kColumns + column];
+        const int side = (v != v ? missing_left : v < cut) ? 0 : 1;
+        g[side] += static_cast<double>(gradients[i].gradient) / GradientPair::kOne;
+        h[side] += static_cast<double>(gradients[i].hessian) / GradientPair::kOne;
+      }
+      if (h[0] < 1 || h[1] < 1) return -1.0;
+      return g[0] * g[0] / (h[0] + 1) + g[1] * g[1] / (h[1] + 1);
+    };
+    double best = 0;
+    for (size_t c = 0; c < kColumns; ++c) {
+      for (const float cut : cuts[c]) best = std::max({best, gain(c, cut, false), gain(c, cut, true)});
+    }
+    const std::vector<uint32_t> columns = {0, 1, 2, 3};
+    const Tree tree = TreeGrower().grow(data, rows, gradients, columns, options);
+    ASSERT_EQ(tree.nodes.size(), 3u);
+    EXPECT_NEAR(
+        gain(static_cast<size_t>(tree.nodes[0].column), tree.nodes[0].value, tree.nodes[0].missing_left),
+        best, 1e-9);
+    // A tree does not depend on the order of its rows.
+    std::vector<uint32_t> shuffled = rows;
+    std::shuffle(shuffled.begin(), shuffled.end(), random);
+    const Tree again = TreeGrower().grow(data, shuffled, gradients, columns, options);
+    EXPECT_EQ(again.nodes[1].value, tree.nodes[1].value);
+    EXPECT_EQ(again.nodes[0].value, tree.nodes[0].value);
+  }
+}
+
+}  // namespace
+}  // namespace shrike::learners
