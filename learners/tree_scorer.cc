@@ -1,7 +1,8 @@
 #include "learners/tree_scorer.h"
 
 #include <algorithm>
-#include <map>
+#include <bit>
+#include <limits>
 
 #include "learners/linear_model.h"
 
@@ -40,15 +41,30 @@ bool TreeScorer::compile() {
       if (!node.is_leaf()) by_column[static_cast<size_t>(node.column)].push_back(node.value);
     }
   }
-  for (auto& one : by_column) {
+  std::vector<size_t> ranked_of(columns_, 0);
+  const auto pad = [](std::vector<float>& to) {
+    while (to.size() % 16 != 0) to.push_back(std::numeric_limits<float>::infinity());
+  };
+  for (uint32_t c = 0; c < columns_; ++c) {
+    auto& one = by_column[c];
+    if (one.empty()) continue;
     std::sort(one.begin(), one.end());
     one.erase(std::unique(one.begin(), one.end()), one.end());
-    if (one.size() >= 65535) return false;
-    threshold_at_.push_back(static_cast<uint32_t>(thresholds_.size()));
+    if (one.size() > kThresholdsMax) return false;
+    ranked_of[c] = ranked_.size();
+    Ranked ranked{.column = c,
+                  .thresholds = static_cast<uint32_t>(thresholds_.size()),
+                  .pivots = static_cast<uint32_t>(pivots_.size())};
     thresholds_.insert(thresholds_.end(), one.begin(), one.end());
+    pad(thresholds_);
+    for (size_t last = ranked.thresholds + 15; last < thresholds_.size(); last += 16)
+      pivots_.push_back(thresholds_[last]);
+    pad(pivots_);
+    ranked.pivot_vectors = static_cast<uint32_t>(pivots_.size() - ranked.pivots) / 16;
+    ranked_.push_back(ranked);
+    // A value of infinity counts every pivot: the block after the last is read.
+    thresholds_.resize(thresholds_.size() + 16 * 16, std::numeric_limits<float>::infinity());
   }
-  threshold_at_.push_back(static_cast<uint32_t>(thresholds_.size()));
-  std::map<std::pair<int32_t, bool>, size_t> known;
   const size_t leaf_count = size_t{1} << depth_;
   test_virtual_.assign(trees_.size() * slots_, 0);
   test_rank_.assign(trees_.size() * slots_, 65535);  // never right
@@ -68,40 +84,18 @@ bool TreeScorer::compile() {
       }
       at[2 * heap] = node.left;
       at[2 * heap + 1] = node.left + 1;
-      const auto [found, fresh] = known.try_emplace({node.column, node.missing_left}, virtuals_.size());
-      if (fresh) {
-        virtuals_.push_back(
-            {static_cast<uint32_t>(node.column), static_cast<uint16_t>(node.missing_left ? 0 : 65535)});
-      }
-      if (virtuals_.size() > kVirtualMax) return false;
+      Ranked& ranked = ranked_[ranked_of[static_cast<size_t>(node.column)]];
+      int16_t& seen_as = node.missing_left ? ranked.left : ranked.right;
+      if (seen_as < 0) seen_as = static_cast<int16_t>(virtuals_++);
+      if (virtuals_ > kVirtualMax) return false;
       const auto& thresholds = by_column[static_cast<size_t>(node.column)];
       const auto index =
           std::lower_bound(thresholds.begin(), thresholds.end(), node.value) - thresholds.begin();
-      test_virtual_[t * slots_ + heap] = static_cast<uint8_t>(found->second);
+      test_virtual_[t * slots_ + heap] = static_cast<uint8_t>(seen_as);
       test_rank_[t * slots_ + heap] = static_cast<uint16_t>(index);
     }
   }
   return true;
-}
-
-// How many of the column's thresholds are <= value: the test `value < threshold j` is `rank <= j`.
-uint16_t TreeScorer::rank(uint32_t column, float value) const {
-  const float* first = thresholds_.data() + threshold_at_[column];
-  uint32_t length = threshold_at_[column + 1] - threshold_at_[column];
-  const float* base = first;
-  while (length > 0) {
-    const uint32_t half = (length + 1) / 2;
-    base += base[half - 1] <= value ? half : 0;
-    length -= half;
-  }
-  return static_cast<uint16_t>(base - first);
-}
-
-void TreeScorer::rank_row(const float* row, uint16_t* ranks) const {
-  for (size_t v = 0; v < virtuals_.size(); ++v) {
-    const float value = row[virtuals_[v].column];
-    ranks[v] = value != value ? virtuals_[v].missing : rank(virtuals_[v].column, value);
-  }
 }
 
 float TreeScorer::sum_row(const float* row) const {
@@ -125,12 +119,36 @@ void TreeScorer::sum(MatrixView rows, float* out) const {
 
 #define SHRIKE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
 
+// The rank of a value: how many of its column's thresholds are <= it, so that `value < threshold j` is `rank
+// <= j`. Full blocks of 16 are counted by their last thresholds, then one block is looked into.
+SHRIKE_AVX512 void TreeScorer::rank_row_avx512(const float* row, uint16_t* ranks, size_t step) const {
+  for (const Ranked& one : ranked_) {
+    const float scalar = row[one.column];
+    const __m512 value = _mm512_set1_ps(scalar);
+    const float* const pivots = &pivots_[one.pivots];
+    uint32_t block = 0;
+    for (uint32_t v = 0; v < one.pivot_vectors; ++v) {
+      block += static_cast<uint32_t>(std::popcount(
+          static_cast<uint32_t>(_mm512_cmp_ps_mask(_mm512_loadu_ps(pivots + 16 * v), value, _CMP_LE_OQ))));
+    }
+    const __m512 inside = _mm512_loadu_ps(&thresholds_[one.thresholds + 16 * block]);
+    const uint32_t rank =
+        16 * block + static_cast<uint32_t>(
+                         std::popcount(static_cast<uint32_t>(_mm512_cmp_ps_mask(inside, value, _CMP_LE_OQ))));
+    const bool missing = scalar != scalar;
+    if (one.left >= 0)
+      ranks[static_cast<size_t>(one.left) * step] = static_cast<uint16_t>(missing ? 0 : rank);
+    if (one.right >= 0)
+      ranks[static_cast<size_t>(one.right) * step] = static_cast<uint16_t>(missing ? 65535 : rank);
+  }
+}
+
 SHRIKE_AVX512 float TreeScorer::sum_row_avx512(const float* row) const {
   alignas(64) uint16_t ranks[kVirtualMax] = {};
-  rank_row(row, ranks);
+  rank_row_avx512(row, ranks, 1);
   const __m512i r0 = _mm512_load_si512(ranks), r1 = _mm512_load_si512(ranks + 32);
   const __m512i r2 = _mm512_load_si512(ranks + 64), r3 = _mm512_load_si512(ranks + 96);
-  const bool wide = virtuals_.size() > 64;
+  const bool wide = virtuals_ > 64;
   const uint8_t* columns = test_virtual_.data();
   const uint16_t* tests = test_rank_.data();
   const float* leaves = leaves_.data();
@@ -160,12 +178,7 @@ SHRIKE_AVX512 float TreeScorer::sum_row_avx512(const float* row) const {
 
 SHRIKE_AVX512 void TreeScorer::sum_block_avx512(const float* rows, size_t stride, float* out) const {
   alignas(64) uint16_t ranks[kVirtualMax * kBlock];
-  for (size_t v = 0; v < virtuals_.size(); ++v) {
-    for (size_t i = 0; i < kBlock; ++i) {
-      const float value = rows[i * stride + virtuals_[v].column];
-      ranks[v * kBlock + i] = value != value ? virtuals_[v].missing : rank(virtuals_[v].column, value);
-    }
-  }
+  for (size_t i = 0; i < kBlock; ++i) rank_row_avx512(rows + i * stride, ranks + i, kBlock);
   __m512 sums[4];
   for (__m512& one : sums) one = _mm512_set1_ps(base_);
   const size_t leaf_count = size_t{1} << depth_;

@@ -38,18 +38,23 @@ class TreeScorer {
 
  private:
   static constexpr uint32_t kDepthMax = 6;
-  static constexpr size_t kVirtualMax = 128;  // what two permutes reach
-  static constexpr size_t kBlock = 64;        // rows
+  static constexpr size_t kVirtualMax = 128;              // what two permutes reach
+  static constexpr size_t kBlock = 64;                    // rows
+  static constexpr size_t kThresholdsMax = 16 * 16 * 16;  // of a column
 
-  // A column as nodes see it: its thresholds, and where a missing value goes.
-  struct Virtual {
+  // A column whose thresholds nodes test. Nodes see it as up to two virtual columns, which differ in the rank
+  // of a missing value: 0 goes left everywhere, 65535 right.
+  struct Ranked {
     uint32_t column;
-    uint16_t missing;  // rank of NaN: 0 goes left everywhere, 65535 right
+    uint32_t thresholds =
+        0;                // where its thresholds begin: rising, padded with infinity to whole blocks of 16
+    uint32_t pivots = 0;  // where the last thresholds of its blocks begin, padded alike
+    uint32_t pivot_vectors = 0;
+    int16_t left = -1, right = -1;  // its virtual columns
   };
 
   bool compile();
-  uint16_t rank(uint32_t column, float value) const;
-  void rank_row(const float* row, uint16_t* ranks) const;
+  void rank_row_avx512(const float* row, uint16_t* ranks, size_t step) const;
   float sum_row_avx512(const float* row) const;
   void sum_block_avx512(const float* rows, size_t stride, float* out) const;
 
@@ -57,11 +62,11 @@ class TreeScorer {
   std::vector<Tree> trees_;
   size_t columns_;
   bool compiled_ = false;
-  uint32_t depth_ = 0;                  // of the heap that every tree is laid out in
-  size_t slots_ = 0;                    // 2^depth, at least 32: nodes 1 .. 2^depth - 1 are tests
-  std::vector<float> thresholds_;       // rising, column after column
-  std::vector<uint32_t> threshold_at_;  // where a column's begin
-  std::vector<Virtual> virtuals_;
+  uint32_t depth_ = 0;  // of the heap that every tree is laid out in
+  size_t slots_ = 0;    // 2^depth, at least 32: nodes 1 .. 2^depth - 1 are tests
+  std::vector<Ranked> ranked_;
+  std::vector<float> thresholds_, pivots_;
+  size_t virtuals_ = 0;
   std::vector<uint8_t> test_virtual_;  // slots_ a tree
   std::vector<uint16_t> test_rank_;    // goes right when the value's rank is greater
   std::vector<float> leaves_;          // 2^depth a tree

@@ -12,6 +12,7 @@
 
 #include "engine/replay.h"
 #include "engine/wire.h"
+#include "learners/import.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
 #include "tools/progress.h"
@@ -138,7 +139,8 @@ bool write_csv(const std::string& path, const Prequential& prequential, DayRange
   return out.flush().good();
 }
 
-tl::expected<learners::ModelPtr, std::string> find_model(const Options& options, storage::Store* store) {
+tl::expected<learners::ModelPtr, std::string> find_model(const Options& options, const engine::Config& config,
+                                                         storage::Store* store) {
   std::string bytes;
   if (std::ifstream file(options.model, std::ios::binary); file) {
     std::ostringstream all;
@@ -158,7 +160,8 @@ tl::expected<learners::ModelPtr, std::string> find_model(const Options& options,
   } else {
     return tl::make_unexpected(fmt::format("--model {}: the file cannot be read", options.model));
   }
-  auto model = learners::load_model(bytes);
+  auto model = learners::looks_like_xgboost(bytes) ? learners::import_xgboost(bytes, config.columns)
+                                                   : learners::load_model(bytes);
   if (!model) return tl::make_unexpected(fmt::format("--model {}: {}", options.model, model.error().reason));
   return *model;
 }
@@ -190,7 +193,7 @@ class Replay {
     if (!config_) return kBadInput;
     learners::ModelPtr model;
     if (!options_.model.empty()) {
-      auto found = find_model(options_, data_.store.get());
+      auto found = find_model(options_, *config_, data_.store.get());
       if (!found) return complain(found.error(), kBadInput);
       model = *found;
       if (model->columns() != config_->columns)
@@ -307,9 +310,9 @@ void add_replay(CLI::App& app, int& exit_code) {
       ->expected(0, 1)
       ->default_str("-");
   command->add_option("--csv", options->csv, "write the metrics per day here");
-  command->add_option(
-      "--model", options->model,
-      "score with this model throughout (a file, or a hash in the data directory); nothing is learned");
+  command->add_option("--model", options->model,
+                      "score with this model throughout (a file of ours or of XGBoost, or a hash in the data "
+                      "directory); nothing is learned");
   command->add_option(
       "--label-delay", options->label_delay,
       "how long after a transaction its fraud label comes (CSV only; default: training.maturity)");
