@@ -1,0 +1,345 @@
+// A streaming forest: trees that grow as they learn, each on its own Poisson weights (leveraging bagging:
+// Bifet, Holmes, Pfahringer, ECML 2010) and random subspaces, each replaced when it fails (adaptive random
+// forests: Gomes et al., Machine Learning 2017): a warning of ADWIN plants a tree in the background, which
+// learns with the same weights, and a detected drift lets it take over. Drift is watched on the log loss, not
+// on accuracy, which "always legitimate" would win.
+//
+// The forest's margin is the mean of its trees' log-odds; a snapshot is calibrated (Platt) on margins that
+// were noted before their examples were learned. A function of the examples, the options and the seed.
+#include <algorithm>
+#include <cmath>
+
+#include "learners/cuts.h"
+#include "learners/drift.h"
+#include "learners/envelope.h"
+#include "learners/hoeffding_tree.h"
+#include "learners/numeric.h"
+#include "learners/option_table.h"
+#include "learners/platt.h"
+#include "learners/records.h"
+#include "learners/registry.h"
+#include "learners/tree_model.h"
+#include "learners/trees.pb.h"
+
+namespace shrike::learners {
+namespace {
+
+struct ForestOptions {
+  int64_t trees = 30, depth = 16, bins = 64, bin_sample = 5000, memory_mib = 256, calibration_window = 50000;
+  double lambda = 1, grace = 200, significance = 20, column_rate = 0.6, smoothing = 10, warning = 0.01,
+         drift = 0.001;
+  double fraud_weight = 1;
+};
+
+using Row = OptionRow<ForestOptions>;
+using F = ForestOptions;
+constexpr Row kRows[] = {
+    {"trees", nullptr, &F::trees, 1, 1000, "trees of the forest"},
+    {"depth", nullptr, &F::depth, 1, 40, "of a tree, at most"},
+    {"lambda", &F::lambda, nullptr, 0.1, 20, "mean weight of an example in a tree (Poisson)"},
+    {"grace", &F::grace, nullptr, 1, 1e6, "weight between two looks at a leaf"},
+    {"significance", &F::significance, nullptr, 0, 1e6, "least likelihood ratio statistic of a split"},
+    {"column_rate", &F::column_rate, nullptr, 1e-3, 1, "share of the columns in a leaf's random subspace"},
+    {"smoothing", &F::smoothing, nullptr, 0.01, 1e6, "weight of the parent's probability in a leaf's"},
+    {"warning", &F::warning, nullptr, 1e-9, 1, "confidence of the warning that plants a background tree"},
+    {"drift", &F::drift, nullptr, 1e-9, 1, "confidence of the drift that lets it take over"},
+    {"bins", nullptr, &F::bins, 2, 1024, "bins of a column, at most"},
+    {"bin_sample", nullptr, &F::bin_sample, 10, 1e6, "examples before cut points are fitted"},
+    {"memory_mib", nullptr, &F::memory_mib, 1, 1e6, "ceiling of the leaves' histograms"},
+    {"fraud_weight", &F::fraud_weight, nullptr, 1e-3, 1e4, "weight of a fraud while learning"},
+    {"calibration_window", nullptr, &F::calibration_window, 100, 1e7, "newest examples to calibrate on"},
+};
+
+class ForestLearner : public Learner {
+ public:
+  ForestLearner(ForestOptions options, std::vector<Column> columns, uint64_t seed)
+      : options_(options),
+        columns_(std::move(columns)),
+        seed_(seed),
+        cuts_(columns_.size()),
+        bins_(columns_.size()),
+        row_(columns_.size()) {
+    for (uint32_t c = 0; c < columns_.size(); ++c) by_name_.push_back(c);
+    std::sort(by_name_.begin(), by_name_.end(),
+              [&](uint32_t a, uint32_t b) { return columns_[a].name < columns_[b].name; });
+    how_.grace = options.grace;
+    how_.significance = options.significance;
+    how_.column_rate = options.column_rate;
+    how_.smoothing = options.smoothing;
+    how_.depth = static_cast<uint32_t>(options.depth);
+    how_.histogram_bytes =
+        (static_cast<size_t>(options.memory_mib) << 20) / static_cast<size_t>(options.trees);
+    for (int64_t t = 0; t < options.trees; ++t) members_.emplace_back(plant(), options);
+    double term = exact_exp(-options.lambda), sum = term;
+    for (int k = 1; k < 60; ++k) {
+      poisson_.push_back(sum);
+      term *= options.lambda / k;
+      sum += term;
+    }
+  }
+
+  std::string_view family() const override { return "forest"; }
+  const std::vector<Column>& columns() const override { return columns_; }
+  uint64_t examples() const override { return examples_; }
+  bool ready() const override { return refit_at_ > 0 && frauds_ > 0; }
+
+  void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
+                   std::span<const uint64_t> keys) override {
+    for (size_t i = 0; i < rows.rows(); ++i) one(rows.row(i).data(), labels[i], weights[i], keys[i]);
+  }
+
+  ModelPtr snapshot() const override {
+    std::vector<Tree> trees;
+    if (refit_at_ == 0) {
+      const double rate = (static_cast<double>(frauds_) + 0.5) / (static_cast<double>(examples_) + 50);
+      return std::make_shared<TreeModel>("forest", columns_,
+                                         static_cast<float>(exact_logit(std::min(rate, 0.99))),
+                                         std::move(trees), Platt{});
+    }
+    const float share = 1.0f / static_cast<float>(members_.size());
+    for (const Member& member : members_) {
+      trees.push_back(member.tree.compile(share));
+      for (TreeNode& node : trees.back().nodes) {
+        if (!node.is_leaf()) node.column = static_cast<int32_t>(by_name_[static_cast<size_t>(node.column)]);
+      }
+    }
+    return std::make_shared<TreeModel>("forest", columns_, 0.0f, std::move(trees), fit_platt(window_));
+  }
+
+  size_t state_bytes() const override {
+    size_t total = sizeof(*this) + window_.margins.capacity() * 3 * sizeof(float);
+    for (const Member& member : members_) {
+      total += member.tree.bytes() + (member.background ? member.background->bytes() : 0);
+    }
+    return total +
+           (sample_.fraud_rows.capacity() + sample_.negative_rows.capacity() + waiting_.rows.capacity()) *
+               sizeof(float);
+  }
+
+  std::string save() const override;
+  Result<void> load(std::string_view payload);
+
+ private:
+  struct Member {
+    Member(HoeffdingTree planted, const ForestOptions& options)
+        : tree(std::move(planted)), warning(options.warning), drift(options.drift) {}
+    HoeffdingTree tree;
+    std::unique_ptr<HoeffdingTree> background;
+    Adwin warning, drift;
+  };
+  struct Waiting {
+    std::vector<float> rows, labels, weights;
+    std::vector<uint64_t> keys;
+  };
+
+  HoeffdingTree plant() { return {mix(seed_ ^ mix(++planted_)), columns_.size()}; }
+
+  double poisson(uint64_t dice) const {
+    const double u = static_cast<double>(dice >> 11) * 0x1.0p-53;
+    return static_cast<double>(std::upper_bound(poisson_.begin(), poisson_.end(), u) - poisson_.begin());
+  }
+
+  void one(const float* given, float label, float weight, uint64_t key) {
+    ++examples_;
+    for (size_t c = 0; c < columns_.size(); ++c) row_[c] = given[by_name_[c]];
+    const float* row = row_.data();
+    const bool fraud = label > 0.5f;
+    frauds_ += fraud;
+    if (weight > 0) {
+      const uint64_t dice = mix(key ^ mix(seed_));
+      if (fraud || mix(dice) % 16 == 0 || sample_.negatives_next < BinSample::kNegativesMax / 4)
+        sample_.add(row, columns_.size(), fraud);
+      if (refit_at_ == 0) {
+        waiting_.rows.insert(waiting_.rows.end(), row, row + columns_.size());
+        waiting_.labels.push_back(fraud ? 1.0f : 0.0f);
+        waiting_.weights.push_back(weight);
+        waiting_.keys.push_back(key);
+      } else {
+        learn(row, fraud, static_cast<double>(weight), dice);
+      }
+    }
+    if (examples_ >= std::max(refit_at_, static_cast<uint64_t>(options_.bin_sample))) refit();
+  }
+
+  // New cut points whenever the number of examples has doubled.
+  void refit() {
+    for (size_t c = 0; c < columns_.size(); ++c)
+      cuts_[c] = fit_cuts(sample_, columns_.size(), c, static_cast<size_t>(options_.bins));
+    for (Member& member : members_) {
+      member.tree.forget_histograms();
+      if (member.background) member.background->forget_histograms();
+    }
+    refit_at_ = examples_ * 2;
+    const Waiting waiting = std::exchange(waiting_, {});
+    for (size_t i = 0; i < waiting.labels.size(); ++i) {
+      learn(&waiting.rows[i * columns_.size()], waiting.labels[i] > 0.5f,
+            static_cast<double>(waiting.weights[i]), mix(waiting.keys[i] ^ mix(seed_)));
+    }
+  }
+
+  void learn(const float* row, bool fraud, double weight, uint64_t dice) {
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      const float v = row[c];
+      bins_[c] = v != v ? uint16_t{0}
+                        : static_cast<uint16_t>(
+                              1 + (std::upper_bound(cuts_[c].begin(), cuts_[c].end(), v) - cuts_[c].begin()));
+    }
+    const float share = 1.0f / static_cast<float>(members_.size());
+    float sum = 0;
+    for (size_t t = 0; t < members_.size(); ++t) {
+      Member& member = members_[t];
+      const float margin = member.tree.margin(row);
+      sum += margin * share;
+      watch(member, fraud, margin);
+      const double k = poisson(mix(dice + t)) * weight * (fraud ? options_.fraud_weight : 1.0);
+      if (k == 0) continue;
+      member.tree.learn(row, bins_.data(), cuts_, fraud, k, how_);
+      if (member.background) member.background->learn(row, bins_.data(), cuts_, fraud, k, how_);
+    }
+    window_.add(static_cast<size_t>(options_.calibration_window), static_cast<double>(sum),
+                fraud ? 1.0f : 0.0f, weight);
+  }
+
+  void watch(Member& member, bool fraud, float margin) {
+    constexpr double kLossMax = 5;  // ADWIN wants bounded values
+    const double p = logistic(static_cast<double>(margin));
+    const double loss = std::min(-exact_log(fraud ? p : 1 - p), kLossMax) / kLossMax;
+    const double warned = member.warning.mean(), drifted = member.drift.mean();
+    if (member.warning.update(loss) && member.warning.mean() > warned)
+      member.background = std::make_unique<HoeffdingTree>(plant());
+    if (member.drift.update(loss) && member.drift.mean() > drifted) {
+      member.tree = member.background ? std::move(*member.background) : plant();
+      member.background.reset();
+      member.warning = Adwin(options_.warning);
+      member.drift = Adwin(options_.drift);
+    }
+  }
+
+  ForestOptions options_;
+  HoeffdingOptions how_;
+  std::vector<Column> columns_;
+  uint64_t seed_;
+  uint64_t examples_ = 0, frauds_ = 0, refit_at_ = 0, planted_ = 0;
+  std::vector<std::vector<float>> cuts_;
+  std::vector<uint32_t>
+      by_name_;  // trees see columns in the order of their names, not that of the configuration
+  std::vector<uint16_t> bins_;
+  std::vector<float> row_;
+  std::vector<Member> members_;
+  std::vector<double> poisson_;  // cumulative
+  BinSample sample_;
+  Waiting waiting_;
+  MarginWindow window_;
+};
+
+std::string ForestLearner::save() const {
+  proto::ForestRecord record;
+  for (size_t c = 0; c < columns_.size(); ++c) {
+    write_column(columns_[c], *record.add_columns());
+    proto::LinearColumn& bins = *record.add_bins();
+    for (const float cut : cuts_[c]) bins.add_cuts(cut);
+  }
+  record.set_options(canonical_options<ForestOptions>(kRows, options_, seed_));
+  for (const Member& member : members_) {
+    proto::ForestMember& out = *record.add_members();
+    member.tree.save(*out.mutable_tree());
+    if (member.background) member.background->save(*out.mutable_background());
+    for (const double one : member.warning.save()) out.add_warning(one);
+    for (const double one : member.drift.save()) out.add_drift(one);
+  }
+  record.set_examples(examples_);
+  record.set_frauds(frauds_);
+  record.set_refit_at(refit_at_);
+  record.set_planted(planted_);
+  record.set_fraud_rows(to_bytes(sample_.fraud_rows));
+  record.set_negative_rows(to_bytes(sample_.negative_rows));
+  record.set_frauds_next(sample_.frauds_next);
+  record.set_negatives_next(sample_.negatives_next);
+  record.set_waiting_rows(to_bytes(waiting_.rows));
+  record.set_waiting_labels(to_bytes(waiting_.labels));
+  record.set_waiting_weights(to_bytes(waiting_.weights));
+  record.set_waiting_keys(to_bytes(waiting_.keys));
+  record.set_window_margins(to_bytes(window_.margins));
+  record.set_window_labels(to_bytes(window_.labels));
+  record.set_window_weights(to_bytes(window_.weights));
+  record.set_window_next(window_.next);
+  return seal(SealedKind::kLearner, "forest", 1, record.SerializeAsString());
+}
+
+Result<void> ForestLearner::load(std::string_view payload) {
+  proto::ForestRecord record;
+  if (!record.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
+    return damaged("the forest cannot be read");
+  if (read_columns(record.columns()) != columns_ ||
+      record.options() != canonical_options<ForestOptions>(kRows, options_, seed_)) {
+    return tl::make_unexpected(
+        Error{ErrorCode::kMismatch, "", "the learner was saved with other columns, options or seed"});
+  }
+  if (record.bins_size() != static_cast<int>(columns_.size()) ||
+      record.members_size() != static_cast<int>(members_.size()))
+    return damaged("the parts of the forest disagree");
+  for (size_t c = 0; c < columns_.size(); ++c) {
+    const auto& cuts = record.bins(static_cast<int>(c)).cuts();
+    cuts_[c].assign(cuts.begin(), cuts.end());
+    if (cuts_[c].size() >= static_cast<size_t>(options_.bins) ||
+        !std::is_sorted(cuts_[c].begin(), cuts_[c].end(), std::less_equal<float>()))
+      return damaged("cut points do not rise");
+  }
+  for (size_t t = 0; t < members_.size(); ++t) {
+    const proto::ForestMember& in = record.members(static_cast<int>(t));
+    Member& member = members_[t];
+    if (auto loaded = member.tree.load(in.tree(), cuts_, how_); !loaded) return loaded;
+    if (in.has_background()) {
+      member.background = std::make_unique<HoeffdingTree>(0, columns_.size());
+      if (auto loaded = member.background->load(in.background(), cuts_, how_); !loaded) return loaded;
+    }
+    if (!member.warning.restore({in.warning().begin(), in.warning().end()}) ||
+        !member.drift.restore({in.drift().begin(), in.drift().end()}))
+      return damaged("a drift detector is not sound");
+  }
+  examples_ = record.examples();
+  frauds_ = record.frauds();
+  refit_at_ = record.refit_at();
+  planted_ = record.planted();
+  const bool read = from_bytes(record.fraud_rows(), sample_.fraud_rows) &&
+                    from_bytes(record.negative_rows(), sample_.negative_rows) &&
+                    from_bytes(record.waiting_rows(), waiting_.rows) &&
+                    from_bytes(record.waiting_labels(), waiting_.labels) &&
+                    from_bytes(record.waiting_weights(), waiting_.weights) &&
+                    from_bytes(record.waiting_keys(), waiting_.keys) &&
+                    from_bytes(record.window_margins(), window_.margins) &&
+                    from_bytes(record.window_labels(), window_.labels) &&
+                    from_bytes(record.window_weights(), window_.weights);
+  sample_.frauds_next = record.frauds_next();
+  sample_.negatives_next = record.negatives_next();
+  window_.next = record.window_next();
+  const size_t k = columns_.size(), n = waiting_.labels.size();
+  const bool sized =
+      waiting_.rows.size() == n * k && waiting_.weights.size() == n && waiting_.keys.size() == n &&
+      sample_.fraud_rows.size() == std::min<uint64_t>(sample_.frauds_next, BinSample::kFraudsMax) * k &&
+      sample_.negative_rows.size() ==
+          std::min<uint64_t>(sample_.negatives_next, BinSample::kNegativesMax) * k &&
+      window_.margins.size() == window_.labels.size() && window_.margins.size() == window_.weights.size() &&
+      window_.margins.size() ==
+          std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window));
+  if (!read || !sized) return damaged("a part of the forest has the wrong size");
+  return {};
+}
+
+Result<std::unique_ptr<ForestLearner>> make(const Options& given, std::vector<Column> columns,
+                                            uint64_t seed) {
+  auto options = read_options<ForestOptions>("forest", kRows, given);
+  if (!options) return tl::make_unexpected(options.error());
+  return std::make_unique<ForestLearner>(*options, std::move(columns), seed);
+}
+
+}  // namespace
+
+Family forest_family() {
+  return make_family<ForestLearner, make>(
+      "forest", "a streaming forest of trees that grow as they learn and are replaced when they drift",
+      describe_options<ForestOptions>(kRows),
+      [](uint32_t, std::string_view payload) { return load_tree_model("forest", payload); });
+}
+
+}  // namespace shrike::learners

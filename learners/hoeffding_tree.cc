@@ -1,0 +1,260 @@
+#include "learners/hoeffding_tree.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "learners/numeric.h"
+#include "learners/records.h"
+#include "learners/trees.pb.h"
+
+namespace shrike::learners {
+namespace {
+
+// n log n, with 0 at 0.
+double n_log_n(double n) { return n > 0 ? n * exact_log(n) : 0; }
+double log_likelihood(double legitimate, double frauds) {
+  return n_log_n(legitimate) + n_log_n(frauds) - n_log_n(legitimate + frauds);
+}
+
+}  // namespace
+
+uint32_t HoeffdingTree::find(const float* row) const {
+  const Node* node = nodes_.data();
+  while (node->column >= 0) {
+    const float v = row[node->column];
+    const bool left = v != v ? node->missing_left != 0 : v < node->threshold;
+    node = &nodes_[node->left + (left ? 0 : 1)];
+  }
+  return node->leaf;
+}
+
+float HoeffdingTree::margin(const float* row) const { return leaves_[find(row)].margin; }
+
+std::vector<uint32_t> HoeffdingTree::subspace(uint32_t node, double rate) const {
+  std::vector<uint32_t> columns;
+  const auto wanted = std::max<size_t>(1, static_cast<size_t>(rate * static_cast<double>(columns_) + 0.5));
+  uint64_t dice = mix(seed_ ^ mix(node));
+  for (uint32_t c = 0; c < columns_; ++c) {
+    dice = mix(dice);
+    // Of the columns left, as many as are still wanted, each with the same chance.
+    if (dice % (columns_ - c) < wanted - columns.size()) columns.push_back(c);
+  }
+  return columns;
+}
+
+size_t HoeffdingTree::cells(const std::vector<uint32_t>& columns,
+                            const std::vector<std::vector<float>>& cuts) const {
+  size_t n = 0;
+  for (const uint32_t c : columns) n += 2 * (cuts[c].size() + 2);
+  return n;
+}
+
+void HoeffdingTree::refresh(Leaf& leaf, double smoothing) const {
+  const double n = static_cast<double>(leaf.legitimate) + static_cast<double>(leaf.frauds);
+  const double p =
+      (static_cast<double>(leaf.frauds) + smoothing * static_cast<double>(leaf.prior)) / (n + smoothing);
+  leaf.margin = static_cast<float>(exact_logit(std::clamp(p, 1e-6, 1 - 1e-6)));
+}
+
+void HoeffdingTree::learn(const float* row, const uint16_t* bins, const std::vector<std::vector<float>>& cuts,
+                          bool fraud, double weight, const HoeffdingOptions& options) {
+  const uint32_t at = find(row);
+  Leaf& leaf = leaves_[at];
+  (fraud ? leaf.frauds : leaf.legitimate) += static_cast<float>(weight);
+  leaf.since += static_cast<float>(weight);
+  refresh(leaf, options.smoothing);
+  if (leaf.resting != 0 || leaf.depth >= options.depth) return;
+  std::vector<float>& histogram = histograms_[at];
+  const std::vector<uint32_t> columns = subspace(leaf.node, options.column_rate);
+  if (histogram.empty()) {
+    const size_t size = cells(columns, cuts);
+    make_room(size * sizeof(float), options);
+    if (leaf.resting != 0) return;
+    histogram.assign(size, 0.0f);
+    histogram_bytes_ += size * sizeof(float);
+  }
+  size_t offset = fraud ? 1 : 0;
+  for (const uint32_t c : columns) {
+    histogram[offset + 2 * bins[c]] += static_cast<float>(weight);
+    offset += 2 * (cuts[c].size() + 2);
+  }
+  if (leaf.since < static_cast<float>(options.grace)) return;
+  leaf.since = 0;
+  if (leaf.frauds <= 0 || leaf.legitimate <= 0) return;
+  const Split found = best_split(histogram, columns, cuts);
+  if (found.gain >= options.significance) split(at, found, cuts, options);
+}
+
+HoeffdingTree::Split HoeffdingTree::best_split(const std::vector<float>& histogram,
+                                               const std::vector<uint32_t>& columns,
+                                               const std::vector<std::vector<float>>& cuts) const {
+  Split best;
+  size_t offset = 0;
+  for (const uint32_t c : columns) {
+    const float* cell = &histogram[offset];
+    const size_t bins = cuts[c].size() + 2;
+    offset += 2 * bins;
+    double all[2] = {0, 0};
+    for (size_t b = 0; b < bins; ++b) {
+      all[0] += static_cast<double>(cell[2 * b]);
+      all[1] += static_cast<double>(cell[2 * b + 1]);
+    }
+    const double parent = log_likelihood(all[0], all[1]);
+    double left[2] = {0, 0};
+    for (uint32_t b = 1; b + 1 < bins; ++b) {
+      if (cell[2 * b] == 0 && cell[2 * b + 1] == 0) continue;
+      left[0] += static_cast<double>(cell[2 * b]);
+      left[1] += static_cast<double>(cell[2 * b + 1]);
+      for (const bool missing_left : {false, true}) {
+        if (missing_left && cell[0] == 0 && cell[1] == 0) break;
+        const double l0 = left[0] + (missing_left ? static_cast<double>(cell[0]) : 0);
+        const double l1 = left[1] + (missing_left ? static_cast<double>(cell[1]) : 0);
+        const double r0 = all[0] - l0, r1 = all[1] - l1;
+        if (l0 + l1 <= 0 || r0 + r1 <= 0) continue;
+        const double gain = 2 * (log_likelihood(l0, l1) + log_likelihood(r0, r1) - parent);
+        if (gain > best.gain) {
+          best = {gain,
+                  c,
+                  b,
+                  missing_left,
+                  {static_cast<float>(l0), static_cast<float>(l1)},
+                  {static_cast<float>(r0), static_cast<float>(r1)}};
+        }
+      }
+    }
+  }
+  return best;
+}
+
+void HoeffdingTree::split(uint32_t at, const Split& split, const std::vector<std::vector<float>>& cuts,
+                          const HoeffdingOptions& options) {
+  const Leaf parent = leaves_[at];
+  const auto left_node = static_cast<uint32_t>(nodes_.size());
+  Node& node = nodes_[parent.node];
+  node = {static_cast<int32_t>(split.column), cuts[split.column][split.bin - 1], left_node, 0,
+          split.missing_left ? 1u : 0u};
+  nodes_.resize(nodes_.size() + 2);
+  histogram_bytes_ -= histograms_[at].size() * sizeof(float);
+  histograms_[at] = {};
+  histograms_.emplace_back();
+  const double n = static_cast<double>(parent.legitimate) + static_cast<double>(parent.frauds);
+  const auto prior = static_cast<float>(
+      (static_cast<double>(parent.frauds) + options.smoothing * static_cast<double>(parent.prior)) /
+      (n + options.smoothing));
+  const auto place = [&](uint32_t leaf, uint32_t where, const float* counts) {
+    leaves_[leaf] = {counts[0], counts[1], 0, prior, where, parent.depth + 1, 0, 0};
+    refresh(leaves_[leaf], options.smoothing);
+    nodes_[where].leaf = leaf;
+  };
+  leaves_.emplace_back();
+  place(at, left_node, split.left);
+  place(static_cast<uint32_t>(leaves_.size() - 1), left_node + 1, split.right);
+}
+
+// Puts the leaves with the least fraud to rest until `bytes` more fit.
+void HoeffdingTree::make_room(size_t bytes, const HoeffdingOptions& options) {
+  while (histogram_bytes_ + bytes > options.histogram_bytes) {
+    size_t least = leaves_.size();
+    for (size_t i = 0; i < leaves_.size(); ++i) {
+      if (histograms_[i].empty()) continue;
+      if (least == leaves_.size() || leaves_[i].frauds < leaves_[least].frauds) least = i;
+    }
+    if (least == leaves_.size()) return;
+    histogram_bytes_ -= histograms_[least].size() * sizeof(float);
+    histograms_[least] = {};
+    leaves_[least].resting = 1;
+  }
+}
+
+void HoeffdingTree::forget_histograms() {
+  for (auto& one : histograms_) one = {};
+  histogram_bytes_ = 0;
+}
+
+Tree HoeffdingTree::compile(float share) const {
+  constexpr float kOne = 1 << 20;
+  Tree tree;
+  std::vector<uint32_t> order{0};
+  tree.nodes.clear();
+  for (size_t i = 0; i < order.size(); ++i) {
+    const Node& node = nodes_[order[i]];
+    TreeNode out;
+    if (node.column < 0) {
+      const Leaf& leaf = leaves_[node.leaf];
+      out.value = std::nearbyint(leaf.margin * share * kOne) / kOne;  // sums of few such are exact
+      out.cover = leaf.legitimate + leaf.frauds;
+    } else {
+      out = {node.threshold, 0, node.column, static_cast<uint32_t>(order.size()), node.missing_left != 0};
+      order.push_back(node.left);
+      order.push_back(node.left + 1);
+    }
+    tree.nodes.push_back(out);
+  }
+  for (size_t i = tree.nodes.size(); i-- > 0;) {
+    TreeNode& node = tree.nodes[i];
+    if (!node.is_leaf()) node.cover = tree.nodes[node.left].cover + tree.nodes[node.left + 1].cover;
+  }
+  return tree;
+}
+
+size_t HoeffdingTree::bytes() const {
+  return nodes_.capacity() * sizeof(Node) + leaves_.capacity() * sizeof(Leaf) + histogram_bytes_ +
+         histograms_.capacity() * sizeof(histograms_[0]);
+}
+
+void HoeffdingTree::save(proto::HoeffdingRecord& out) const {
+  out.set_seed(seed_);
+  out.set_nodes(to_bytes(nodes_));
+  out.set_leaves(to_bytes(leaves_));
+  std::vector<float> all;
+  for (const auto& one : histograms_) {
+    out.add_histogram_sizes(static_cast<uint32_t>(one.size()));
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  out.set_histograms(to_bytes(all));
+}
+
+Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in,
+                                 const std::vector<std::vector<float>>& cuts,
+                                 const HoeffdingOptions& options) {
+  std::vector<float> all;
+  seed_ = in.seed();
+  if (!from_bytes(in.nodes(), nodes_) || !from_bytes(in.leaves(), leaves_) ||
+      !from_bytes(in.histograms(), all) || nodes_.empty() || leaves_.empty() ||
+      static_cast<size_t>(in.histogram_sizes_size()) != leaves_.size()) {
+    return damaged("the parts of a tree disagree");
+  }
+  size_t splits = 0;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    const Node& node = nodes_[i];
+    const bool leaf = node.column < 0;
+    splits += leaf ? 0 : 1;
+    const bool sound = leaf ? node.column == -1 && node.leaf < leaves_.size() && leaves_[node.leaf].node == i
+                            : node.column < static_cast<int32_t>(columns_) && node.left > i &&
+                                  size_t{node.left} + 1 < nodes_.size() && std::isfinite(node.threshold);
+    if (!sound) return damaged("a node of a tree is not sound");
+  }
+  if (nodes_.size() != 2 * splits + 1 || leaves_.size() != splits + 1)
+    return damaged("a tree has loose ends");
+  size_t at = 0;
+  histograms_.assign(leaves_.size(), {});
+  histogram_bytes_ = 0;
+  for (size_t i = 0; i < leaves_.size(); ++i) {
+    const Leaf& leaf = leaves_[i];
+    for (const float one : {leaf.legitimate, leaf.frauds, leaf.since, leaf.prior, leaf.margin}) {
+      if (!std::isfinite(one)) return damaged("a leaf is not finite");
+    }
+    const size_t size = in.histogram_sizes(static_cast<int>(i));
+    if (leaf.node >= nodes_.size() || size > all.size() - at) return damaged("a leaf has no histogram");
+    if (size > 0 && size != cells(subspace(leaf.node, options.column_rate), cuts))
+      return damaged("a histogram is of another size");
+    histograms_[i].assign(all.begin() + static_cast<std::ptrdiff_t>(at),
+                          all.begin() + static_cast<std::ptrdiff_t>(at + size));
+    histogram_bytes_ += size * sizeof(float);
+    at += size;
+  }
+  if (at != all.size()) return damaged("a histogram is left over");
+  return {};
+}
+
+}  // namespace shrike::learners

@@ -1,0 +1,92 @@
+// One tree of a streaming forest: it grows while it learns (after Domingos and Hulten, "Mining High-Speed
+// Data Streams", KDD 2000). A leaf keeps, for the columns of its random subspace, how many examples of each
+// class fell into each bin; it splits once the best split explains the labels significantly better
+// (likelihood ratio) than no split. Frauds are too rare for the Hoeffding bound on information gain, which
+// they never reach before the tie-break does. Owned by its forest; one thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "learners/error.h"
+#include "learners/trees.h"
+
+namespace shrike::learners {
+
+namespace proto {
+class HoeffdingRecord;
+}
+
+struct HoeffdingOptions {
+  double grace = 200;        // weight between two looks at a leaf
+  double significance = 20;  // least likelihood ratio statistic of a split: 2 x the gain in log-likelihood
+  double column_rate = 0.6;  // of a leaf's random subspace
+  double smoothing = 10;     // weight of the parent's probability in a leaf's
+  uint32_t depth = 16;
+  size_t histogram_bytes = size_t{8} << 20;  // of all its leaves; above, the leaves with the least fraud rest
+};
+
+class HoeffdingTree {
+ public:
+  HoeffdingTree(uint64_t seed, size_t columns) : seed_(seed), columns_(columns) {}
+
+  uint64_t seed() const { return seed_; }
+  // The log-odds of fraud where the row falls.
+  float margin(const float* row) const;
+  // `bins` are the row's bins by `cuts`: 0 for a missing value, else 1 + how many cuts are <= value.
+  void learn(const float* row, const uint16_t* bins, const std::vector<std::vector<float>>& cuts, bool fraud,
+             double weight, const HoeffdingOptions& options);
+  // New cut points: what leaves have counted so far belongs to the old ones.
+  void forget_histograms();
+
+  // As a tree whose leaves add their log-odds times `share`.
+  Tree compile(float share) const;
+  size_t leaves() const { return leaves_.size(); }
+  size_t bytes() const;
+
+  void save(proto::HoeffdingRecord& out) const;
+  Result<void> load(const proto::HoeffdingRecord& in, const std::vector<std::vector<float>>& cuts,
+                    const HoeffdingOptions& options);
+
+ private:
+  struct Node {
+    int32_t column = -1;  // -1: a leaf
+    float threshold = 0;
+    uint32_t left = 0;
+    uint32_t leaf = 0;
+    uint32_t missing_left = 0;
+  };
+  struct Leaf {
+    float legitimate = 0, frauds = 0, since = 0;  // weights; since the last look
+    float prior = 0.01f;                          // the parent's probability
+    uint32_t node = 0, depth = 0;
+    float margin = 0;
+    uint32_t resting = 0;  // keeps no histogram: it splits no more
+  };
+  struct Split {
+    double gain = 0;
+    uint32_t column = 0, bin = 0;
+    bool missing_left = false;
+    float left[2], right[2];
+  };
+
+  uint32_t find(const float* row) const;
+  std::vector<uint32_t> subspace(uint32_t node, double rate) const;
+  size_t cells(const std::vector<uint32_t>& columns, const std::vector<std::vector<float>>& cuts) const;
+  void refresh(Leaf& leaf, double smoothing) const;
+  Split best_split(const std::vector<float>& histogram, const std::vector<uint32_t>& columns,
+                   const std::vector<std::vector<float>>& cuts) const;
+  void split(uint32_t leaf, const Split& split, const std::vector<std::vector<float>>& cuts,
+             const HoeffdingOptions& options);
+  void make_room(size_t bytes, const HoeffdingOptions& options);
+
+  uint64_t seed_;
+  size_t columns_;
+  std::vector<Node> nodes_{Node{}};
+  std::vector<Leaf> leaves_{Leaf{}};
+  std::vector<std::vector<float>> histograms_{{}};  // per leaf: for each column of the subspace, pairs by bin
+  size_t histogram_bytes_ = 0;
+};
+
+}  // namespace shrike::learners
