@@ -114,8 +114,9 @@ void TreeScorer::sum(MatrixView rows, float* out) const {
 
 #if defined(__x86_64__)
 
-#pragma GCC diagnostic ignored \
-    "-Wmaybe-uninitialized"  // GCC 12 sees it in its own header's undefined operands
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 sees it in its own header
+#endif
 
 #define SHRIKE_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
 

@@ -138,28 +138,40 @@ struct Scores {
   std::vector<std::string> models;
 };
 
-Scores replay(const std::string& path, size_t batch, std::optional<uint64_t> restore_at,
-              learners::Kernel kernel) {
+Scores replay(const std::string& family, const std::string& path, size_t batch,
+              std::optional<uint64_t> restore_at, learners::Kernel kernel) {
   learners::use_kernel(kernel);
   CsvReplayOptions options;
   options.batch = batch;
   options.restore_at = restore_at;
   options.label_delay_us = 7 * kDay * 1'000'000;
   Scores scores;
-  const auto report = replay_csv(must_parse(small_handbook("awaited", "sync")), path, options,
-                                 [&](const Transaction& t, const Answer& answer, int) {
-                                   scores.all.emplace_back(t.id.low, answer.score);
-                                 });
+  const std::string text =
+      with(small_handbook("awaited", "sync"), "family = \"linear\"", "family = \"" + family + "\"");
+  const auto report =
+      replay_csv(must_parse(text), path, options, [&](const Transaction& t, const Answer& answer, int) {
+        scores.all.emplace_back(t.id.low, answer.score);
+      });
   EXPECT_TRUE(report) << report.error();
   for (const Swap& swap : report->swaps) scores.models.push_back(swap.event.model);
   learners::use_kernel(learners::Kernel::kAuto);
   return scores;
 }
 
-TEST(Handbook, ReplaysAgreeToTheBitWhateverBatchKernelOrRestore) {
+std::vector<std::string> family_names() {
+  std::vector<std::string> names;
+  for (const learners::FamilyInfo& family : learners::families()) names.push_back(family.name);
+  return names;
+}
+
+class HandbookFamilies : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Families, HandbookFamilies, ::testing::ValuesIn(family_names()),
+                         [](const auto& one) { return one.param; });
+
+TEST_P(HandbookFamilies, ReplaysAgreeToTheBitWhateverBatchKernelOrRestore) {
   TempDir dir;
   const std::string path = simulated(dir, 35, 400);
-  const Scores first = replay(path, 1, std::nullopt, learners::Kernel::kAuto);
+  const Scores first = replay(GetParam(), path, 1, std::nullopt, learners::Kernel::kAuto);
   EXPECT_GT(first.all.size(), 20'000u);
   EXPECT_GT(first.models.size(), 3u);
   for (const auto& [batch, restore, kernel] :
@@ -167,7 +179,7 @@ TEST(Handbook, ReplaysAgreeToTheBitWhateverBatchKernelOrRestore) {
            {7, std::nullopt, learners::Kernel::kScalar},
            {512, 12'345, learners::Kernel::kAuto},
            {64, 1, learners::Kernel::kScalar}}) {
-    const Scores again = replay(path, batch, restore, kernel);
+    const Scores again = replay(GetParam(), path, batch, restore, kernel);
     ASSERT_EQ(again.all.size(), first.all.size());
     for (size_t i = 0; i < first.all.size(); ++i) {
       ASSERT_EQ(again.all[i].first, first.all[i].first);

@@ -7,11 +7,36 @@
 #include <vector>
 
 #include "learners/envelope.h"
+#include "learners/import.h"
 #include "learners/learner.h"
 
 using namespace shrike::learners;
 
 namespace {
+
+const Options kLinear = {{"hash_bits", int64_t{4}}, {"bin_sample", int64_t{50}}};
+const Options kTrees = {{"trees", int64_t{3}}, {"bin_sample", int64_t{50}}};
+
+// A sound learner and its model of each family: what edits are made to.
+const std::vector<std::string>& sound() {
+  static const std::vector<std::string> kSound = [] {
+    std::vector<std::string> all;
+    for (const char* family : {"linear", "boosting", "forest"}) {
+      const std::vector<Column> columns = {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kCategorical}};
+      auto learner =
+          make_learner(family, std::string(family) == "linear" ? kLinear : kTrees, columns, 1).value();
+      for (uint64_t i = 0; i < 200; ++i) {
+        const std::vector<float> row = {static_cast<float>(i * 37 % 100), static_cast<float>(i % 7)};
+        const float label = row[0] > 70 ? 1.0f : 0.0f, weight = 1;
+        learner->partial_fit({row, 2}, {&label, 1}, {&weight, 1}, {&i, 1});
+      }
+      all.push_back(learner->save());
+      all.push_back(serialize(*learner->snapshot()));
+    }
+    return all;
+  }();
+  return kSound;
+}
 
 void try_all(std::string_view bytes) {
   if (auto model = load_model(bytes)) {
@@ -27,8 +52,9 @@ void try_all(std::string_view bytes) {
     if (!load_model(serialize(**model))) std::abort();
   }
   const std::vector<Column> columns = {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kCategorical}};
-  if (auto learner = load_learner(bytes, {{"hash_bits", int64_t{4}}}, columns, 1))
-    (void)(*learner)->snapshot();
+  for (const Options& options : {kLinear, kTrees}) {
+    if (auto learner = load_learner(bytes, options, columns, 1)) (void)(*learner)->snapshot();
+  }
 }
 
 }  // namespace
@@ -38,8 +64,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try_all(bytes);
   repair_checksum(bytes);
   try_all(bytes);
-  try_all(seal(SealedKind::kModel, "linear", 1, bytes));
-  try_all(seal(SealedKind::kModel, "prior", 1, bytes));
-  try_all(seal(SealedKind::kLearner, "linear", 1, bytes));
+  if (size >= 4) {  // edits of what is sound: which, then place and byte
+    std::string edited = sound()[data[0] % sound().size()];
+    for (size_t i = 1; i + 3 <= size; i += 3)
+      edited[(data[i] * size_t{256} + data[i + 1]) % edited.size()] = static_cast<char>(data[i + 2]);
+    repair_checksum(edited);
+    try_all(edited);
+  }
+  for (const char* family : {"linear", "boosting", "forest", "prior"}) {
+    try_all(seal(SealedKind::kModel, family, 1, bytes));
+    try_all(seal(SealedKind::kLearner, family, 1, bytes));
+  }
+  if (auto model = import_xgboost(bytes, {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kNumeric}}))
+    try_all(serialize(**model));
   return 0;
 }
