@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   add_feedback(app, exit_code);
   add_simulate(app, exit_code);
   add_replay(app, exit_code);
+  add_evaluate(app, exit_code);
   add_models(app, exit_code);
   add_inspect(app, exit_code);
   add_status(app, exit_code);

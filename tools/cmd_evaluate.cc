@@ -1,0 +1,292 @@
+// shrike evaluate: several learners over one CSV under the delayed prequential protocol, in one table.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <memory>
+
+#include "engine/replay.h"
+#include "tools/commands.h"
+#include "tools/progress.h"
+
+namespace shrike::tools {
+namespace {
+
+using engine::DayRange;
+using engine::Metrics;
+using engine::Prequential;
+
+struct Options {
+  std::string input, config, days, json, svg, label_delay;
+  std::vector<std::string> learners;
+};
+
+struct Result {
+  std::string name;
+  Metrics metrics;
+  double daily_ap = 0, accuracy = 0, kappa = 0, us_per_transaction = 0;
+  size_t learner_bytes = 0;
+  uint64_t accepted = 0;
+  std::vector<Prequential::Day> days;
+};
+
+// Decisions at one half, for what accuracy says where classes are balanced.
+struct Confusion {
+  double counts[2][2] = {{0, 0}, {0, 0}};  // [truth][answer]
+
+  void add(int truth, float score) { counts[truth][score >= 0.5f ? 1 : 0] += 1; }
+  double all() const { return counts[0][0] + counts[0][1] + counts[1][0] + counts[1][1]; }
+  double accuracy() const { return (counts[0][0] + counts[1][1]) / all(); }
+  double kappa() const {
+    const double n = all();
+    const double chance = ((counts[0][0] + counts[0][1]) * (counts[0][0] + counts[1][0]) +
+                           (counts[1][0] + counts[1][1]) * (counts[0][1] + counts[1][1])) /
+                          (n * n);
+    return chance < 1 ? (accuracy() - chance) / (1 - chance) : 0;
+  }
+};
+
+// "boosting:depth=4,rate=0.07" over the configuration's other settings.
+tl::expected<engine::ConfigPtr, std::string> with_learner(const engine::Config& base,
+                                                          const std::string& spec) {
+  auto changed = std::make_shared<engine::Config>(base);
+  const size_t colon = spec.find(':');
+  changed->training.family = spec.substr(0, colon);
+  changed->training.options.clear();
+  if (changed->training.family == base.training.family) changed->training.options = base.training.options;
+  std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
+  while (!rest.empty()) {
+    const size_t comma = rest.find(',');
+    const std::string one = rest.substr(0, comma);
+    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+    const size_t equals = one.find('=');
+    if (equals == std::string::npos)
+      return tl::make_unexpected(
+          fmt::format("--learner {}: found \"{}\", expected OPTION=NUMBER", spec, one));
+    const std::string value = one.substr(equals + 1);
+    const char* end = value.data() + value.size();
+    int64_t whole = 0;
+    double real = 0;
+    if (const auto [stop, error] = std::from_chars(value.data(), end, whole);
+        error == std::errc() && stop == end) {
+      changed->training.options[one.substr(0, equals)] = whole;
+    } else if (const auto [stop2, error2] = std::from_chars(value.data(), end, real);
+               error2 == std::errc() && stop2 == end) {
+      changed->training.options[one.substr(0, equals)] = real;
+    } else {
+      return tl::make_unexpected(fmt::format("--learner {}: \"{}\" is not a number", spec, value));
+    }
+  }
+  const auto learner = learners::make_learner(changed->training.family, changed->training.options,
+                                              changed->columns, changed->training.seed);
+  if (!learner)
+    return tl::make_unexpected(
+        fmt::format("--learner {}: {}: {}", spec, learner.error().field, learner.error().reason));
+  return engine::ConfigPtr(std::move(changed));
+}
+
+tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, const std::string& name,
+                                           const Options& options, DayRange days, bool notices) {
+  Progress progress(name.c_str());
+  Prequential prequential(config->gate.fpr);
+  Confusion confusion;
+  int64_t first_day = INT64_MIN;
+  const auto on_score = [&](const features::Transaction& transaction, const engine::Answer& answer,
+                            int label) {
+    const auto& schema = config->schema();
+    const uint64_t card =
+        schema.entities.empty() ? transaction.id.low : config->plan->entity_key(0, transaction).low;
+    prequential.add(transaction.time_us, answer.score, label, card);
+    constexpr int64_t kDayUs = 86'400'000'000;
+    const int64_t day = transaction.time_us / kDayUs;
+    if (first_day == INT64_MIN) first_day = day;
+    if (label >= 0 && day - first_day >= days.first && day - first_day <= days.last)
+      confusion.add(label, answer.score);
+  };
+  engine::CsvReplayOptions how;
+  how.label_delay_us = config->training.maturity_us;
+  if (!options.label_delay.empty()) {
+    const auto delay = features::parse_duration(options.label_delay);
+    if (!delay) return tl::make_unexpected("--label-delay: " + delay.error().reason);
+    how.label_delay_us = *delay;
+  }
+  how.progress = [&](double share, uint64_t rows) { progress.update(share, rows); };
+  if (notices) how.notice = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
+  const auto report = engine::replay_csv(config, options.input, how, on_score);
+  if (!report) return tl::make_unexpected(report.error());
+  Result result;
+  result.name = name;
+  result.metrics = prequential.overall(days);
+  result.days = prequential.by_day({});
+  double sum = 0, measured = 0;
+  for (const Prequential::Day& day : prequential.by_day(days)) {
+    if (std::isnan(day.metrics.average_precision)) continue;
+    sum += day.metrics.average_precision;
+    measured += 1;
+  }
+  result.daily_ap = measured > 0 ? sum / measured : NAN;
+  result.accuracy = confusion.all() > 0 ? confusion.accuracy() : NAN;
+  result.kappa = confusion.all() > 0 ? confusion.kappa() : NAN;
+  result.us_per_transaction =
+      report->seconds * 1e6 / static_cast<double>(std::max<uint64_t>(report->rows, 1));
+  result.learner_bytes = report->learner_bytes;
+  result.accepted = report->counters.accepted;
+  return result;
+}
+
+std::string to_json(const std::vector<Result>& results) {
+  std::string all;
+  const auto number = [](double v) {
+    return std::isfinite(v) ? fmt::format("{:.9g}", v) : std::string("null");
+  };
+  for (const Result& r : results) {
+    all += fmt::format(
+        R"({}{{"learner":"{}","rows":{},"frauds":{},"average_precision":{},"mean_daily_average_precision":{},"auc":{},)"
+        R"("log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr":{},"accuracy":{},"kappa":{},)"
+        R"("us_per_transaction":{},"learner_bytes":{},"models_accepted":{}}})",
+        all.empty() ? "" : ",", r.name, r.metrics.rows, r.metrics.frauds, number(r.metrics.average_precision),
+        number(r.daily_ap), number(r.metrics.auc), number(r.metrics.log_loss), number(r.metrics.brier),
+        number(r.metrics.card_precision_100), number(r.metrics.recall_at_fpr), number(r.accuracy),
+        number(r.kappa), number(r.us_per_transaction), r.learner_bytes, r.accepted);
+  }
+  return "[" + all + "]";
+}
+
+// Average precision over time, the mean of seven days each: one line a learner.
+std::string to_svg(const std::vector<Result>& results) {
+  constexpr double kWidth = 860, kHeight = 420, kLeft = 50, kTop = 20, kPlotWidth = 620, kPlotHeight = 350;
+  constexpr const char* kColours[] = {"#1b6ca8", "#c8553d", "#3c8d2f", "#8a4fa3", "#b8860b", "#444444"};
+  int last_day = 1;
+  for (const Result& r : results) {
+    if (!r.days.empty()) last_day = std::max(last_day, r.days.back().day);
+  }
+  const auto x = [&](double day) { return kLeft + kPlotWidth * day / last_day; };
+  const auto y = [&](double ap) { return kTop + kPlotHeight * (1 - ap); };
+  std::string svg = fmt::format(
+      R"(<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" font-family="sans-serif" font-size="12">)"
+      "\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
+      kWidth, kHeight);
+  for (int tenth = 0; tenth <= 10; tenth += 2) {
+    svg += fmt::format(
+        R"(<line x1="{}" x2="{}" y1="{}" y2="{}" stroke="#dddddd"/><text x="{}" y="{}" text-anchor="end">{:.1f}</text>)"
+        "\n",
+        kLeft, kLeft + kPlotWidth, y(tenth / 10.0), y(tenth / 10.0), kLeft - 6, y(tenth / 10.0) + 4,
+        tenth / 10.0);
+  }
+  for (int day = 0; day <= last_day; day += std::max(1, last_day / 9)) {
+    svg += fmt::format(R"(<text x="{}" y="{}" text-anchor="middle">{}</text>)"
+                       "\n",
+                       x(day), kTop + kPlotHeight + 18, day);
+  }
+  svg += fmt::format(
+      R"(<text x="{}" y="{}" text-anchor="middle">day; average precision, mean of seven days</text>)"
+      "\n",
+      kLeft + kPlotWidth / 2, kTop + kPlotHeight + 38);
+  for (size_t r = 0; r < results.size(); ++r) {
+    const char* colour = kColours[r % std::size(kColours)];
+    std::string points;
+    const auto& days = results[r].days;
+    for (size_t i = 0; i < days.size(); ++i) {
+      double sum = 0, n = 0;
+      for (size_t k = i >= 6 ? i - 6 : 0; k <= i; ++k) {
+        if (std::isnan(days[k].metrics.average_precision)) continue;
+        sum += days[k].metrics.average_precision;
+        n += 1;
+      }
+      if (n > 0) points += fmt::format("{:.1f},{:.1f} ", x(days[i].day), y(sum / n));
+    }
+    svg += fmt::format(R"(<polyline fill="none" stroke="{}" stroke-width="2" points="{}"/>)"
+                       "\n",
+                       colour, points);
+    svg += fmt::format(R"(<text x="{}" y="{}" fill="{}">{}</text>)"
+                       "\n",
+                       kLeft + kPlotWidth + 12, kTop + 16 + 18 * static_cast<double>(r), colour,
+                       results[r].name);
+  }
+  return svg + "</svg>\n";
+}
+
+bool write(const std::string& path, const std::string& text) {
+  std::ofstream out(path);
+  out << text;
+  return out.flush().good();
+}
+
+int run(const Options& options) {
+  const engine::ConfigPtr config = read_config(options.config);
+  if (!config) return kBadInput;
+  DayRange days;
+  if (!options.days.empty()) {
+    const auto parsed = engine::parse_days(options.days);
+    if (!parsed)
+      return complain(fmt::format("--days: found \"{}\", expected FIRST..LAST such as 60..90", options.days),
+                      kBadInput);
+    days = *parsed;
+  }
+  std::vector<std::string> names = options.learners;
+  if (names.empty()) {
+    for (const learners::FamilyInfo& family : learners::families()) names.push_back(family.name);
+  }
+  std::vector<engine::ConfigPtr> configs;  // all are checked before the first runs
+  for (const std::string& name : names) {
+    auto changed = with_learner(*config, name);
+    if (!changed) return complain(changed.error(), kBadInput);
+    configs.push_back(*changed);
+  }
+  std::vector<Result> results;
+  for (size_t i = 0; i < names.size(); ++i) {
+    auto result = evaluate(configs[i], names[i], options, days, i == 0);
+    if (!result) return complain(result.error(), kBadInput);
+    results.push_back(std::move(*result));
+  }
+  size_t width = 8;
+  for (const std::string& name : names) width = std::max(width, name.size());
+  fmt::print("{:<{}} {:>7} {:>8} {:>7} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6}\n", "learner",
+             width, "AP", "daily AP", "AUC", "log loss", "Brier", "CP@100", "recall", "acc.", "kappa",
+             "us/tx", "MiB", "swaps");
+  for (const Result& r : results) {
+    fmt::print(
+        "{:<{}} {:>7.4f} {:>8.4f} {:>7.4f} {:>9.5f} {:>9.6f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.2f} "
+        "{:>9.1f} {:>6}\n",
+        r.name, width, r.metrics.average_precision, r.daily_ap, r.metrics.auc, r.metrics.log_loss,
+        r.metrics.brier, r.metrics.card_precision_100, r.metrics.recall_at_fpr, r.accuracy, r.kappa,
+        r.us_per_transaction, static_cast<double>(r.learner_bytes) / (1 << 20), r.accepted);
+  }
+  if (!options.json.empty() && !write(options.json, to_json(results) + "\n"))
+    return complain(fmt::format("--json {}: the file cannot be written", options.json), kBadInput);
+  if (!options.svg.empty() && !write(options.svg, to_svg(results)))
+    return complain(fmt::format("--svg {}: the file cannot be written", options.svg), kBadInput);
+  return 0;
+}
+
+}  // namespace
+
+void add_evaluate(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("evaluate",
+                         "Compares learners on one stream: each scores every transaction before its label is "
+                         "known and learns when it comes.\n"
+                         "us/tx is the whole replay's, features and learning included.\n\n"
+                         "  shrike evaluate handbook-2018-q2.csv.gz --config handbook.toml --days 60..90\n"
+                         "  shrike evaluate stream.csv.gz --config handbook.toml --learner boosting:depth=4 "
+                         "--learner forest:trees=10 --svg ap.svg");
+  command->add_option("input", options->input, "a CSV, plain or gz")->required();
+  command
+      ->add_option("--config,-c", options->config,
+                   "TOML: schema, features, gate; its learner's options are the base")
+      ->required();
+  command->add_option("--learner", options->learners,
+                      "FAMILY[:OPTION=NUMBER,…], any number of times; all families when absent");
+  command->add_option("--days", options->days,
+                      "the days to measure, FIRST..LAST, counted from the first transaction's day (0)");
+  command->add_option("--label-delay", options->label_delay,
+                      "how long after a transaction its fraud label comes (default: training.maturity)");
+  command->add_option("--json", options->json, "write the table here as JSON");
+  command->add_option("--svg", options->svg, "write average precision over time here as a chart");
+  command->callback([options, &exit_code] { exit_code = run(*options); });
+}
+
+}  // namespace shrike::tools
