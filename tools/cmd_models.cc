@@ -10,6 +10,7 @@
 #include "engine/policy.h"
 #include "engine/recovery.h"
 #include "engine/wire.h"
+#include "learners/import.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
@@ -134,6 +135,36 @@ int export_model(const Options& options) {
   return 0;
 }
 
+// Keeps a model from a file in the data directory, so that it can be activated.
+int import_model(const Options& options) {
+  std::ifstream file(options.model, std::ios::binary);
+  if (!file) return complain(fmt::format("{}: the file cannot be read", options.model), kBadInput);
+  const std::string given{std::istreambuf_iterator<char>(file), {}};
+  auto data = open_data_dir(options.data);
+  if (!data) return complain(data.error(), kBadInput);
+  const engine::ConfigPtr config = data->config;
+  data->store.reset();
+  const auto model = learners::looks_like_xgboost(given) ? learners::import_xgboost(given, config->columns)
+                                                         : learners::load_model(given);
+  if (!model) {
+    const learners::Error& error = model.error();
+    return complain(
+        fmt::format("{}: {}{}{}", options.model, error.field, error.field.empty() ? "" : ": ", error.reason),
+        kBadInput);
+  }
+  if ((*model)->columns() != config->columns)
+    return complain(
+        fmt::format("{}: the model is for other features than {} has", options.model, options.data),
+        kBadInput);
+  auto store = storage::Store::open(options.data, {});
+  if (!store) return complain(store.error().reason, kBadInput);
+  const std::string bytes = learners::serialize(**model), hash = learners::content_hash(bytes);
+  if (auto kept = (*store)->put_model(hash, bytes); !kept) return complain(kept.error().reason, kFailed);
+  fmt::print("{}\n`shrike models activate {}` makes it the champion once a server runs on {}\n", hash,
+             hash.substr(0, 8), options.data);
+  return 0;
+}
+
 int activate(const Options& options) {
   const auto reply = Client::ask(
       options.endpoint,
@@ -220,11 +251,12 @@ void add_models(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* models = app.add_subcommand(
       "models",
-      "The models of a data directory: list, show, export; or activate one in a running server.\n\n"
+      "The models of a data directory: list, show, export, import; or activate one in a running server.\n\n"
       "  shrike models list --data ./shrike-data\n"
       "  shrike models show 3f2a --data ./shrike-data\n"
       "  shrike models activate 3f2a --endpoint tcp://127.0.0.1:7202\n"
-      "  shrike models export 3f2a --data ./shrike-data --out model.shrike");
+      "  shrike models export 3f2a --data ./shrike-data --out model.shrike\n"
+      "  shrike models import model.json --data ./shrike-data");
   models->require_subcommand(1);
   const auto with_data = [&](CLI::App* command) {
     command->add_option("--data,-d", options->data, "the data directory; a server may be running on it")
@@ -243,6 +275,12 @@ void add_models(CLI::App& app, int& exit_code) {
   one->add_option("--out,-o", options->out, "the file")->required();
   with_data(one);
   one->callback([options, &exit_code] { exit_code = export_model(*options); });
+  one = models->add_subcommand(
+      "import",
+      "keeps a model from a file: one that was exported, or XGBoost's JSON; no server may be running");
+  one->add_option("file", options->model, "the file")->required();
+  one->add_option("--data,-d", options->data, "the data directory")->capture_default_str();
+  one->callback([options, &exit_code] { exit_code = import_model(*options); });
   one = models->add_subcommand("activate",
                                "makes a kept model the champion of a running server, between two requests");
   one->add_option("model", options->model, "its hash, or how it begins")->required();
