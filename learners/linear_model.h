@@ -44,6 +44,7 @@ class LinearModel : public Model {
   void score(MatrixView rows, std::span<float> out) const override;
   double explain(std::span<const float> row, std::span<double> out) const override;
   double margin(std::span<const float> row) const override;
+  Calibration calibration() const override { return {slope_, shift_}; }
   std::string payload() const override;
 
   // The scalar reference: what every kernel equals to the bit.

@@ -34,6 +34,12 @@ class Model {
   // The margin of one row.
   virtual double margin(std::span<const float> row) const = 0;
 
+  // How the margin becomes the log-odds of score(): slope * margin + shift, clipped.
+  struct Calibration {
+    double slope = 1, shift = 0;
+  };
+  virtual Calibration calibration() const { return {}; }
+
   // The family's own bytes (inside the envelope that serialize() adds).
   virtual std::string payload() const = 0;
 };

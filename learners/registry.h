@@ -39,6 +39,7 @@ Family make_family(std::string name, std::string summary, std::vector<OptionInfo
 Family linear_family();
 Family boosting_family();
 Family forest_family();
+Family ensemble_family();
 Result<ModelPtr> load_prior(uint32_t version, std::string_view payload);
 
 }  // namespace shrike::learners

@@ -22,6 +22,7 @@ class TreeModel : public Model {
   void score(MatrixView rows, std::span<float> out) const override;
   double explain(std::span<const float> row, std::span<double> out) const override;
   double margin(std::span<const float> row) const override { return scorer_.sum_row(row.data()); }
+  Calibration calibration() const override { return {platt_.slope, platt_.shift}; }
   std::string payload() const override;
 
   const TreeScorer& scorer() const { return scorer_; }
