@@ -146,12 +146,17 @@ Scores replay(const std::string& family, const std::string& path, size_t batch,
   options.restore_at = restore_at;
   options.label_delay_us = 7 * kDay * 1'000'000;
   Scores scores;
-  const std::string text =
+  std::string text =
       with(small_handbook("awaited", "sync"), "family = \"linear\"", "family = \"" + family + "\"");
-  const auto report =
-      replay_csv(must_parse(text), path, options, [&](const Transaction& t, const Answer& answer, int) {
-        scores.all.emplace_back(t.id.low, answer.score);
-      });
+  if (family == "ensemble") {
+    text = with(text, "bin_sample = 400",
+                "linear_bin_sample = 400\nboosting_bin_sample = 400\nforest_bin_sample = 400\nrefresh = 500");
+  }
+  const ConfigPtr config = must_parse(text);
+  if (!config) return scores;
+  const auto report = replay_csv(config, path, options, [&](const Transaction& t, const Answer& answer, int) {
+    scores.all.emplace_back(t.id.low, answer.score);
+  });
   EXPECT_TRUE(report) << report.error();
   for (const Swap& swap : report->swaps) scores.models.push_back(swap.event.model);
   learners::use_kernel(learners::Kernel::kAuto);
