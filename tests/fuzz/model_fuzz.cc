@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,16 +16,20 @@ using namespace shrike::learners;
 namespace {
 
 const Options kLinear = {{"hash_bits", int64_t{4}}, {"bin_sample", int64_t{50}}};
+const Options kEnsemble = {{"linear_hash_bits", int64_t{4}}, {"linear_bin_sample", int64_t{50}},
+                           {"boosting_trees", int64_t{3}},   {"boosting_bin_sample", int64_t{50}},
+                           {"forest_trees", int64_t{3}},     {"forest_bin_sample", int64_t{50}},
+                           {"refresh", int64_t{100}}};
 const Options kTrees = {{"trees", int64_t{3}}, {"bin_sample", int64_t{50}}};
 
 // A sound learner and its model of each family: what edits are made to.
 const std::vector<std::string>& sound() {
   static const std::vector<std::string> kSound = [] {
     std::vector<std::string> all;
-    for (const char* family : {"linear", "boosting", "forest"}) {
+    for (const auto& [family, options] : std::map<std::string, Options>{
+             {"linear", kLinear}, {"boosting", kTrees}, {"forest", kTrees}, {"ensemble", kEnsemble}}) {
       const std::vector<Column> columns = {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kCategorical}};
-      auto learner =
-          make_learner(family, std::string(family) == "linear" ? kLinear : kTrees, columns, 1).value();
+      auto learner = make_learner(family, options, columns, 1).value();
       for (uint64_t i = 0; i < 200; ++i) {
         const std::vector<float> row = {static_cast<float>(i * 37 % 100), static_cast<float>(i % 7)};
         const float label = row[0] > 70 ? 1.0f : 0.0f, weight = 1;
@@ -52,7 +57,7 @@ void try_all(std::string_view bytes) {
     if (!load_model(serialize(**model))) std::abort();
   }
   const std::vector<Column> columns = {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kCategorical}};
-  for (const Options& options : {kLinear, kTrees}) {
+  for (const Options& options : {kLinear, kTrees, kEnsemble}) {
     if (auto learner = load_learner(bytes, options, columns, 1)) (void)(*learner)->snapshot();
   }
 }
@@ -71,7 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     repair_checksum(edited);
     try_all(edited);
   }
-  for (const char* family : {"linear", "boosting", "forest", "prior"}) {
+  for (const char* family : {"linear", "boosting", "forest", "ensemble", "prior"}) {
     try_all(seal(SealedKind::kModel, family, 1, bytes));
     try_all(seal(SealedKind::kLearner, family, 1, bytes));
   }
