@@ -113,7 +113,7 @@ Result<ModelPtr> load_ensemble_model(uint32_t, std::string_view payload) {
 }
 
 struct EnsembleOptions {
-  int64_t refresh = 10000, calibration_window = 50000;
+  int64_t refresh = 10000, calibration_window = 200000;
   Options members[kMemberCount];
 };
 
