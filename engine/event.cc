@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "engine/answer_record.h"
 #include "engine/log.pb.h"
 
 namespace shrike::engine {
@@ -38,16 +39,7 @@ TransactionEvent decode(const features::Schema& schema, const proto::Transaction
   transaction.id = features::key(schema, transaction, schema.id);
   transaction.time_us = transaction.values[schema.time].fixed;
   event.row = floats_from_bytes(record.row());
-  Answer& answer = event.answer;
-  answer.score = record.score();
-  answer.risk = record.risk();
-  answer.decision = static_cast<Decision>(std::min<uint32_t>(record.decision(), 2));
-  answer.step = static_cast<Step>(std::min<uint32_t>(record.step(), 3));
-  answer.reason_count = static_cast<uint8_t>(std::min(record.reasons().size() / 2, kReasonsMax));
-  std::memcpy(answer.reasons.data(), record.reasons().data(), answer.reason_count * size_t{2});
-  if (record.model().size() == answer.model.size()) {
-    std::memcpy(answer.model.data(), record.model().data(), answer.model.size());
-  }
+  read_answer(record, event.answer);
   return event;
 }
 
@@ -162,13 +154,7 @@ void encode(const features::Schema& schema, const TransactionEvent& event, std::
   }
   t.set_missing(missing);
   t.set_row(event.row.data(), event.row.size() * sizeof(float));
-  const Answer& answer = event.answer;
-  t.set_score(answer.score);
-  t.set_risk(answer.risk);
-  t.set_decision(static_cast<uint32_t>(answer.decision));
-  t.set_step(static_cast<uint32_t>(answer.step));
-  t.set_reasons(answer.reasons.data(), answer.reason_count * size_t{2});
-  t.set_model(answer.model.data(), answer.model.size());
+  write_answer(event.answer, t);
   record.SerializeToString(&out);
 }
 

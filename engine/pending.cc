@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "engine/answer_record.h"
 #include "engine/log.pb.h"
 
 namespace shrike::engine {
@@ -79,12 +80,7 @@ void Pending::save(const std::function<void(std::string)>& sink) const {
     record.set_time_us(entry.time_us);
     record.set_entities(&keys_[slot(entry) * kinds_], kinds_ * sizeof(Key));
     record.set_row(&rows_[slot(entry) * columns_], columns_ * sizeof(float));
-    record.set_score(entry.answer.score);
-    record.set_risk(entry.answer.risk);
-    record.set_decision(static_cast<uint32_t>(entry.answer.decision));
-    record.set_step(static_cast<uint32_t>(entry.answer.step));
-    record.set_reasons(entry.answer.reasons.data(), entry.answer.reason_count * size_t{2});
-    record.set_model(entry.answer.model.data(), entry.answer.model.size());
+    write_answer(entry.answer, record);
     record.set_labels(encode(entry.labels));
     record.set_matured(entry.matured);
     record.set_held(entry.held);
@@ -111,14 +107,7 @@ bool Pending::restore(std::string_view bytes) {
     subject.entities.resize(kinds_);
     std::memcpy(subject.entities.data(), record.entities().data(), record.entities().size());
     Entry& entry = push(subject, to_key(record.id()), floats_from_bytes(record.row()));
-    Answer& answer = entry.answer;
-    answer.score = record.score();
-    answer.risk = record.risk();
-    answer.decision = static_cast<Decision>(std::min<uint32_t>(record.decision(), 2));
-    answer.step = static_cast<Step>(std::min<uint32_t>(record.step(), 3));
-    answer.reason_count = static_cast<uint8_t>(std::min(record.reasons().size() / 2, kReasonsMax));
-    std::memcpy(answer.reasons.data(), record.reasons().data(), answer.reason_count * size_t{2});
-    std::memcpy(answer.model.data(), record.model().data(), answer.model.size());
+    read_answer(record, entry.answer);
     entry.labels = decode_label_state(record.labels());
     entry.matured = record.matured();
     entry.held = record.held();

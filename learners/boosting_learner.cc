@@ -63,11 +63,9 @@ class BoostingLearner : public Learner {
   BoostingLearner(BoostingOptions options, std::vector<Column> columns, uint64_t seed)
       : options_(options),
         columns_(std::move(columns)),
+        by_name_(order_by_name(columns_)),
         seed_(seed),
         next_growth_(static_cast<uint64_t>(options.bin_sample)) {
-    for (uint32_t c = 0; c < columns_.size(); ++c) by_name_.push_back(c);
-    std::sort(by_name_.begin(), by_name_.end(),
-              [&](uint32_t a, uint32_t b) { return columns_[a].name < columns_[b].name; });
     compile();
   }
 
@@ -111,7 +109,7 @@ class BoostingLearner : public Learner {
     double keep = fraud ? 1 : std::max(options_.negative_rate, roomy);
     if (!fraud && !trees_.empty()) keep += options_.hard_rate * static_cast<double>(logistic_float(margin));
     keep = std::min(keep, 1.0);
-    if (static_cast<double>(dice >> 11) * 0x1.0p-53 < keep && weight > 0) {
+    if (unit(dice) < keep && weight > 0) {
       const double true_weight = weight / keep;
       if (!trees_.empty()) {
         window_.add(static_cast<size_t>(options_.calibration_window), margin, fraud ? 1.0f : 0.0f,
@@ -127,10 +125,7 @@ class BoostingLearner : public Learner {
     }
   }
 
-  double early_base() const {
-    const double rate = (static_cast<double>(frauds_.next) + 0.5) / (static_cast<double>(examples_) + 50);
-    return exact_logit(std::min(rate, 0.99));
-  }
+  double early_base() const { return early_margin(frauds_.next, examples_); }
 
   void compile() { scorer_ = std::make_unique<TreeScorer>(base_, trees_, columns_.size()); }
 
@@ -200,14 +195,11 @@ void BoostingLearner::grow() {
                   .gain_min = options_.gain_min};
   std::vector<GradientPair> gradients(n);
   std::vector<uint32_t> rows, usable;
-  const auto chosen = [](uint64_t dice, double rate) {
-    return static_cast<double>(dice >> 11) * 0x1.0p-53 < rate;
-  };
   for (size_t t = 0; t < fresh; ++t) {
     const uint64_t dice = mix(seed_ ^ mix(++grown_));
     rows.clear();
     for (size_t i = 0; i < n; ++i) {
-      if (options_.row_rate < 1 && !chosen(mix(dice ^ keys[i]), options_.row_rate)) continue;
+      if (options_.row_rate < 1 && unit(mix(dice ^ keys[i])) >= options_.row_rate) continue;
       const bool fraud = i < frauds_.size();
       const double p = static_cast<double>(logistic_float(margins[i]));
       const double g = weights[i] * (p - (fraud ? 1 : 0)), h = weights[i] * p * (1 - p);
@@ -218,8 +210,7 @@ void BoostingLearner::grow() {
     usable.clear();
     for (const uint32_t c : by_name_) {
       const std::string& name = columns_[c].name;
-      if (chosen(mix(dice ^ XXH3_64bits(name.data(), name.size())), options_.column_rate))
-        usable.push_back(c);
+      if (unit(mix(dice ^ XXH3_64bits(name.data(), name.size()))) < options_.column_rate) usable.push_back(c);
     }
     if (usable.empty()) usable.push_back(by_name_[dice % k]);
     Tree tree = grower_.grow(data, rows, gradients, usable, how);
@@ -251,10 +242,7 @@ std::string BoostingLearner::save() const {
   };
   write(frauds_, *record.mutable_frauds());
   write(negatives_, *record.mutable_negatives());
-  record.set_window_margins(to_bytes(window_.margins));
-  record.set_window_labels(to_bytes(window_.labels));
-  record.set_window_weights(to_bytes(window_.weights));
-  record.set_window_next(window_.next);
+  write_window(window_, record);
   return seal(SealedKind::kLearner, "boosting", 1, record.SerializeAsString());
 }
 
@@ -286,14 +274,7 @@ Result<void> BoostingLearner::load(std::string_view payload) {
   };
   read(record.frauds(), frauds_, options_.frauds_max);
   read(record.negatives(), negatives_, options_.negatives_max);
-  window_.next = record.window_next();
-  sound &= from_bytes(record.window_margins(), window_.margins) &&
-           from_bytes(record.window_labels(), window_.labels) &&
-           from_bytes(record.window_weights(), window_.weights) &&
-           window_.margins.size() == window_.labels.size() &&
-           window_.margins.size() == window_.weights.size() &&
-           window_.margins.size() ==
-               std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window));
+  sound &= read_window(record, options_.calibration_window, window_);
   if (!sound) return damaged("a part of the learner has the wrong size");
   compile();
   return {};

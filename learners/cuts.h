@@ -2,6 +2,7 @@
 // the same, so that the sharp thresholds of the fraud tail get bins of their own. Plain functions.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -20,5 +21,11 @@ struct BinSample {
 // At most bins - 1 rising cut points; a value v lies in the bin of the largest cut <= v. NaN is left out,
 // infinities too.
 std::vector<float> fit_cuts(const BinSample& sample, size_t columns, size_t column, size_t bins);
+
+// The bin of a value: 0 when it is missing (NaN), else 1 + how many cuts are <= it.
+inline uint16_t bin_of(const std::vector<float>& cuts, float value) {
+  if (value != value) return 0;
+  return static_cast<uint16_t>(1 + (std::upper_bound(cuts.begin(), cuts.end(), value) - cuts.begin()));
+}
 
 }  // namespace shrike::learners

@@ -59,9 +59,7 @@ class ForestLearner : public Learner {
         cuts_(columns_.size()),
         bins_(columns_.size()),
         row_(columns_.size()) {
-    for (uint32_t c = 0; c < columns_.size(); ++c) by_name_.push_back(c);
-    std::sort(by_name_.begin(), by_name_.end(),
-              [&](uint32_t a, uint32_t b) { return columns_[a].name < columns_[b].name; });
+    by_name_ = order_by_name(columns_);
     how_.grace = options.grace;
     how_.significance = options.significance;
     how_.column_rate = options.column_rate;
@@ -91,9 +89,8 @@ class ForestLearner : public Learner {
   ModelPtr snapshot() const override {
     std::vector<Tree> trees;
     if (refit_at_ == 0) {
-      const double rate = (static_cast<double>(frauds_) + 0.5) / (static_cast<double>(examples_) + 50);
       return std::make_shared<TreeModel>("forest", columns_,
-                                         static_cast<float>(exact_logit(std::min(rate, 0.99))),
+                                         static_cast<float>(early_margin(frauds_, examples_)),
                                          std::move(trees), Platt{});
     }
     const float share = 1.0f / static_cast<float>(members_.size());
@@ -135,7 +132,7 @@ class ForestLearner : public Learner {
   HoeffdingTree plant() { return {mix(seed_ ^ mix(++planted_)), columns_.size()}; }
 
   double poisson(uint64_t dice) const {
-    const double u = static_cast<double>(dice >> 11) * 0x1.0p-53;
+    const double u = unit(dice);
     return static_cast<double>(std::upper_bound(poisson_.begin(), poisson_.end(), u) - poisson_.begin());
   }
 
@@ -178,12 +175,7 @@ class ForestLearner : public Learner {
   }
 
   void learn(const float* row, bool fraud, double weight, uint64_t dice) {
-    for (size_t c = 0; c < columns_.size(); ++c) {
-      const float v = row[c];
-      bins_[c] = v != v ? uint16_t{0}
-                        : static_cast<uint16_t>(
-                              1 + (std::upper_bound(cuts_[c].begin(), cuts_[c].end(), v) - cuts_[c].begin()));
-    }
+    for (size_t c = 0; c < columns_.size(); ++c) bins_[c] = bin_of(cuts_[c], row[c]);
     const float share = 1.0f / static_cast<float>(members_.size());
     float sum = 0;
     for (size_t t = 0; t < members_.size(); ++t) {
@@ -251,18 +243,12 @@ std::string ForestLearner::save() const {
   record.set_frauds(frauds_);
   record.set_refit_at(refit_at_);
   record.set_planted(planted_);
-  record.set_fraud_rows(to_bytes(sample_.fraud_rows));
-  record.set_negative_rows(to_bytes(sample_.negative_rows));
-  record.set_frauds_next(sample_.frauds_next);
-  record.set_negatives_next(sample_.negatives_next);
+  write_sample(sample_, record);
   record.set_waiting_rows(to_bytes(waiting_.rows));
   record.set_waiting_labels(to_bytes(waiting_.labels));
   record.set_waiting_weights(to_bytes(waiting_.weights));
   record.set_waiting_keys(to_bytes(waiting_.keys));
-  record.set_window_margins(to_bytes(window_.margins));
-  record.set_window_labels(to_bytes(window_.labels));
-  record.set_window_weights(to_bytes(window_.weights));
-  record.set_window_next(window_.next);
+  write_window(window_, record);
   return seal(SealedKind::kLearner, "forest", 1, record.SerializeAsString());
 }
 
@@ -301,27 +287,15 @@ Result<void> ForestLearner::load(std::string_view payload) {
   frauds_ = record.frauds();
   refit_at_ = record.refit_at();
   planted_ = record.planted();
-  const bool read = from_bytes(record.fraud_rows(), sample_.fraud_rows) &&
-                    from_bytes(record.negative_rows(), sample_.negative_rows) &&
-                    from_bytes(record.waiting_rows(), waiting_.rows) &&
+  const size_t k = columns_.size();
+  const bool read = from_bytes(record.waiting_rows(), waiting_.rows) &&
                     from_bytes(record.waiting_labels(), waiting_.labels) &&
                     from_bytes(record.waiting_weights(), waiting_.weights) &&
-                    from_bytes(record.waiting_keys(), waiting_.keys) &&
-                    from_bytes(record.window_margins(), window_.margins) &&
-                    from_bytes(record.window_labels(), window_.labels) &&
-                    from_bytes(record.window_weights(), window_.weights);
-  sample_.frauds_next = record.frauds_next();
-  sample_.negatives_next = record.negatives_next();
-  window_.next = record.window_next();
-  const size_t k = columns_.size(), n = waiting_.labels.size();
-  const bool sized =
-      waiting_.rows.size() == n * k && waiting_.weights.size() == n && waiting_.keys.size() == n &&
-      sample_.fraud_rows.size() == std::min<uint64_t>(sample_.frauds_next, BinSample::kFraudsMax) * k &&
-      sample_.negative_rows.size() ==
-          std::min<uint64_t>(sample_.negatives_next, BinSample::kNegativesMax) * k &&
-      window_.margins.size() == window_.labels.size() && window_.margins.size() == window_.weights.size() &&
-      window_.margins.size() ==
-          std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window));
+                    from_bytes(record.waiting_keys(), waiting_.keys);
+  const size_t n = waiting_.labels.size();
+  const bool sized = waiting_.rows.size() == n * k && waiting_.weights.size() == n &&
+                     waiting_.keys.size() == n && read_sample(record, k, sample_) &&
+                     read_window(record, options_.calibration_window, window_);
   if (!read || !sized) return damaged("a part of the forest has the wrong size");
   return {};
 }

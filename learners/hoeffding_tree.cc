@@ -5,6 +5,7 @@
 
 #include "learners/numeric.h"
 #include "learners/records.h"
+#include "learners/tree_grower.h"
 #include "learners/trees.pb.h"
 
 namespace shrike::learners {
@@ -49,11 +50,13 @@ size_t HoeffdingTree::cells(const std::vector<uint32_t>& columns,
   return n;
 }
 
-void HoeffdingTree::refresh(Leaf& leaf, double smoothing) const {
-  const double n = static_cast<double>(leaf.legitimate) + static_cast<double>(leaf.frauds);
-  const double p =
-      (static_cast<double>(leaf.frauds) + smoothing * static_cast<double>(leaf.prior)) / (n + smoothing);
-  leaf.margin = static_cast<float>(exact_logit(std::clamp(p, 1e-6, 1 - 1e-6)));
+double HoeffdingTree::Leaf::probability(double smoothing) const {
+  const double n = static_cast<double>(legitimate) + static_cast<double>(frauds);
+  return (static_cast<double>(frauds) + smoothing * static_cast<double>(prior)) / (n + smoothing);
+}
+
+void HoeffdingTree::Leaf::refresh(double smoothing) {
+  margin = static_cast<float>(exact_logit(std::clamp(probability(smoothing), 1e-6, 1 - 1e-6)));
 }
 
 void HoeffdingTree::learn(const float* row, const uint16_t* bins, const std::vector<std::vector<float>>& cuts,
@@ -62,10 +65,11 @@ void HoeffdingTree::learn(const float* row, const uint16_t* bins, const std::vec
   Leaf& leaf = leaves_[at];
   (fraud ? leaf.frauds : leaf.legitimate) += static_cast<float>(weight);
   leaf.since += static_cast<float>(weight);
-  refresh(leaf, options.smoothing);
+  leaf.refresh(options.smoothing);
   if (leaf.resting != 0 || leaf.depth >= options.depth) return;
   std::vector<float>& histogram = histograms_[at];
-  const std::vector<uint32_t> columns = subspace(leaf.node, options.column_rate);
+  if (subspaces_[at].empty()) subspaces_[at] = subspace(leaf.node, options.column_rate);
+  const std::vector<uint32_t>& columns = subspaces_[at];
   if (histogram.empty()) {
     const size_t size = cells(columns, cuts);
     make_room(size * sizeof(float), options);
@@ -137,13 +141,12 @@ void HoeffdingTree::split(uint32_t at, const Split& split, const std::vector<std
   histogram_bytes_ -= histograms_[at].size() * sizeof(float);
   histograms_[at] = {};
   histograms_.emplace_back();
-  const double n = static_cast<double>(parent.legitimate) + static_cast<double>(parent.frauds);
-  const auto prior = static_cast<float>(
-      (static_cast<double>(parent.frauds) + options.smoothing * static_cast<double>(parent.prior)) /
-      (n + options.smoothing));
+  subspaces_[at] = {};
+  subspaces_.emplace_back();
+  const auto prior = static_cast<float>(parent.probability(options.smoothing));
   const auto place = [&](uint32_t leaf, uint32_t where, const float* counts) {
     leaves_[leaf] = {counts[0], counts[1], 0, prior, where, parent.depth + 1, 0, 0};
-    refresh(leaves_[leaf], options.smoothing);
+    leaves_[leaf].refresh(options.smoothing);
     nodes_[where].leaf = leaf;
   };
   leaves_.emplace_back();
@@ -172,7 +175,7 @@ void HoeffdingTree::forget_histograms() {
 }
 
 Tree HoeffdingTree::compile(float share) const {
-  constexpr float kOne = 1 << 20;
+  constexpr auto kOne = static_cast<float>(kLeafOne);
   Tree tree;
   std::vector<uint32_t> order{0};
   tree.nodes.clear();
@@ -238,6 +241,7 @@ Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in,
     return damaged("a tree has loose ends");
   size_t at = 0;
   histograms_.assign(leaves_.size(), {});
+  subspaces_.assign(leaves_.size(), {});
   histogram_bytes_ = 0;
   for (size_t i = 0; i < leaves_.size(); ++i) {
     const Leaf& leaf = leaves_[i];

@@ -63,6 +63,10 @@ class HoeffdingTree {
     uint32_t node = 0, depth = 0;
     float margin = 0;
     uint32_t resting = 0;  // keeps no histogram: it splits no more
+
+    // Of fraud, smoothed towards the parent's.
+    double probability(double smoothing) const;
+    void refresh(double smoothing);
   };
   struct Split {
     double gain = 0;
@@ -74,7 +78,6 @@ class HoeffdingTree {
   uint32_t find(const float* row) const;
   std::vector<uint32_t> subspace(uint32_t node, double rate) const;
   size_t cells(const std::vector<uint32_t>& columns, const std::vector<std::vector<float>>& cuts) const;
-  void refresh(Leaf& leaf, double smoothing) const;
   Split best_split(const std::vector<float>& histogram, const std::vector<uint32_t>& columns,
                    const std::vector<std::vector<float>>& cuts) const;
   void split(uint32_t leaf, const Split& split, const std::vector<std::vector<float>>& cuts,
@@ -86,6 +89,7 @@ class HoeffdingTree {
   std::vector<Node> nodes_{Node{}};
   std::vector<Leaf> leaves_{Leaf{}};
   std::vector<std::vector<float>> histograms_{{}};  // per leaf: for each column of the subspace, pairs by bin
+  std::vector<std::vector<uint32_t>> subspaces_{{}};  // per leaf, once it has counted; follows from its node
   size_t histogram_bytes_ = 0;
 };
 

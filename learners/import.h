@@ -19,6 +19,9 @@ namespace shrike::learners {
 // Errors name what cannot be imported.
 Result<ModelPtr> import_xgboost(std::string_view json, std::vector<Column> columns);
 
+// A model from either form: serialize()'s bytes, or such a file.
+Result<ModelPtr> read_model(std::string_view bytes, const std::vector<Column>& columns);
+
 // Whether bytes look like such a file, rather than like serialize()'s.
 bool looks_like_xgboost(std::string_view bytes);
 

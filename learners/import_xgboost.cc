@@ -121,6 +121,10 @@ bool looks_like_xgboost(std::string_view bytes) {
          bytes.find("\"learner\"") != std::string_view::npos;
 }
 
+Result<ModelPtr> read_model(std::string_view bytes, const std::vector<Column>& columns) {
+  return looks_like_xgboost(bytes) ? import_xgboost(bytes, columns) : load_model(bytes);
+}
+
 Result<ModelPtr> import_xgboost(std::string_view json, std::vector<Column> columns) {
   dom::parser parser;
   dom::element document, learner, booster;

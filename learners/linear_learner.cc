@@ -100,14 +100,8 @@ class LinearLearner : public Learner {
     record.set_waiting_rows(to_bytes(waiting_rows_));
     record.set_waiting_labels(to_bytes(waiting_labels_));
     record.set_waiting_weights(to_bytes(waiting_weights_));
-    record.set_window_margins(to_bytes(window_.margins));
-    record.set_window_labels(to_bytes(window_.labels));
-    record.set_window_weights(to_bytes(window_.weights));
-    record.set_window_next(window_.next);
-    record.set_fraud_rows(to_bytes(sample_.fraud_rows));
-    record.set_negative_rows(to_bytes(sample_.negative_rows));
-    record.set_frauds_next(sample_.frauds_next);
-    record.set_negatives_next(sample_.negatives_next);
+    write_window(window_, record);
+    write_sample(sample_, record);
     return seal(SealedKind::kLearner, "linear", 1, record.SerializeAsString());
   }
 
@@ -138,26 +132,13 @@ class LinearLearner : public Learner {
                       from_bytes(record.counts(), counts_) &&
                       from_bytes(record.waiting_rows(), waiting_rows_) &&
                       from_bytes(record.waiting_labels(), waiting_labels_) &&
-                      from_bytes(record.waiting_weights(), waiting_weights_) &&
-                      from_bytes(record.window_margins(), window_.margins) &&
-                      from_bytes(record.window_labels(), window_.labels) &&
-                      from_bytes(record.window_weights(), window_.weights) &&
-                      from_bytes(record.fraud_rows(), sample_.fraud_rows) &&
-                      from_bytes(record.negative_rows(), sample_.negative_rows);
-    window_.next = record.window_next();
-    sample_.frauds_next = record.frauds_next();
-    sample_.negatives_next = record.negatives_next();
+                      from_bytes(record.waiting_weights(), waiting_weights_);
     const size_t k = columns_.size();
-    const bool sized =
-        z_.size() == weights && n_.size() == weights && counts_.size() == weights &&
-        waiting_rows_.size() == waiting_labels_.size() * k &&
-        waiting_weights_.size() == waiting_labels_.size() &&
-        window_.margins.size() == window_.labels.size() && window_.margins.size() == window_.weights.size() &&
-        window_.margins.size() ==
-            std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window)) &&
-        sample_.fraud_rows.size() == std::min<uint64_t>(sample_.frauds_next, BinSample::kFraudsMax) * k &&
-        sample_.negative_rows.size() ==
-            std::min<uint64_t>(sample_.negatives_next, BinSample::kNegativesMax) * k;
+    const bool sized = z_.size() == weights && n_.size() == weights && counts_.size() == weights &&
+                       waiting_rows_.size() == waiting_labels_.size() * k &&
+                       waiting_weights_.size() == waiting_labels_.size() &&
+                       read_window(record, options_.calibration_window, window_) &&
+                       read_sample(record, k, sample_);
     if (!read || !sized) return damaged("a part of the learner has the wrong size");
     for (size_t i = 0; i < z_.size(); ++i) {
       if (!std::isfinite(z_[i]) || !(n_[i] >= 0) || !std::isfinite(n_[i]) || !std::isfinite(counts_[i]))
@@ -183,8 +164,7 @@ class LinearLearner : public Learner {
     const bool fraud = label > 0.5f;
     frauds_ += fraud;
     const uint64_t dice = mix(key ^ mix(seed_));
-    const bool kept = fraud || options_.negative_rate >= 1 ||
-                      static_cast<double>(dice >> 11) * 0x1.0p-53 < options_.negative_rate;
+    const bool kept = fraud || options_.negative_rate >= 1 || unit(dice) < options_.negative_rate;
     if (kept && weight > 0) {
       const double true_weight = weight * (fraud ? 1.0 : 1.0 / options_.negative_rate);
       if (!binned_) {
@@ -282,10 +262,7 @@ class LinearLearner : public Learner {
     }
   }
 
-  double early_bias() const {
-    const double rate = (static_cast<double>(frauds_) + 0.5) / (static_cast<double>(examples_) + 50);
-    return exact_logit(std::min(rate, 0.99));
-  }
+  double early_bias() const { return early_margin(frauds_, examples_); }
 
   std::vector<double> means() const {
     std::vector<double> all;

@@ -21,6 +21,8 @@ float logistic_float(float margin);
 // The finaliser of splitmix64 (Steele et al., 2014): a hash for seeded decisions, a function of its input
 // alone.
 uint64_t mix(uint64_t x);
+// Such a hash as a number in [0, 1).
+inline double unit(uint64_t dice) { return static_cast<double>(dice >> 11) * 0x1.0p-53; }
 
 namespace logistic_constants {
 inline constexpr float kClip = 15.0f;

@@ -1,16 +1,20 @@
 // Pieces of serialised forms that families share. Internal to learners/.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "learners/cuts.h"
 #include "learners/error.h"
 #include "learners/linear.pb.h"
 #include "learners/matrix.h"
 #include "learners/numeric.h"
+#include "learners/platt.h"
 
 namespace shrike::learners {
 
@@ -19,6 +23,22 @@ inline tl::unexpected<Error> damaged(std::string reason) {
 }
 
 inline double exact_logit(double p) { return exact_log(p) - exact_log(1 - p); }
+
+// The log-odds of fraud while nothing but the classes has been counted.
+inline double early_margin(uint64_t frauds, uint64_t examples) {
+  return exact_logit(
+      std::min((static_cast<double>(frauds) + 0.5) / (static_cast<double>(examples) + 50), 0.99));
+}
+
+// The columns in the order of their names: learners that try one column after the other do it in this order,
+// so that the order of the configuration does not matter.
+inline std::vector<uint32_t> order_by_name(const std::vector<Column>& columns) {
+  std::vector<uint32_t> order(columns.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return columns[a].name < columns[b].name; });
+  return order;
+}
 
 inline void write_column(const Column& column, proto::ColumnRecord& out) {
   out.set_name(column.name);
@@ -46,6 +66,46 @@ bool from_bytes(std::string_view bytes, std::vector<T>& out) {
   out.resize(bytes.size() / sizeof(T));
   if (!out.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
   return true;
+}
+
+// The window and the sample lie in their learner's record, under the same names in each. Reading says whether
+// sizes are right.
+template <typename Record>
+void write_window(const MarginWindow& window, Record& record) {
+  record.set_window_margins(to_bytes(window.margins));
+  record.set_window_labels(to_bytes(window.labels));
+  record.set_window_weights(to_bytes(window.weights));
+  record.set_window_next(window.next);
+}
+
+template <typename Record>
+bool read_window(const Record& record, int64_t capacity, MarginWindow& window) {
+  window.next = record.window_next();
+  return from_bytes(record.window_margins(), window.margins) &&
+         from_bytes(record.window_labels(), window.labels) &&
+         from_bytes(record.window_weights(), window.weights) &&
+         window.margins.size() == window.labels.size() && window.margins.size() == window.weights.size() &&
+         window.margins.size() == std::min<uint64_t>(window.next, static_cast<uint64_t>(capacity));
+}
+
+template <typename Record>
+void write_sample(const BinSample& sample, Record& record) {
+  record.set_fraud_rows(to_bytes(sample.fraud_rows));
+  record.set_negative_rows(to_bytes(sample.negative_rows));
+  record.set_frauds_next(sample.frauds_next);
+  record.set_negatives_next(sample.negatives_next);
+}
+
+template <typename Record>
+bool read_sample(const Record& record, size_t columns, BinSample& sample) {
+  sample.frauds_next = record.frauds_next();
+  sample.negatives_next = record.negatives_next();
+  return from_bytes(record.fraud_rows(), sample.fraud_rows) &&
+         from_bytes(record.negative_rows(), sample.negative_rows) &&
+         sample.fraud_rows.size() ==
+             std::min<uint64_t>(sample.frauds_next, BinSample::kFraudsMax) * columns &&
+         sample.negative_rows.size() ==
+             std::min<uint64_t>(sample.negatives_next, BinSample::kNegativesMax) * columns;
 }
 
 }  // namespace shrike::learners

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "learners/cuts.h"
+
 namespace shrike::learners {
 namespace {
 
@@ -16,11 +18,7 @@ BinnedRows::BinnedRows(std::vector<std::vector<float>> cuts) : cuts_(std::move(c
 void BinnedRows::set(size_t i, const float* row) {
   const size_t k = cuts_.size();
   if (bins_.size() < (i + 1) * k) bins_.resize((i + 1) * k);
-  for (size_t c = 0; c < k; ++c) {
-    const float v = row[c];
-    const auto above = std::upper_bound(cuts_[c].begin(), cuts_[c].end(), v);
-    bins_[i * k + c] = v != v ? uint16_t{0} : static_cast<uint16_t>(1 + (above - cuts_[c].begin()));
-  }
+  for (size_t c = 0; c < k; ++c) bins_[i * k + c] = bin_of(cuts_[c], row[c]);
 }
 
 std::vector<GradientPair> TreeGrower::take_histogram() {

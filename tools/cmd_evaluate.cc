@@ -9,6 +9,7 @@
 
 #include "engine/replay.h"
 #include "tools/commands.h"
+#include "tools/measure.h"
 #include "tools/progress.h"
 
 namespace shrike::tools {
@@ -95,10 +96,7 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   int64_t first_day = INT64_MIN;
   const auto on_score = [&](const features::Transaction& transaction, const engine::Answer& answer,
                             int label) {
-    const auto& schema = config->schema();
-    const uint64_t card =
-        schema.entities.empty() ? transaction.id.low : config->plan->entity_key(0, transaction).low;
-    prequential.add(transaction.time_us, answer.score, label, card);
+    prequential.add(transaction.time_us, answer.score, label, card_of(*config, transaction));
     constexpr int64_t kDayUs = 86'400'000'000;
     const int64_t day = transaction.time_us / kDayUs;
     if (first_day == INT64_MIN) first_day = day;
@@ -106,12 +104,9 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
       confusion.add(label, answer.score);
   };
   engine::CsvReplayOptions how;
-  how.label_delay_us = config->training.maturity_us;
-  if (!options.label_delay.empty()) {
-    const auto delay = features::parse_duration(options.label_delay);
-    if (!delay) return tl::make_unexpected("--label-delay: " + delay.error().reason);
-    how.label_delay_us = *delay;
-  }
+  const auto delay = read_label_delay(options.label_delay, *config);
+  if (!delay) return tl::make_unexpected(delay.error());
+  how.label_delay_us = *delay;
   how.progress = [&](double share, uint64_t rows) { progress.update(share, rows); };
   if (notices) how.notice = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
   const auto report = engine::replay_csv(config, options.input, how, on_score);
@@ -217,14 +212,8 @@ bool write(const std::string& path, const std::string& text) {
 int run(const Options& options) {
   const engine::ConfigPtr config = read_config(options.config);
   if (!config) return kBadInput;
-  DayRange days;
-  if (!options.days.empty()) {
-    const auto parsed = engine::parse_days(options.days);
-    if (!parsed)
-      return complain(fmt::format("--days: found \"{}\", expected FIRST..LAST such as 60..90", options.days),
-                      kBadInput);
-    days = *parsed;
-  }
+  const auto days = read_days(options.days);
+  if (!days) return complain(days.error(), kBadInput);
   std::vector<std::string> names = options.learners;
   if (names.empty()) {
     for (const learners::FamilyInfo& family : learners::families()) names.push_back(family.name);
@@ -237,7 +226,7 @@ int run(const Options& options) {
   }
   std::vector<Result> results;
   for (size_t i = 0; i < names.size(); ++i) {
-    auto result = evaluate(configs[i], names[i], options, days, i == 0);
+    auto result = evaluate(configs[i], names[i], options, *days, i == 0);
     if (!result) return complain(result.error(), kBadInput);
     results.push_back(std::move(*result));
   }

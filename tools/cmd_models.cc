@@ -144,8 +144,7 @@ int import_model(const Options& options) {
   if (!data) return complain(data.error(), kBadInput);
   const engine::ConfigPtr config = data->config;
   data->store.reset();
-  const auto model = learners::looks_like_xgboost(given) ? learners::import_xgboost(given, config->columns)
-                                                         : learners::load_model(given);
+  const auto model = learners::read_model(given, config->columns);
   if (!model) {
     const learners::Error& error = model.error();
     return complain(

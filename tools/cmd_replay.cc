@@ -15,6 +15,7 @@
 #include "learners/import.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
+#include "tools/measure.h"
 #include "tools/progress.h"
 
 namespace shrike::tools {
@@ -160,8 +161,7 @@ tl::expected<learners::ModelPtr, std::string> find_model(const Options& options,
   } else {
     return tl::make_unexpected(fmt::format("--model {}: the file cannot be read", options.model));
   }
-  auto model = learners::looks_like_xgboost(bytes) ? learners::import_xgboost(bytes, config.columns)
-                                                   : learners::load_model(bytes);
+  auto model = learners::read_model(bytes, config.columns);
   if (!model) return tl::make_unexpected(fmt::format("--model {}: {}", options.model, model.error().reason));
   return *model;
 }
@@ -171,15 +171,8 @@ class Replay {
   explicit Replay(Options options) : options_(std::move(options)) {}
 
   int run() {
-    DayRange days;
-    if (!options_.days.empty()) {
-      const auto parsed = engine::parse_days(options_.days);
-      if (!parsed)
-        return complain(
-            fmt::format("--days: found \"{}\", expected FIRST..LAST such as 60..90", options_.days),
-            kBadInput);
-      days = *parsed;
-    }
+    const auto days = read_days(options_.days);
+    if (!days) return complain(days.error(), kBadInput);
     learners::use_kernel(options_.kernel == "scalar" ? learners::Kernel::kScalar : learners::Kernel::kAuto);
     const bool log = std::filesystem::is_directory(options_.input);
     if (log) {
@@ -212,7 +205,7 @@ class Replay {
     Prequential prequential(config_->gate.fpr);
     const auto report = replay(prequential, log, recorded, model);
     if (!report) return complain(report.error(), kBadInput);
-    return publish(*report, prequential, days, recorded);
+    return publish(*report, prequential, *days, recorded);
   }
 
  private:
@@ -226,9 +219,7 @@ class Replay {
     const auto show = [&](double share, uint64_t rows) { progress.update(share, rows); };
     const auto& schema = config_->schema();
     const auto on_score = [&](const Transaction& transaction, const Answer& answer, int label) {
-      const uint64_t card =
-          schema.entities.empty() ? transaction.id.low : config_->plan->entity_key(0, transaction).low;
-      prequential.add(transaction.time_us, answer.score, label, card);
+      prequential.add(transaction.time_us, answer.score, label, card_of(*config_, transaction));
       if (!scores_) return;
       fmt::print(scores_.get(), "{},{:.9g}\n", features::text(schema, transaction, schema.id), answer.score);
     };
@@ -237,12 +228,9 @@ class Replay {
       return engine::replay_log(data_.config, config_, *data_.store, options_.batch, model, show, on_score);
     engine::CsvReplayOptions csv;
     csv.batch = options_.batch;
-    csv.label_delay_us = config_->training.maturity_us;
-    if (!options_.label_delay.empty()) {
-      const auto delay = features::parse_duration(options_.label_delay);
-      if (!delay) return tl::make_unexpected("--label-delay: " + delay.error().reason);
-      csv.label_delay_us = *delay;
-    }
+    const auto delay = read_label_delay(options_.label_delay, *config_);
+    if (!delay) return tl::make_unexpected(delay.error());
+    csv.label_delay_us = *delay;
     csv.stop_on_error = options_.on_error == "stop";
     if (options_.restore_at > 0) csv.restore_at = options_.restore_at;
     csv.fixed_model = std::move(model);

@@ -1,0 +1,27 @@
+#include "tools/measure.h"
+
+#include <fmt/format.h>
+
+namespace shrike::tools {
+
+tl::expected<engine::DayRange, std::string> read_days(const std::string& text) {
+  if (text.empty()) return engine::DayRange{};
+  const auto parsed = engine::parse_days(text);
+  if (!parsed)
+    return tl::make_unexpected(
+        fmt::format("--days: found \"{}\", expected FIRST..LAST such as 60..90", text));
+  return *parsed;
+}
+
+tl::expected<int64_t, std::string> read_label_delay(const std::string& text, const engine::Config& config) {
+  if (text.empty()) return config.training.maturity_us;
+  const auto delay = features::parse_duration(text);
+  if (!delay) return tl::make_unexpected("--label-delay: " + delay.error().reason);
+  return *delay;
+}
+
+uint64_t card_of(const engine::Config& config, const features::Transaction& transaction) {
+  return config.schema().entities.empty() ? transaction.id.low : config.plan->entity_key(0, transaction).low;
+}
+
+}  // namespace shrike::tools
