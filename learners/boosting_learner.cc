@@ -233,15 +233,8 @@ std::string BoostingLearner::save() const {
   record.set_next_growth(next_growth_);
   record.set_grown(grown_);
   record.set_base(base_);
-  const auto write = [](const ReplayRing& ring, proto::ReplayRecord& out) {
-    out.set_rows(to_bytes(ring.rows));
-    out.set_weights(to_bytes(ring.weights));
-    out.set_times(to_bytes(ring.times));
-    out.set_keys(to_bytes(ring.keys));
-    out.set_next(ring.next);
-  };
-  write(frauds_, *record.mutable_frauds());
-  write(negatives_, *record.mutable_negatives());
+  write_ring(frauds_, *record.mutable_frauds());
+  write_ring(negatives_, *record.mutable_negatives());
   write_window(window_, record);
   return seal(SealedKind::kLearner, "boosting", 1, record.SerializeAsString());
 }
@@ -263,17 +256,9 @@ Result<void> BoostingLearner::load(std::string_view payload) {
   grown_ = record.grown();
   base_ = record.base();
   bool sound = std::isfinite(base_) && trees_.size() <= static_cast<size_t>(options_.trees);
-  const auto read = [&](const proto::ReplayRecord& in, ReplayRing& ring, int64_t capacity) {
-    ring.next = in.next();
-    sound &= from_bytes(in.rows(), ring.rows) && from_bytes(in.weights(), ring.weights) &&
-             from_bytes(in.times(), ring.times) && from_bytes(in.keys(), ring.keys);
-    sound &= ring.rows.size() == ring.size() * columns_.size() && ring.times.size() == ring.size() &&
-             ring.keys.size() == ring.size() &&
-             ring.size() == std::min<uint64_t>(ring.next, static_cast<uint64_t>(capacity));
-    for (const float w : ring.weights) sound &= std::isfinite(w) && w >= 0;
-  };
-  read(record.frauds(), frauds_, options_.frauds_max);
-  read(record.negatives(), negatives_, options_.negatives_max);
+  sound &=
+      read_ring(record.frauds(), static_cast<size_t>(options_.frauds_max), columns_.size(), frauds_) &&
+      read_ring(record.negatives(), static_cast<size_t>(options_.negatives_max), columns_.size(), negatives_);
   sound &= read_window(record, options_.calibration_window, window_);
   if (!sound) return damaged("a part of the learner has the wrong size");
   compile();

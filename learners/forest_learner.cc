@@ -53,12 +53,7 @@ constexpr Row kRows[] = {
 class ForestLearner : public Learner {
  public:
   ForestLearner(ForestOptions options, std::vector<Column> columns, uint64_t seed)
-      : options_(options),
-        columns_(std::move(columns)),
-        seed_(seed),
-        cuts_(columns_.size()),
-        bins_(columns_.size()),
-        row_(columns_.size()) {
+      : options_(options), columns_(std::move(columns)), seed_(seed), cuts_(columns_.size()) {
     by_name_ = order_by_name(columns_);
     how_.grace = options.grace;
     how_.significance = options.significance;
@@ -67,7 +62,8 @@ class ForestLearner : public Learner {
     how_.depth = static_cast<uint32_t>(options.depth);
     how_.histogram_bytes =
         (static_cast<size_t>(options.memory_mib) << 20) / static_cast<size_t>(options.trees);
-    for (int64_t t = 0; t < options.trees; ++t) members_.emplace_back(plant(), options);
+    for (int64_t t = 0; t < options.trees; ++t)
+      members_.emplace_back(plant(static_cast<size_t>(t), 0), options);
     double term = exact_exp(-options.lambda), sum = term;
     for (int k = 1; k < 60; ++k) {
       poisson_.push_back(sum);
@@ -81,9 +77,22 @@ class ForestLearner : public Learner {
   uint64_t examples() const override { return examples_; }
   bool ready() const override { return refit_at_ > 0 && frauds_ > 0; }
 
+  void use(Workers* workers) override { workers_ = workers; }
+
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
                    std::span<const uint64_t> keys) override {
-    for (size_t i = 0; i < rows.rows(); ++i) one(rows.row(i).data(), labels[i], weights[i], keys[i]);
+    for (size_t i = 0; i < rows.rows(); ++i) take(rows.row(i).data(), labels[i], weights[i], keys[i]);
+    learn_batch();
+  }
+
+  std::optional<double> live_margin(std::span<const float> given) const override {
+    if (refit_at_ == 0) return early_margin(frauds_, examples_);
+    std::vector<float> row(columns_.size());
+    for (size_t c = 0; c < columns_.size(); ++c) row[c] = given[by_name_[c]];
+    double sum = 0;
+    for (const Member& member : members_)
+      sum += static_cast<double>(member.tree.opinion(row.data(), how_).margin());
+    return sum / static_cast<double>(members_.size());
   }
 
   ModelPtr snapshot() const override {
@@ -95,7 +104,7 @@ class ForestLearner : public Learner {
     }
     const float share = 1.0f / static_cast<float>(members_.size());
     for (const Member& member : members_) {
-      trees.push_back(member.tree.compile(share));
+      trees.push_back(member.tree.compile(share, how_));
       for (TreeNode& node : trees.back().nodes) {
         if (!node.is_leaf()) node.column = static_cast<int32_t>(by_name_[static_cast<size_t>(node.column)]);
       }
@@ -109,7 +118,7 @@ class ForestLearner : public Learner {
       total += member.tree.bytes() + (member.background ? member.background->bytes() : 0);
     }
     return total +
-           (sample_.fraud_rows.capacity() + sample_.negative_rows.capacity() + waiting_.rows.capacity()) *
+           (sample_.fraud_rows.capacity() + sample_.negative_rows.capacity() + batch_.rows.capacity()) *
                sizeof(float);
   }
 
@@ -123,39 +132,40 @@ class ForestLearner : public Learner {
     HoeffdingTree tree;
     std::unique_ptr<HoeffdingTree> background;
     Adwin warning, drift;
+    uint64_t seen = 0;  // examples: seeds the trees that are planted
   };
-  struct Waiting {
+  struct Batch {
     std::vector<float> rows, labels, weights;
     std::vector<uint64_t> keys;
   };
 
-  HoeffdingTree plant() { return {mix(seed_ ^ mix(++planted_)), columns_.size()}; }
+  HoeffdingTree plant(size_t t, uint64_t time) const {
+    return {mix(seed_ ^ mix(t + 1 + (time << 20))), columns_.size()};
+  }
 
   double poisson(uint64_t dice) const {
     const double u = unit(dice);
     return static_cast<double>(std::upper_bound(poisson_.begin(), poisson_.end(), u) - poisson_.begin());
   }
 
-  void one(const float* given, float label, float weight, uint64_t key) {
+  void take(const float* given, float label, float weight, uint64_t key) {
     ++examples_;
-    for (size_t c = 0; c < columns_.size(); ++c) row_[c] = given[by_name_[c]];
-    const float* row = row_.data();
     const bool fraud = label > 0.5f;
     frauds_ += fraud;
     if (weight > 0) {
       const uint64_t dice = mix(key ^ mix(seed_));
+      const size_t at = batch_.rows.size();
+      for (const uint32_t c : by_name_) batch_.rows.push_back(given[c]);
+      batch_.labels.push_back(fraud ? 1.0f : 0.0f);
+      batch_.weights.push_back(weight);
+      batch_.keys.push_back(key);
       if (fraud || mix(dice) % 16 == 0 || sample_.negatives_next < BinSample::kNegativesMax / 4)
-        sample_.add(row, columns_.size(), fraud);
-      if (refit_at_ == 0) {
-        waiting_.rows.insert(waiting_.rows.end(), row, row + columns_.size());
-        waiting_.labels.push_back(fraud ? 1.0f : 0.0f);
-        waiting_.weights.push_back(weight);
-        waiting_.keys.push_back(key);
-      } else {
-        learn(row, fraud, static_cast<double>(weight), dice);
-      }
+        sample_.add(&batch_.rows[at], columns_.size(), fraud);
     }
-    if (examples_ >= std::max(refit_at_, static_cast<uint64_t>(options_.bin_sample))) refit();
+    if (examples_ < std::max(refit_at_, static_cast<uint64_t>(options_.bin_sample))) return;
+    if (refit_at_ > 0) learn_batch();  // by the old cut points
+    refit();
+    learn_batch();
   }
 
   // New cut points whenever the number of examples has doubled.
@@ -167,60 +177,80 @@ class ForestLearner : public Learner {
       if (member.background) member.background->forget_histograms();
     }
     refit_at_ = examples_ * 2;
-    const Waiting waiting = std::exchange(waiting_, {});
-    for (size_t i = 0; i < waiting.labels.size(); ++i) {
-      learn(&waiting.rows[i * columns_.size()], waiting.labels[i] > 0.5f,
-            static_cast<double>(waiting.weights[i]), mix(waiting.keys[i] ^ mix(seed_)));
+  }
+
+  // Tree by tree: each learns the whole batch while its nodes are in the cache, and independently of the
+  // others.
+  void learn_batch() {
+    const size_t n = batch_.labels.size(), k = columns_.size();
+    if (refit_at_ == 0 || n == 0) return;
+    bins_.resize(n * k);
+    for (size_t i = 0; i < n; ++i) {
+      for (size_t c = 0; c < k; ++c) bins_[i * k + c] = bin_of(cuts_[c], batch_.rows[i * k + c]);
+    }
+    margins_.resize(members_.size() * n);
+    run_tasks(workers_, members_.size(), [&](size_t t) { learn_tree(t); });
+    for (size_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (size_t t = 0; t < members_.size(); ++t) sum += static_cast<double>(margins_[t * n + i]);
+      window_.add(static_cast<size_t>(options_.calibration_window),
+                  sum / static_cast<double>(members_.size()), batch_.labels[i], batch_.weights[i]);
+    }
+    batch_ = {};
+  }
+
+  void learn_tree(size_t t) {
+    Member& member = members_[t];
+    const size_t n = batch_.labels.size(), k = columns_.size();
+    for (size_t i = 0; i < n; ++i) {
+      const float* row = &batch_.rows[i * k];
+      const uint16_t* bins = &bins_[i * k];
+      const bool fraud = batch_.labels[i] > 0.5f;
+      HoeffdingTree::Opinion opinion = member.tree.opinion(row, how_);
+      margins_[t * n + i] = opinion.margin();
+      ++member.seen;
+      if (watch(t, -opinion.log_probability[fraud ? 1 : 0])) opinion.leaf = member.tree.find(row);
+      const uint64_t dice = mix(batch_.keys[i] ^ mix(seed_));
+      const double weight = poisson(mix(dice + t)) * static_cast<double>(batch_.weights[i]) *
+                            (fraud ? options_.fraud_weight : 1.0);
+      if (weight == 0) continue;
+      member.tree.learn(opinion.leaf, bins, cuts_, fraud, weight, how_);
+      if (member.background)
+        member.background->learn(member.background->find(row), bins, cuts_, fraud, weight, how_);
     }
   }
 
-  void learn(const float* row, bool fraud, double weight, uint64_t dice) {
-    for (size_t c = 0; c < columns_.size(); ++c) bins_[c] = bin_of(cuts_[c], row[c]);
-    const float share = 1.0f / static_cast<float>(members_.size());
-    float sum = 0;
-    for (size_t t = 0; t < members_.size(); ++t) {
-      Member& member = members_[t];
-      const float margin = member.tree.margin(row);
-      sum += margin * share;
-      watch(member, fraud, margin);
-      const double k = poisson(mix(dice + t)) * weight * (fraud ? options_.fraud_weight : 1.0);
-      if (k == 0) continue;
-      member.tree.learn(row, bins_.data(), cuts_, fraud, k, how_);
-      if (member.background) member.background->learn(row, bins_.data(), cuts_, fraud, k, how_);
-    }
-    window_.add(static_cast<size_t>(options_.calibration_window), static_cast<double>(sum),
-                fraud ? 1.0f : 0.0f, weight);
-  }
-
-  void watch(Member& member, bool fraud, float margin) {
+  // True when the member's tree was replaced.
+  bool watch(size_t t, double log_loss) {
     constexpr double kLossMax = 5;  // ADWIN wants bounded values
-    const double p = logistic(static_cast<double>(margin));
-    const double loss = std::min(-exact_log(fraud ? p : 1 - p), kLossMax) / kLossMax;
+    Member& member = members_[t];
+    const double loss = std::min(log_loss, kLossMax) / kLossMax;
     const double warned = member.warning.mean(), drifted = member.drift.mean();
     if (member.warning.update(loss) && member.warning.mean() > warned)
-      member.background = std::make_unique<HoeffdingTree>(plant());
-    if (member.drift.update(loss) && member.drift.mean() > drifted) {
-      member.tree = member.background ? std::move(*member.background) : plant();
-      member.background.reset();
-      member.warning = Adwin(options_.warning);
-      member.drift = Adwin(options_.drift);
-    }
+      member.background = std::make_unique<HoeffdingTree>(plant(t, 2 * member.seen));
+    if (!member.drift.update(loss) || member.drift.mean() <= drifted) return false;
+    member.tree = member.background ? std::move(*member.background) : plant(t, 2 * member.seen + 1);
+    member.background.reset();
+    member.warning = Adwin(options_.warning);
+    member.drift = Adwin(options_.drift);
+    return true;
   }
 
   ForestOptions options_;
   HoeffdingOptions how_;
   std::vector<Column> columns_;
   uint64_t seed_;
-  uint64_t examples_ = 0, frauds_ = 0, refit_at_ = 0, planted_ = 0;
+  uint64_t examples_ = 0, frauds_ = 0, refit_at_ = 0;
   std::vector<std::vector<float>> cuts_;
   std::vector<uint32_t>
       by_name_;  // trees see columns in the order of their names, not that of the configuration
-  std::vector<uint16_t> bins_;
-  std::vector<float> row_;
+  Workers* workers_ = nullptr;
   std::vector<Member> members_;
   std::vector<double> poisson_;  // cumulative
   BinSample sample_;
-  Waiting waiting_;
+  Batch batch_;                 // what is not yet learned; between calls only before the first cut points
+  std::vector<uint16_t> bins_;  // of the batch
+  std::vector<float> margins_;  // of the batch, by tree
   MarginWindow window_;
 };
 
@@ -234,20 +264,20 @@ std::string ForestLearner::save() const {
   record.set_options(canonical_options<ForestOptions>(kRows, options_, seed_));
   for (const Member& member : members_) {
     proto::ForestMember& out = *record.add_members();
-    member.tree.save(*out.mutable_tree());
-    if (member.background) member.background->save(*out.mutable_background());
+    member.tree.save(*out.mutable_tree(), how_);
+    out.set_seen(member.seen);
+    if (member.background) member.background->save(*out.mutable_background(), how_);
     for (const double one : member.warning.save()) out.add_warning(one);
     for (const double one : member.drift.save()) out.add_drift(one);
   }
   record.set_examples(examples_);
   record.set_frauds(frauds_);
   record.set_refit_at(refit_at_);
-  record.set_planted(planted_);
   write_sample(sample_, record);
-  record.set_waiting_rows(to_bytes(waiting_.rows));
-  record.set_waiting_labels(to_bytes(waiting_.labels));
-  record.set_waiting_weights(to_bytes(waiting_.weights));
-  record.set_waiting_keys(to_bytes(waiting_.keys));
+  record.set_waiting_rows(to_bytes(batch_.rows));
+  record.set_waiting_labels(to_bytes(batch_.labels));
+  record.set_waiting_weights(to_bytes(batch_.weights));
+  record.set_waiting_keys(to_bytes(batch_.keys));
   write_window(window_, record);
   return seal(SealedKind::kLearner, "forest", 1, record.SerializeAsString());
 }
@@ -274,6 +304,7 @@ Result<void> ForestLearner::load(std::string_view payload) {
   for (size_t t = 0; t < members_.size(); ++t) {
     const proto::ForestMember& in = record.members(static_cast<int>(t));
     Member& member = members_[t];
+    member.seen = in.seen();
     if (auto loaded = member.tree.load(in.tree(), cuts_, how_); !loaded) return loaded;
     if (in.has_background()) {
       member.background = std::make_unique<HoeffdingTree>(0, columns_.size());
@@ -286,15 +317,13 @@ Result<void> ForestLearner::load(std::string_view payload) {
   examples_ = record.examples();
   frauds_ = record.frauds();
   refit_at_ = record.refit_at();
-  planted_ = record.planted();
   const size_t k = columns_.size();
-  const bool read = from_bytes(record.waiting_rows(), waiting_.rows) &&
-                    from_bytes(record.waiting_labels(), waiting_.labels) &&
-                    from_bytes(record.waiting_weights(), waiting_.weights) &&
-                    from_bytes(record.waiting_keys(), waiting_.keys);
-  const size_t n = waiting_.labels.size();
-  const bool sized = waiting_.rows.size() == n * k && waiting_.weights.size() == n &&
-                     waiting_.keys.size() == n && read_sample(record, k, sample_) &&
+  const bool read =
+      from_bytes(record.waiting_rows(), batch_.rows) && from_bytes(record.waiting_labels(), batch_.labels) &&
+      from_bytes(record.waiting_weights(), batch_.weights) && from_bytes(record.waiting_keys(), batch_.keys);
+  const size_t n = batch_.labels.size();
+  const bool sized = batch_.rows.size() == n * k && batch_.weights.size() == n && batch_.keys.size() == n &&
+                     read_sample(record, k, sample_) &&
                      read_window(record, options_.calibration_window, window_);
   if (!read || !sized) return damaged("a part of the forest has the wrong size");
   return {};

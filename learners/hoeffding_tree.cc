@@ -29,7 +29,12 @@ uint32_t HoeffdingTree::find(const float* row) const {
   return node->leaf;
 }
 
-float HoeffdingTree::margin(const float* row) const { return leaves_[find(row)].margin; }
+HoeffdingTree::Opinion HoeffdingTree::opinion(const float* row, const HoeffdingOptions& options) const {
+  const uint32_t leaf = find(row);
+  Opinion opinion = leaves_[leaf].opinion(options.smoothing);
+  opinion.leaf = leaf;
+  return opinion;
+}
 
 std::vector<uint32_t> HoeffdingTree::subspace(uint32_t node, double rate) const {
   std::vector<uint32_t> columns;
@@ -55,17 +60,16 @@ double HoeffdingTree::Leaf::probability(double smoothing) const {
   return (static_cast<double>(frauds) + smoothing * static_cast<double>(prior)) / (n + smoothing);
 }
 
-void HoeffdingTree::Leaf::refresh(double smoothing) {
-  margin = static_cast<float>(exact_logit(std::clamp(probability(smoothing), 1e-6, 1 - 1e-6)));
+HoeffdingTree::Opinion HoeffdingTree::Leaf::opinion(double smoothing) const {
+  const double p = std::clamp(probability(smoothing), 1e-6, 1 - 1e-6);
+  return {0, {exact_log(1 - p), exact_log(p)}};
 }
 
-void HoeffdingTree::learn(const float* row, const uint16_t* bins, const std::vector<std::vector<float>>& cuts,
+void HoeffdingTree::learn(uint32_t at, const uint16_t* bins, const std::vector<std::vector<float>>& cuts,
                           bool fraud, double weight, const HoeffdingOptions& options) {
-  const uint32_t at = find(row);
   Leaf& leaf = leaves_[at];
   (fraud ? leaf.frauds : leaf.legitimate) += static_cast<float>(weight);
   leaf.since += static_cast<float>(weight);
-  leaf.refresh(options.smoothing);
   if (leaf.resting != 0 || leaf.depth >= options.depth) return;
   std::vector<float>& histogram = histograms_[at];
   if (subspaces_[at].empty()) subspaces_[at] = subspace(leaf.node, options.column_rate);
@@ -146,7 +150,6 @@ void HoeffdingTree::split(uint32_t at, const Split& split, const std::vector<std
   const auto prior = static_cast<float>(parent.probability(options.smoothing));
   const auto place = [&](uint32_t leaf, uint32_t where, const float* counts) {
     leaves_[leaf] = {counts[0], counts[1], 0, prior, where, parent.depth + 1, 0, 0};
-    leaves_[leaf].refresh(options.smoothing);
     nodes_[where].leaf = leaf;
   };
   leaves_.emplace_back();
@@ -174,7 +177,7 @@ void HoeffdingTree::forget_histograms() {
   histogram_bytes_ = 0;
 }
 
-Tree HoeffdingTree::compile(float share) const {
+Tree HoeffdingTree::compile(float share, const HoeffdingOptions& options) const {
   constexpr auto kOne = static_cast<float>(kLeafOne);
   Tree tree;
   std::vector<uint32_t> order{0};
@@ -184,7 +187,8 @@ Tree HoeffdingTree::compile(float share) const {
     TreeNode out;
     if (node.column < 0) {
       const Leaf& leaf = leaves_[node.leaf];
-      out.value = std::nearbyint(leaf.margin * share * kOne) / kOne;  // sums of few such are exact
+      out.value = std::nearbyint(leaf.opinion(options.smoothing).margin() * share * kOne) /
+                  kOne;  // sums of few such are exact
       out.cover = leaf.legitimate + leaf.frauds;
     } else {
       out = {node.threshold, 0, node.column, static_cast<uint32_t>(order.size()), node.missing_left != 0};
@@ -205,10 +209,12 @@ size_t HoeffdingTree::bytes() const {
          histograms_.capacity() * sizeof(histograms_[0]);
 }
 
-void HoeffdingTree::save(proto::HoeffdingRecord& out) const {
+void HoeffdingTree::save(proto::HoeffdingRecord& out, const HoeffdingOptions& options) const {
   out.set_seed(seed_);
   out.set_nodes(to_bytes(nodes_));
-  out.set_leaves(to_bytes(leaves_));
+  std::vector<Leaf> leaves = leaves_;
+  for (Leaf& leaf : leaves) leaf.margin = leaf.opinion(options.smoothing).margin();
+  out.set_leaves(to_bytes(leaves));
   std::vector<float> all;
   for (const auto& one : histograms_) {
     out.add_histogram_sizes(static_cast<uint32_t>(one.size()));

@@ -32,20 +32,27 @@ class HoeffdingTree {
   HoeffdingTree(uint64_t seed, size_t columns) : seed_(seed), columns_(columns) {}
 
   uint64_t seed() const { return seed_; }
-  // The log-odds of fraud where the row falls.
-  float margin(const float* row) const;
-  // `bins` are the row's bins by `cuts`: 0 for a missing value, else 1 + how many cuts are <= value.
-  void learn(const float* row, const uint16_t* bins, const std::vector<std::vector<float>>& cuts, bool fraud,
+  // What a row's leaf says: log P(legitimate) and log P(fraud).
+  struct Opinion {
+    uint32_t leaf;
+    double log_probability[2];
+    float margin() const { return static_cast<float>(log_probability[1] - log_probability[0]); }
+  };
+  Opinion opinion(const float* row, const HoeffdingOptions& options) const;
+  // Learns an example in the leaf where opinion() found it. `bins` are the row's bins by `cuts`: 0 for a
+  // missing value, else 1 + how many cuts are <= value.
+  void learn(uint32_t leaf, const uint16_t* bins, const std::vector<std::vector<float>>& cuts, bool fraud,
              double weight, const HoeffdingOptions& options);
+  uint32_t find(const float* row) const;
   // New cut points: what leaves have counted so far belongs to the old ones.
   void forget_histograms();
 
   // As a tree whose leaves add their log-odds times `share`.
-  Tree compile(float share) const;
+  Tree compile(float share, const HoeffdingOptions& options) const;
   size_t leaves() const { return leaves_.size(); }
   size_t bytes() const;
 
-  void save(proto::HoeffdingRecord& out) const;
+  void save(proto::HoeffdingRecord& out, const HoeffdingOptions& options) const;
   Result<void> load(const proto::HoeffdingRecord& in, const std::vector<std::vector<float>>& cuts,
                     const HoeffdingOptions& options);
 
@@ -61,12 +68,12 @@ class HoeffdingTree {
     float legitimate = 0, frauds = 0, since = 0;  // weights; since the last look
     float prior = 0.01f;                          // the parent's probability
     uint32_t node = 0, depth = 0;
-    float margin = 0;
+    float margin = 0;      // as of save()
     uint32_t resting = 0;  // keeps no histogram: it splits no more
 
     // Of fraud, smoothed towards the parent's.
     double probability(double smoothing) const;
-    void refresh(double smoothing);
+    Opinion opinion(double smoothing) const;
   };
   struct Split {
     double gain = 0;
@@ -75,7 +82,6 @@ class HoeffdingTree {
     float left[2], right[2];
   };
 
-  uint32_t find(const float* row) const;
   std::vector<uint32_t> subspace(uint32_t node, double rate) const;
   size_t cells(const std::vector<uint32_t>& columns, const std::vector<std::vector<float>>& cuts) const;
   Split best_split(const std::vector<float>& histogram, const std::vector<uint32_t>& columns,

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "learners/error.h"
 #include "learners/matrix.h"
 #include "learners/model.h"
+#include "learners/workers.h"
 
 namespace shrike::learners {
 
@@ -32,6 +34,19 @@ class Learner {
   // transaction's sequence number): sampling decides by it, never by a generator's state.
   virtual void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
                            std::span<const uint64_t> keys) = 0;
+
+  // From now on it may learn on these threads; null: on the caller's alone, as at first. They outlive it.
+  virtual void use(Workers*) {}
+  // The margin of one row as the learner stands, without compiling a model; nothing when it has no such form.
+  virtual std::optional<double> live_margin(std::span<const float>) const { return std::nullopt; }
+
+  // Whether it learns from transactions as they are scored, before any label: then observe() gets every one.
+  virtual bool observes() const { return false; }
+  // The rows in order, with the keys of partial_fit(). How calls interleave with partial_fit() leaves no
+  // trace.
+  virtual void observe(MatrixView, std::span<const uint64_t>) {}
+  // A model of what was observed alone, for the days before any fraud is known; null while there is none.
+  virtual ModelPtr cold_snapshot() const { return nullptr; }
 
   // An immutable copy that scores as the learner stands, calibrated on what it predicted before it
   // learned each example (progressive validation).
@@ -64,6 +79,7 @@ struct FamilyInfo {
   std::string name;
   std::string summary;
   std::vector<OptionInfo> options;
+  bool needs_labels = true;  // false: it ranks by what is unusual; labels only calibrate it
 };
 
 // The registered families, in a fixed order.

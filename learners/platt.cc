@@ -20,12 +20,19 @@ void MarginWindow::add(size_t capacity, double margin, float label, double weigh
 }
 
 Platt fit_platt(const MarginWindow& window) {
-  double a = 1, b = 0;
+  // Margins are centred while fitting: far from 0, slope and shift pull at each other.
+  double middle = 0, total = 0;
+  for (size_t i = 0; i < window.margins.size(); ++i) {
+    middle += static_cast<double>(window.weights[i]) * window.margins[i];
+    total += window.weights[i];
+  }
+  if (total > 0) middle /= total;
+  double a = 1, b = middle;
   constexpr double kPull = 1;
   for (int round = 0; round < 20; ++round) {
-    double ga = kPull * (a - 1), gb = kPull * b, haa = kPull, hab = 0, hbb = kPull;
+    double ga = kPull * (a - 1), gb = kPull * (b - a * middle), haa = kPull, hab = 0, hbb = kPull;
     for (size_t i = 0; i < window.margins.size(); ++i) {
-      const double m = window.margins[i], w = window.weights[i];
+      const double m = window.margins[i] - middle, w = window.weights[i];
       const double p = logistic(a * m + b);
       const double g = w * (p - window.labels[i]), h = w * p * (1 - p);
       ga += g * m;
@@ -39,10 +46,10 @@ Platt fit_platt(const MarginWindow& window) {
     const double da = std::clamp((hbb * ga - hab * gb) / determinant, -0.5, 0.5);
     const double db = std::clamp((haa * gb - hab * ga) / determinant, -2.0, 2.0);
     a = std::clamp(a - da, 0.05, 5.0);
-    b = std::clamp(b - db, -20.0, 20.0);
+    b = std::clamp(b - db, -30.0, 30.0);
     if (std::fabs(da) + std::fabs(db) < 1e-7) break;
   }
-  return {static_cast<float>(a), static_cast<float>(b)};
+  return {static_cast<float>(a), static_cast<float>(b - a * middle)};
 }
 
 }  // namespace shrike::learners

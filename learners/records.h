@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <span>
@@ -15,6 +16,7 @@
 #include "learners/matrix.h"
 #include "learners/numeric.h"
 #include "learners/platt.h"
+#include "learners/replay_buffer.h"
 
 namespace shrike::learners {
 
@@ -86,6 +88,26 @@ bool read_window(const Record& record, int64_t capacity, MarginWindow& window) {
          from_bytes(record.window_weights(), window.weights) &&
          window.margins.size() == window.labels.size() && window.margins.size() == window.weights.size() &&
          window.margins.size() == std::min<uint64_t>(window.next, static_cast<uint64_t>(capacity));
+}
+
+template <typename Record>
+void write_ring(const ReplayRing& ring, Record& out) {
+  out.set_rows(to_bytes(ring.rows));
+  out.set_weights(to_bytes(ring.weights));
+  out.set_times(to_bytes(ring.times));
+  out.set_keys(to_bytes(ring.keys));
+  out.set_next(ring.next);
+}
+
+template <typename Record>
+bool read_ring(const Record& in, size_t capacity, size_t columns, ReplayRing& ring) {
+  ring.next = in.next();
+  bool sound = from_bytes(in.rows(), ring.rows) && from_bytes(in.weights(), ring.weights) &&
+               from_bytes(in.times(), ring.times) && from_bytes(in.keys(), ring.keys);
+  sound = sound && ring.rows.size() == ring.size() * columns && ring.times.size() == ring.size() &&
+          ring.keys.size() == ring.size() && ring.size() == std::min<uint64_t>(ring.next, capacity);
+  for (const float w : ring.weights) sound &= std::isfinite(w) && w >= 0;
+  return sound;
 }
 
 template <typename Record>

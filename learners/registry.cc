@@ -14,8 +14,8 @@ namespace {
 constexpr uint32_t kVersionMax = 1;
 
 const std::vector<Family>& registered() {
-  static const std::vector<Family> kAll = {linear_family(), boosting_family(), forest_family(),
-                                           ensemble_family()};
+  static const std::vector<Family> kAll = {linear_family(),   boosting_family(), forest_family(),
+                                           ensemble_family(), tails_family(),    half_space_family()};
   return kAll;
 }
 

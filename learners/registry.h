@@ -20,7 +20,7 @@ template <typename Concrete, auto make>
 Family make_family(std::string name, std::string summary, std::vector<OptionInfo> options,
                    Result<ModelPtr> (*load_model)(uint32_t version, std::string_view payload)) {
   Family family;
-  family.info = {std::move(name), std::move(summary), std::move(options)};
+  family.info = {std::move(name), std::move(summary), std::move(options), true};
   family.make = [](const Options& given, std::vector<Column> columns,
                    uint64_t seed) -> Result<std::unique_ptr<Learner>> {
     return make(given, std::move(columns), seed);
@@ -40,6 +40,8 @@ Family linear_family();
 Family boosting_family();
 Family forest_family();
 Family ensemble_family();
+Family tails_family();
+Family half_space_family();
 Result<ModelPtr> load_prior(uint32_t version, std::string_view payload);
 
 }  // namespace shrike::learners

@@ -95,6 +95,7 @@ TEST(Shelf, DISABLED_PutOnTheShelf) {
     auto learner = make_learner(family.name, small(family.name), kColumns, 7).value();
     for (uint64_t i = 0; i < 1000; ++i) {
       const auto row = std::span(values).subspan(i * 3, 3);
+      if (learner->observes()) learner->observe({row, 3}, {&i, 1});
       const float label = row[0] > 900 || row[1] == 3 ? 1.0f : 0.0f, weight = 1;
       learner->partial_fit({row, 3}, {&label, 1}, {&weight, 1}, {&i, 1});
     }
