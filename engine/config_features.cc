@@ -171,6 +171,7 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
     if (table.has("empty")) spec.empty = table.number("empty", 0, -1e12, 1e12);
     spec.transform = table.choice("transform", 0, {"none", "log"}) == 1 ? features::Transform::kLog
                                                                         : features::Transform::kNone;
+    spec.calendar_days = table.choice("unit", 0, {"s", "days"}) == 1;
     if (table.has("at_least")) spec.at_least = table.number("at_least", 0, -1e12, 1e12);
     if (table.has("at_most")) spec.at_most = table.number("at_most", 0, -1e12, 1e12);
     spec.hidden = table.boolean("hidden", false);

@@ -61,6 +61,8 @@ uint64_t Fold::fold(const Transaction& transaction, std::span<float> row) {
   mature();
   expire_orphans();
   features_.apply(transaction, sequence, row);
+  examples_sink_->observe(transaction.id, row);
+  if (is_cold_look(counters_.transactions)) boundary_ = true;
   features_.subject(transaction, sequence, subject_);
   Pending::Entry& entry = pending_.push(subject_, transaction.id, row);
   if (!orphan_keys_.empty()) join_orphans(entry);

@@ -6,6 +6,7 @@
 // live traffic and the log, so a replay cannot differ from what happened.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -34,7 +35,22 @@ class ExampleSink {
   // `row` is valid during the call. The transaction's key is what sampling may decide by: unlike a sequence
   // number it is the same in every run over the same stream.
   virtual void learn(const Key& transaction, Verdict verdict, std::span<const float> row) = 0;
+  // Every transaction as it enters, before any label.
+  virtual void observe(const Key&, std::span<const float>) {}
 };
+
+// What learners know an example by: the same in every run over the same stream.
+inline uint64_t example_key(const Key& transaction) {
+  return transaction.low ^ (transaction.high * 0x9E3779B97F4A7C15ull);
+}
+
+// At these numbers of transactions a trainer that has no model yet looks whether it can make one without
+// labels: a thousand and its doubles, up to about a million.
+inline bool is_cold_look(uint64_t transactions) {
+  constexpr uint64_t kFirst = 1000;
+  return transactions % kFirst == 0 && transactions <= (kFirst << 10) &&
+         std::has_single_bit(transactions / kFirst);
+}
 
 // A transaction that the fold no longer holds in memory, from the log.
 struct Recorded {
@@ -106,7 +122,8 @@ class Fold {
   const std::vector<std::pair<std::string, learners::ModelPtr>>& fallbacks() const { return fallbacks_; }
 
   uint64_t examples() const { return examples_; }
-  // True once after the number of examples has passed a multiple of training.every.
+  // True once after the number of examples has passed a multiple of training.every, or that of transactions a
+  // cold look: here a model may take over.
   bool take_boundary() { return std::exchange(boundary_, false); }
   // The sequence number of the newest transaction that left memory; 0 at first.
   uint64_t released() const { return released_; }

@@ -42,20 +42,25 @@ size_t ReplayReport::state_bytes() const {
   return total;
 }
 
-Replayer::Replayer(ConfigPtr config, size_t batch, int64_t keep_us, learners::ModelPtr fixed_model,
-                   OnScore on_score)
+Replayer::Replayer(ConfigPtr config, Setup setup, OnScore on_score)
     : config_(std::move(config)),
-      batch_(std::max<size_t>(batch, 1)),
-      keep_us_(keep_us),
-      fixed_model_(std::move(fixed_model)),
+      setup_(std::move(setup)),
       on_score_(std::move(on_score)),
       trainer_(std::make_unique<Trainer>(config_)),
-      no_examples_(std::make_unique<NoExamples>()),
-      waiting_(batch_) {
-  ExampleSink& sink = fixed_model_ ? *no_examples_ : static_cast<ExampleSink&>(*trainer_);
-  fold_ = std::make_unique<Fold>(config_, sink, nullptr, keep_us_);
-  rows_.resize(batch_ * config_->columns.size());
-  scores_.resize(batch_);
+      no_examples_(std::make_unique<NoExamples>()) {
+  setup_.batch = setup_.live ? 1 : std::max<size_t>(setup_.batch, 1);
+  if (setup_.live) live_ = std::make_unique<LiveLearner>(config_, setup_.workers);
+  trainer_->use(setup_.workers);
+  fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
+  waiting_.resize(setup_.batch);
+  rows_.resize(setup_.batch * config_->columns.size());
+  scores_.resize(setup_.batch);
+}
+
+ExampleSink& Replayer::sink() {
+  if (setup_.fixed_model) return *no_examples_;
+  if (live_) return *live_;
+  return *trainer_;
 }
 
 tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label) {
@@ -77,7 +82,7 @@ tl::expected<void, std::string> Replayer::transaction(const Transaction& transac
   if (fold_->take_boundary()) {
     flush();
     swap_when_proposed();
-  } else if (waiting_count_ == batch_) {
+  } else if (waiting_count_ == setup_.batch) {
     flush();
   }
   return {};
@@ -98,8 +103,12 @@ void Replayer::flush() {
   if (waiting_count_ == 0) return;
   const size_t columns = config_->columns.size();
   const learners::MatrixView rows(std::span<const float>(rows_).first(waiting_count_ * columns), columns);
-  const learners::Model& model = fixed_model_ ? *fixed_model_ : *fold_->champion();
-  model.score(rows, scores_);
+  if (live_) {
+    scores_[0] = live_->score(rows.row(0));
+  } else {
+    const learners::Model& model = setup_.fixed_model ? *setup_.fixed_model : *fold_->champion();
+    model.score(rows, scores_);
+  }
   const ModelId id = from_hex(fold_->champion_hash());
   const auto& amount_field = config_->schema().amount;
   for (size_t i = 0; i < waiting_count_; ++i) {
@@ -123,7 +132,7 @@ void Replayer::flush() {
 }
 
 void Replayer::swap_when_proposed() {
-  if (fixed_model_ || !trainer_->proposal()) return;
+  if (!trainer_->proposal()) return;
   const Proposal proposal = *trainer_->proposal();
   fold_->model(proposal.event, proposal.model);
   trainer_->model_event(proposal.event, fold_->champion());
@@ -139,9 +148,9 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
   const learners::ModelPtr champion = fold_->champion();
   const auto fallbacks = fold_->fallbacks();
   trainer_ = std::make_unique<Trainer>(config_);
+  trainer_->use(setup_.workers);
   if (auto ok = trainer_->restore(trainer_state); !ok) return ok;
-  ExampleSink& sink = fixed_model_ ? *no_examples_ : static_cast<ExampleSink&>(*trainer_);
-  fold_ = std::make_unique<Fold>(config_, sink, nullptr, keep_us_);
+  fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
   const auto load = [&](const std::string& hash) -> learners::ModelPtr {
     if (hash == champion_hash) return learners::load_model(learners::serialize(*champion)).value();
     for (const auto& [name, model] : fallbacks) {
@@ -160,7 +169,8 @@ void Replayer::finish() {
   report_.counters = fold_->counters();
   report_.features = fold_->feature_stats();
   report_.pending_bytes = fold_->pending_bytes();
-  report_.learner_bytes = trainer_->state_bytes();
+  report_.learner_bytes = live_ ? live_->state_bytes() : trainer_->state_bytes();
+  if (live_) report_.predicting = live_->predicting(), report_.learning = live_->learning();
   report_.champion = fold_->champion_hash();
 }
 
@@ -175,7 +185,13 @@ tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::
     for (const std::string& name : reader.ignored_columns()) names += (names.empty() ? "" : ", ") + name;
     options.notice("columns that the schema does not name are left out: " + names);
   }
-  Replayer replayer(config, options.batch, options.label_delay_us, options.fixed_model, on_score);
+  Replayer replayer(config,
+                    {.batch = options.batch,
+                     .keep_us = options.label_delay_us,
+                     .fixed_model = options.fixed_model,
+                     .live = options.live,
+                     .workers = options.workers},
+                    on_score);
   ReplayReport& report = replayer.report();
   const auto started = std::chrono::steady_clock::now();
   SeenIds seen;

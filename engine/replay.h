@@ -14,6 +14,7 @@
 
 #include "engine/config.h"
 #include "engine/fold.h"
+#include "engine/live_learner.h"
 #include "engine/prequential.h"
 #include "engine/trainer.h"
 
@@ -39,6 +40,7 @@ struct ReplayReport {
   std::vector<features::EntityStats> features;
   size_t pending_bytes = 0, learner_bytes = 0;
   std::string champion;
+  CallTimes predicting, learning;  // of a replay without champion
   // Of a log replayed as recorded.
   uint64_t scores_compared = 0, scores_different = 0, rows_different = 0;
 
@@ -51,9 +53,15 @@ class Replayer {
   // What was answered, in order. `transaction` is valid during the call.
   using OnScore = std::function<void(const Transaction& transaction, const Answer& answer, int label)>;
 
-  // `keep_us`: how late labels may come and still find their transaction. `fixed_model`: scores with it
-  // throughout; nothing is learned.
-  Replayer(ConfigPtr config, size_t batch, int64_t keep_us, learners::ModelPtr fixed_model, OnScore on_score);
+  struct Setup {
+    size_t batch = 256;
+    int64_t keep_us = 0;             // how late labels may come and still find their transaction
+    learners::ModelPtr fixed_model;  // scores with it throughout; nothing is learned
+    bool live =
+        false;  // no champion: the learner itself answers as it stands (see live_learner.h), row by row
+    learners::Workers* workers = nullptr;  // threads to learn on; null: this one. Does not change a score.
+  };
+  Replayer(ConfigPtr config, Setup setup, OnScore on_score);
 
   // Returns the reason when the fold refuses the transaction.
   tl::expected<void, std::string> transaction(const Transaction& transaction, int label);
@@ -71,14 +79,14 @@ class Replayer {
     uint64_t sequence;
     int label;
   };
+  ExampleSink& sink();
   void swap_when_proposed();
 
   ConfigPtr config_;
-  size_t batch_;
-  int64_t keep_us_;
-  learners::ModelPtr fixed_model_;
+  Setup setup_;
   OnScore on_score_;
   std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<LiveLearner> live_;
   std::unique_ptr<ExampleSink> no_examples_;
   std::unique_ptr<Fold> fold_;
   std::vector<Waiting> waiting_;
@@ -95,6 +103,8 @@ struct CsvReplayOptions {
   bool stop_on_error = true;
   std::optional<uint64_t> restore_at;  // save and restore after this many rows
   learners::ModelPtr fixed_model;
+  bool live = false;                     // see Replayer::Setup
+  learners::Workers* workers = nullptr;  // see there
   std::function<void(double share, uint64_t rows)> progress;
   std::function<void(const std::string&)> notice;
 };

@@ -133,7 +133,8 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
   if (!labels) return tl::make_unexpected(labels.error());
   const auto started = std::chrono::steady_clock::now();
   constexpr int64_t kKeepUs = int64_t{90} * 86'400'000'000;
-  Replayer replayer(config, batch, kKeepUs, std::move(fixed_model), on_score);
+  Replayer replayer(config, {.batch = batch, .keep_us = kKeepUs, .fixed_model = std::move(fixed_model)},
+                    on_score);
   ReplayReport& report = replayer.report();
   auto cursor = store.read(1);
   const uint64_t last = store.last_sequence();

@@ -27,12 +27,37 @@ void Trainer::learn(const Key& transaction, Verdict verdict, std::span<const flo
   rows_.insert(rows_.end(), row.begin(), row.end());
   labels_.push_back(verdict == Verdict::kFraud ? 1.0f : 0.0f);
   weights_.push_back(1.0f);
-  keys_.push_back(transaction.low ^ (transaction.high * 0x9E3779B97F4A7C15ull));
+  keys_.push_back(example_key(transaction));
   ++examples_;
   frauds_ += verdict == Verdict::kFraud;
   const bool boundary = examples_ % config_->training.every == 0;
   if (boundary || labels_.size() == kBatch) flush();
   if (boundary) look();
+}
+
+void Trainer::observe(const Key& transaction, std::span<const float> row) {
+  if (!learner_->observes()) return;
+  ++observed_;
+  observed_rows_.insert(observed_rows_.end(), row.begin(), row.end());
+  observed_keys_.push_back(example_key(transaction));
+  if (is_cold_look(observed_)) {
+    flush_observed();
+    look_cold();
+  } else if (observed_keys_.size() == kBatch) {
+    flush_observed();
+  }
+}
+
+void Trainer::flush_observed() {
+  if (observed_keys_.empty()) return;
+  learner_->observe(learners::MatrixView(observed_rows_, config_->columns.size()), observed_keys_);
+  observed_rows_.clear();
+  observed_keys_.clear();
+}
+
+void Trainer::use(learners::Workers* workers) {
+  workers_ = workers;
+  learner_->use(workers);
 }
 
 // First the trial's models score what the learner has not yet seen, then the learner learns it.
@@ -70,14 +95,25 @@ void Trainer::look() {
     return;
   }
   if (!learner_->ready()) return;
+  flush_observed();
   candidate_ = learner_->snapshot();
   candidate_at_ = examples_;
   trial_.clear();
   next_judgement_ = 0;
 }
 
+void Trainer::look_cold() {
+  if (served_ || proposal_ || candidate_ != nullptr) return;
+  candidate_ = learner_->cold_snapshot();
+  if (candidate_ == nullptr) return;
+  candidate_at_ = 0;
+  propose(ModelAction::kAccepted,
+          fmt::format(R"({{"reason":"no label is known yet","transactions":{}}})", observed_));
+}
+
 void Trainer::propose(ModelAction action, std::string report) {
   Proposal proposal;
+  proposal.serial = ++proposals_;
   proposal.bytes = learners::serialize(*candidate_);
   proposal.event = {action, candidate_at_, learners::content_hash(proposal.bytes), std::move(report)};
   proposal.model = candidate_;
@@ -86,12 +122,13 @@ void Trainer::propose(ModelAction action, std::string report) {
 
 void Trainer::model_event(const ModelEvent& event, learners::ModelPtr champion) {
   flush();
-  if (proposal_ && proposal_->event.candidate == event.candidate) {
+  if (proposal_ && proposal_->event.candidate == event.candidate && proposal_->event.model == event.model) {
     proposal_.reset();
     candidate_.reset();
     candidate_at_ = 0;
   }
   if (event.action == ModelAction::kRejected) return;
+  served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
   champion_ = std::move(champion);
   trial_.clear();
   next_judgement_ = 0;
@@ -99,11 +136,14 @@ void Trainer::model_event(const ModelEvent& event, learners::ModelPtr champion) 
 
 std::string Trainer::save() {
   flush();
+  flush_observed();
   proto::TrainerRecord record;
   record.set_version(kVersion);
   record.set_learner(learner_->save());
   record.set_examples(examples_);
   record.set_frauds(frauds_);
+  record.set_observed(observed_);
+  record.set_served(served_);
   record.set_candidate(candidate_at_);
   if (candidate_ != nullptr) record.set_candidate_model(learners::serialize(*candidate_));
   record.set_champion_model(learners::serialize(*champion_));
@@ -132,16 +172,20 @@ tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
   if (!learner)
     return tl::make_unexpected(fmt::format("{}: {}", learner.error().field, learner.error().reason));
   learner_ = std::move(*learner);
+  learner_->use(workers_);
   examples_ = record.examples();
   frauds_ = record.frauds();
+  observed_ = record.observed();
+  served_ = record.served();
   const auto load = [](const std::string& model) -> learners::ModelPtr {
     auto loaded = learners::load_model(model);
     return loaded ? *loaded : nullptr;
   };
   champion_ = load(record.champion_model());
   candidate_at_ = record.candidate();
-  candidate_ = candidate_at_ == 0 ? nullptr : load(record.candidate_model());
-  if (champion_ == nullptr || (candidate_at_ != 0 && candidate_ == nullptr)) {
+  const bool on_trial = !record.candidate_model().empty();
+  candidate_ = on_trial ? load(record.candidate_model()) : nullptr;
+  if (champion_ == nullptr || (on_trial && candidate_ == nullptr)) {
     return tl::make_unexpected(std::string("a model in the trainer's record is damaged"));
   }
   trial_.labels.assign(record.trial().labels().begin(), record.trial().labels().end());

@@ -18,6 +18,7 @@ namespace shrike::engine {
 
 // A verdict of the gate that is to become an event.
 struct Proposal {
+  uint64_t serial = 0;  // of this trainer's proposals, from 1
   ModelEvent event;
   learners::ModelPtr model;
   std::string bytes;  // serialised
@@ -30,6 +31,12 @@ class Trainer : public ExampleSink {
 
   // At multiples of training.every it looks at the candidate; a proposal may follow.
   void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
+  // For learners that need no labels. While no model has ever served, at each cold look (see fold.h) what
+  // they make of it is proposed, without a gate: there are no labels to judge by.
+  void observe(const Key& transaction, std::span<const float> row) override;
+  bool observes() const { return learner_->observes(); }
+  // Threads to learn on; see learners/workers.h.
+  void use(learners::Workers* workers);
   // A model event entered the log. One that answers the outstanding proposal ends it; a new champion (null
   // for none) restarts the trial of a candidate.
   void model_event(const ModelEvent& event, learners::ModelPtr champion);
@@ -51,21 +58,29 @@ class Trainer : public ExampleSink {
   };
 
   void flush();
+  void flush_observed();
   void look();
+  void look_cold();
   void propose(ModelAction action, std::string report);
 
   ConfigPtr config_;
   std::unique_ptr<learners::Learner> learner_;
-  uint64_t examples_ = 0, frauds_ = 0;
+  learners::Workers* workers_ = nullptr;
+  uint64_t examples_ = 0, frauds_ = 0, observed_ = 0;
+  bool served_ = false;  // a model that learned from labels has been champion
   learners::ModelPtr champion_;
   learners::ModelPtr candidate_;
-  uint64_t candidate_at_ = 0;  // examples at its snapshot
+  uint64_t candidate_at_ = 0;  // examples at its snapshot; 0 for one made without labels
   Trial trial_;
   uint64_t next_judgement_ = 0;  // length of the trial at which the gate looks again
   std::optional<Proposal> proposal_;
+  uint64_t proposals_ = 0;
   // Examples not yet given to the learner: fewer than kBatch, never across a look.
   std::vector<float> rows_, labels_, weights_;
   std::vector<uint64_t> keys_;
+  // Transactions not yet observed by it, alike.
+  std::vector<float> observed_rows_;
+  std::vector<uint64_t> observed_keys_;
 };
 
 }  // namespace shrike::engine

@@ -2,12 +2,13 @@
 
 namespace shrike::engine {
 namespace {
-constexpr size_t kMessagesMax = 1 << 14;
+constexpr size_t kMessagesMax = 1 << 14, kGatheredMax = 256;
 }
 
 TrainingThread::TrainingThread(ConfigPtr config, std::unique_ptr<Trainer> trainer, Probe& probe,
                                KeepModel keep, TakeState take)
     : config_(std::move(config)),
+      observes_(trainer->observes()),
       trainer_(std::move(trainer)),
       probe_(probe),
       keep_(std::move(keep)),
@@ -36,12 +37,20 @@ void TrainingThread::learn(const Key& transaction, Verdict verdict, std::span<co
   gathering_->rows.insert(gathering_->rows.end(), row.begin(), row.end());
 }
 
+void TrainingThread::observe(const Key& transaction, std::span<const float> row) {
+  if (observes_) learn(transaction, Verdict::kUnknown, row);
+}
+
 bool TrainingThread::overloaded() const {
   return probe_.examples_waiting.load(std::memory_order_relaxed) > config_->training.queue_examples_max ||
          queue_.size() > kMessagesMax / 2;
 }
 
 void TrainingThread::send() {
+  if (queue_.empty() || gathering_->examples.size() >= kGatheredMax) push_gathered();
+}
+
+void TrainingThread::push_gathered() {
   if (gathering_->examples.empty()) return;
   push(std::exchange(gathering_, std::make_unique<Message>()));
 }
@@ -54,7 +63,7 @@ void TrainingThread::push(MessagePtr message) {
 }
 
 void TrainingThread::model_event(const ModelEvent& event, learners::ModelPtr champion) {
-  send();
+  push_gathered();
   auto message = std::make_unique<Message>();
   message->is_model = true;
   message->event = event;
@@ -63,14 +72,14 @@ void TrainingThread::model_event(const ModelEvent& event, learners::ModelPtr cha
 }
 
 void TrainingThread::checkpoint(uint64_t sequence) {
-  send();
+  push_gathered();
   auto message = std::make_unique<Message>();
   message->checkpoint = sequence;
   push(std::move(message));
 }
 
 void TrainingThread::await() {
-  send();
+  push_gathered();
   for (uint64_t handled = handled_.load(); handled < sent_; handled = handled_.load()) handled_.wait(handled);
 }
 
@@ -92,8 +101,13 @@ void TrainingThread::run() {
 void TrainingThread::handle(Message& message) {
   const size_t columns = config_->columns.size();
   for (size_t i = 0; i < message.examples.size(); ++i) {
-    trainer_->learn(message.examples[i].transaction, message.examples[i].verdict,
-                    std::span(message.rows).subspan(i * columns, columns));
+    const auto& [transaction, verdict] = message.examples[i];
+    const auto row = std::span<const float>(message.rows).subspan(i * columns, columns);
+    if (verdict == Verdict::kUnknown) {
+      trainer_->observe(transaction, row);
+    } else {
+      trainer_->learn(transaction, verdict, row);
+    }
   }
   probe_.examples_waiting.fetch_sub(message.examples.size(), std::memory_order_relaxed);
   if (message.is_model) trainer_->model_event(message.event, std::move(message.champion));
@@ -103,8 +117,8 @@ void TrainingThread::handle(Message& message) {
 
 void TrainingThread::offer() {
   const auto& proposal = trainer_->proposal();
-  if (!proposal || proposal->event.candidate == offered_ || !keep_(*proposal)) return;
-  offered_ = proposal->event.candidate;
+  if (!proposal || proposal->serial == offered_ || !keep_(*proposal)) return;
+  offered_ = proposal->serial;
   Proposal copy = *proposal;
   while (!proposals_.push(std::move(copy))) std::this_thread::yield();
   engine_bell_->ring();

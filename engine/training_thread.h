@@ -33,6 +33,8 @@ class TrainingThread : public ExampleSink {
 
   // The engine thread's side. Examples gather until send().
   void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
+  void observe(const Key& transaction, std::span<const float> row) override;
+  // When the thread is idle, or enough has gathered.
   void send();
   void model_event(const ModelEvent& event, learners::ModelPtr champion);
   void checkpoint(uint64_t sequence);
@@ -48,7 +50,7 @@ class TrainingThread : public ExampleSink {
     Verdict verdict;
   };
   struct Message {
-    std::vector<Example> examples;
+    std::vector<Example> examples;  // kUnknown: only observed
     std::vector<float> rows;
     bool is_model = false;
     ModelEvent event;
@@ -57,12 +59,14 @@ class TrainingThread : public ExampleSink {
   };
   using MessagePtr = std::unique_ptr<Message>;
 
+  void push_gathered();
   void push(MessagePtr message);
   void run();
   void handle(Message& message);
   void offer();
 
   ConfigPtr config_;
+  const bool observes_;
   std::unique_ptr<Trainer> trainer_;
   Probe& probe_;
   KeepModel keep_;
@@ -72,7 +76,7 @@ class TrainingThread : public ExampleSink {
   Bell bell_;
   Bell* engine_bell_ = nullptr;
   MessagePtr gathering_;
-  uint64_t offered_ = 0;  // the candidate last offered
+  uint64_t offered_ = 0;  // the proposal last offered
   uint64_t sent_ = 0;
   std::atomic<uint64_t> handled_{0};
   std::atomic<bool> stopping_{false};

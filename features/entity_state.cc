@@ -101,10 +101,16 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& one, uint64_t a
     case kRun: {
       auto& run = at_offset<RunState>(block, one);
       if ((ring.flags(at) & kLabelFraud) == 0) {
-        run = {0, 0};
+        run = {0, 0, ring.time(at), 1};
       } else {
-        run = {run.length + 1, run.length == 0 ? ring.time(at) : run.since_us};
+        if (run.length == 0) run.since_us = ring.time(at);
+        ++run.length;
       }
+      break;
+    }
+    case kOldest: {
+      auto& oldest = at_offset<OldestState>(block, one);
+      if (oldest.next == 0) oldest.next = at + 1;
       break;
     }
     case kMinimum:
@@ -152,6 +158,15 @@ void EntityState::remove(const Accumulator& one, uint64_t at) {
     case kNewestFraud:  // the newest leaves last: then there is none
       if (at_offset<NewestState>(block, one).next == at + 1) at_offset<NewestState>(block, one).next = 0;
       break;
+    case kOldest: {
+      auto& oldest = at_offset<OldestState>(block, one);
+      if (oldest.next != at + 1) break;
+      oldest.next = 0;
+      for (uint64_t p = at + 1; p < cursors_[one.slot].head && oldest.next == 0; ++p) {
+        if (passes(one, p)) oldest.next = p + 1;
+      }
+      break;
+    }
     case kMoments:
     case kClipped:
       at_offset<MomentsState>(block, one).sum -= value;
@@ -301,16 +316,17 @@ bool EntityState::label(const EntityPlan& plan, int64_t time_us, uint64_t sequen
 }
 
 RunState EntityState::run(const EntityPlan&, const Accumulator& one) const {
-  RunState early{0, 0};
+  RunState early{0, 0, 0, 0};
   for (uint64_t at = ring.end(); at-- > cursors_[one.slot].head;) {
     const uint32_t flags = ring.flags(at);
     if ((flags & kLabelKnown) == 0) continue;
-    if ((flags & kLabelFraud) == 0) return early;
-    early = {early.length + 1, ring.time(at)};
+    if ((flags & kLabelFraud) == 0) return {early.length, early.since_us, ring.time(at), 1};
+    early = {early.length + 1, ring.time(at), 0, 0};
   }
-  const auto& settled = state<RunState>(one);
-  if (settled.length == 0) return early;
-  return {settled.length + early.length, settled.since_us};
+  RunState all = state<RunState>(one);
+  if (all.length == 0) all.since_us = early.since_us;
+  all.length += early.length;
+  return all;
 }
 
 size_t EntityState::bytes() const {

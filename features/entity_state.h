@@ -49,9 +49,14 @@ struct DecayedState {
 struct NewestState {
   uint64_t next;  // ring position plus 1; 0 for none
 };
+struct OldestState {
+  uint64_t next;  // ring position plus 1; 0 for none
+};
 struct RunState {
   int64_t length;
   int64_t since_us;
+  int64_t before_us;  // of the newest legitimate event
+  int64_t has_before;
 };
 struct ExtremumState {
   int64_t value;

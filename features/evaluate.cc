@@ -178,6 +178,10 @@ double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
     const int64_t fixed = entity.ring.value(static_cast<size_t>(feature.input), at_[feature.entity]);
     return fixed == kMissing ? kNaN : static_cast<double>(fixed) / scale;
   };
+  const auto age = [&](int64_t since_us) {
+    return feature.calendar_days ? static_cast<double>(t_us / kDayUs - since_us / kDayUs)
+                                 : static_cast<double>(t_us - since_us) / 1e6;
+  };
   const auto ratio = [&](double by) { return by == 0 ? kNaN : this_value() / by; };
   switch (feature.aggregate) {
     case kCount:
@@ -224,7 +228,7 @@ double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
     }
     case kTimeSinceLabel: {
       const auto& newest = entity.state<NewestState>(first);
-      return newest.next == 0 ? kNaN : static_cast<double>(t_us - entity.ring.time(newest.next - 1)) / 1e6;
+      return newest.next == 0 ? kNaN : age(entity.ring.time(newest.next - 1));
     }
     case kCountSinceLabel: {
       const auto& newest = entity.state<NewestState>(first);
@@ -237,7 +241,7 @@ double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
     }
     case kTimeSinceLast: {
       const auto& last = entity.state<LastState>(first);
-      return last.present ? static_cast<double>(t_us - last.time_us) / 1e6 : kNaN;
+      return last.present ? age(last.time_us) : kNaN;
     }
     case kDecayedCount:
     case kDecayedMean: {
@@ -251,7 +255,15 @@ double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
       return static_cast<double>(entity.run(plan, first).length);
     case kLabelRunAge: {
       const RunState run = entity.run(plan, first);
-      return run.length == 0 ? kNaN : static_cast<double>(t_us - run.since_us) / 1e6;
+      return run.length == 0 ? kNaN : age(run.since_us);
+    }
+    case kLabelRunBefore: {
+      const RunState run = entity.run(plan, first);
+      return run.has_before == 0 ? kNaN : age(run.before_us);
+    }
+    case kTimeSinceFirst: {
+      const auto& oldest = entity.state<OldestState>(first);
+      return oldest.next == 0 ? kNaN : age(entity.ring.time(oldest.next - 1));
     }
     default:
       return kNaN;

@@ -34,10 +34,18 @@ bool includes_current_by_default(Aggregate aggregate) {
     case kCountSinceLabel:
     case kLabelRun:
     case kLabelRunAge:
+    case kLabelRunBefore:
+    case kTimeSinceFirst:
       return false;
     default:
       return true;
   }
+}
+
+bool is_age(Aggregate aggregate) {
+  using enum Aggregate;
+  return aggregate == kTimeSinceLast || aggregate == kTimeSinceLabel || aggregate == kTimeSinceFirst ||
+         aggregate == kLabelRunAge || aggregate == kLabelRunBefore;
 }
 
 double empty_by_default(Aggregate aggregate) {
@@ -138,7 +146,10 @@ class Compiler {
       if (other.name == feature.name)
         return fail(spec, fmt::format("the name \"{}\" is used twice", feature.name));
     }
+    if (spec.calendar_days && !is_age(spec.aggregate))
+      return fail(spec, "unit = \"days\" is for ages: time_since_…, label_run_age, label_run_before");
     feature.transform = spec.transform;
+    feature.calendar_days = spec.calendar_days;
     feature.at_least = spec.at_least.value_or(-std::numeric_limits<double>::infinity());
     feature.at_most = spec.at_most.value_or(std::numeric_limits<double>::infinity());
     feature.empty = spec.empty.value_or(empty_by_default(spec.aggregate));
@@ -276,7 +287,8 @@ class Compiler {
     using enum Aggregate;
     using Kind = AccumulatorKind;
     EntityPlan& entity = plan_.entities[entity_index];
-    const bool of_run = spec.aggregate == kLabelRun || spec.aggregate == kLabelRunAge;
+    const bool of_run =
+        spec.aggregate == kLabelRun || spec.aggregate == kLabelRunAge || spec.aggregate == kLabelRunBefore;
     const bool counts_since = spec.aggregate == kCountSinceLabel;
     const bool since = counts_since || spec.aggregate == kTimeSinceLabel;
     const bool of_labels = of_run || since || spec.aggregate == kLabelCount || spec.aggregate == kLabelRate;
@@ -287,7 +299,8 @@ class Compiler {
     if (include && delay_us > 0) return fail(spec, "include_current makes no sense with a delay");
     if (of_run && delay_us == 0)
       return fail(spec, "a label run needs a delay: the age from which silence counts as legitimate");
-    if (since && window_us == kForever) return fail(spec, "since a label needs a finite window");
+    if ((since || spec.aggregate == kTimeSinceFirst) && window_us == kForever)
+      return fail(spec, "it needs a finite window");
     if (since && (delay_us > 0 || include))
       return fail(spec, "a fraud counts from the moment its label is known: no delay, no current event");
     if (counts_since && settled_us == 0)
@@ -369,6 +382,9 @@ class Compiler {
         feature.first = make(Kind::kLabels);
         feature.second = make(Kind::kCount);
         break;
+      case kTimeSinceFirst:
+        feature.first = make(Kind::kOldest);
+        break;
       case kTimeSinceLabel:
         feature.first = make(Kind::kNewestFraud);
         break;
@@ -393,6 +409,7 @@ class Compiler {
         break;
       case kLabelRun:
       case kLabelRunAge:
+      case kLabelRunBefore:
         feature.first = make(Kind::kRun);
         break;
       default:

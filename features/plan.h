@@ -30,11 +30,12 @@ enum class AccumulatorKind : uint8_t {
   kNewestFraud,  // ring position of the newest event known as fraud, plus 1; 0 for none
   kLast,         // int64 value, int64 time, whether there is one
   kDecayed,      // double sum, double weight, int64 time
-  kRun,          // frauds in a row at the end of the settled labels, time of the oldest
-  kMinimum,      // monotonic deque of ring positions; over the whole history, the extremum itself
+  kRun,      // frauds in a row at the end of the settled labels, time of the oldest, and of what is before
+  kMinimum,  // monotonic deque of ring positions; over the whole history, the extremum itself
   kMaximum,
   kDistinct,  // count by value
   kSorted,    // order statistics
+  kOldest,    // ring position of the oldest event, plus 1; 0 for none
 };
 
 struct Accumulator {
@@ -109,6 +110,7 @@ struct Feature {
   double scale = 1;
   double empty = 0;
   Transform transform = Transform::kNone;
+  bool calendar_days = false;
   double at_least, at_most;
   std::string state;  // what it keeps, in words, for check-config
 };

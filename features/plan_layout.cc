@@ -14,10 +14,11 @@ uint32_t fixed_size(const Accumulator& accumulator) {
     case kCount:
     case kLabels:
     case kNewestFraud:
-    case kRun:
+    case kOldest:
       return 16;
     case kMoments:
     case kClipped:
+    case kRun:
     case kLast:
     case kDecayed:
       return 32;
@@ -88,6 +89,7 @@ uint64_t fingerprint(const Plan& plan, const PlanOptions& options, const std::ve
                        s.where, s.half_life_us, s.clip_factor, s.empty.value_or(-12345.5),
                        static_cast<int>(s.transform), s.at_least.value_or(-1e300), s.at_most.value_or(1e300),
                        s.hidden);
+    if (s.calendar_days) all += "days:";
     for (const int64_t window : s.windows_us) all += fmt::format("{},", window);
   }
   return XXH3_64bits(all.data(), all.size());

@@ -74,6 +74,8 @@ const std::vector<AggregateInfo>& aggregates() {
       {kDecayedMean, "decayed_mean", true, false, true},
       {kLabelRun, "label_run", true, false, false},
       {kLabelRunAge, "label_run_age", true, false, false},
+      {kLabelRunBefore, "label_run_before", true, false, false},
+      {kTimeSinceFirst, "time_since_first", true, true, false},
   };
   return kAll;
 }

@@ -45,8 +45,11 @@ enum class Aggregate {
   kTimeSinceLast,  // seconds since the newest event before this one
   kDecayedCount,   // sum of 2^(-age / half_life)
   kDecayedMean,
-  kLabelRun,     // how many of the newest known labels in a row are fraud
-  kLabelRunAge,  // seconds since the oldest of that run; empty without a run
+  kLabelRun,        // how many of the newest known labels in a row are fraud
+  kLabelRunAge,     // seconds since the oldest of that run; empty without a run
+  kLabelRunBefore,  // seconds since the newest event known as legitimate: when the run began, at the earliest
+  // Over an entity's events in a window.
+  kTimeSinceFirst,  // seconds since the oldest event
 };
 
 enum class Transform { kNone, kLog };  // kLog: sign(x) log(1 + |x|)
@@ -68,6 +71,7 @@ struct FeatureSpec {
   double clip_factor = 2.5;
   std::optional<double> empty;  // the value when there is nothing to aggregate
   Transform transform = Transform::kNone;
+  bool calendar_days = false;      // ages count the midnights passed (UTC) instead of seconds
   std::optional<double> at_least;  // clips the result
   std::optional<double> at_most;
   bool hidden = false;  // only the input of others: not a column of the learner's matrix

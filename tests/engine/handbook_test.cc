@@ -148,6 +148,8 @@ Scores replay(const std::string& family, const std::string& path, size_t batch,
   Scores scores;
   std::string text =
       with(small_handbook("awaited", "sync"), "family = \"linear\"", "family = \"" + family + "\"");
+  if (family == "tails") text = with(text, "bin_sample = 400", "");
+  if (family == "half_space") text = with(text, "bin_sample = 400", "window = 500");
   if (family == "ensemble") {
     text = with(text, "bin_sample = 400",
                 "linear_bin_sample = 400\nboosting_bin_sample = 400\nforest_bin_sample = 400\nrefresh = 500");

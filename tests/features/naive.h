@@ -33,6 +33,7 @@ struct Question {
   double scale = 100;
   double clip_factor = 2.5;
   double half_life_us = 0;
+  bool days = false;  // ages count midnights
 };
 
 // Events of the entity in order, those before `now` in sorted order plus `now` itself last.
@@ -111,6 +112,11 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       sorted.empty()
           ? kNaN
           : static_cast<double>(sorted[(sorted.size() - 1) / 2] + sorted[sorted.size() / 2]) / 2 / q.scale;
+  const auto age = [&](int64_t since_us) {
+    constexpr int64_t kDay = 86'400'000'000;
+    return q.days ? static_cast<double>(now.time_us / kDay - since_us / kDay)
+                  : static_cast<double>(now.time_us - since_us) / 1e6;
+  };
   switch (q.aggregate) {
     case kCount:
       return n;
@@ -145,7 +151,7 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       const auto fraud =
           std::find_if(events.rbegin(), events.rend(), [](const Event& e) { return e.label == 1; });
       if (fraud == events.rend()) return kNaN;
-      if (q.aggregate == kTimeSinceLabel) return static_cast<double>(now.time_us - fraud->time_us) / 1e6;
+      if (q.aggregate == kTimeSinceLabel) return age(fraud->time_us);
       double count = 0;
       bool after = false;
       for (const Event& e : mine) {
@@ -157,7 +163,9 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
     case kLast:
       return values.empty() ? kNaN : static_cast<double>(values.back()) / q.scale;
     case kTimeSinceLast:
-      return events.empty() ? kNaN : static_cast<double>(now.time_us - events.back().time_us) / 1e6;
+      return events.empty() ? kNaN : age(events.back().time_us);
+    case kTimeSinceFirst:
+      return events.empty() ? kNaN : age(events.front().time_us);
     case kDecayedCount:
     case kDecayedMean: {
       double weight = 0, total = 0;
@@ -170,19 +178,23 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       return q.aggregate == kDecayedCount ? weight : total / weight;
     }
     case kLabelRun:
-    case kLabelRunAge: {
+    case kLabelRunAge:
+    case kLabelRunBefore: {
       double run = 0;
       int64_t since = 0;
       for (size_t i = mine.size(); i-- > 0;) {
         const bool settled = mine[i].time_us <= now.time_us - q.delay_us;
         if (i + 1 == mine.size() && !settled) continue;
         if (!settled && mine[i].label < 0) continue;
-        if (mine[i].label != 1) break;
+        if (mine[i].label != 1) {
+          if (q.aggregate == kLabelRunBefore) return age(mine[i].time_us);
+          break;
+        }
         run += 1;
         since = mine[i].time_us;
       }
       if (q.aggregate == kLabelRun) return run;
-      return run == 0 ? kNaN : static_cast<double>(now.time_us - since) / 1e6;
+      return run == 0 || q.aggregate == kLabelRunBefore ? kNaN : age(since);
     }
     default:
       return kNaN;

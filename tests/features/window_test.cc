@@ -44,7 +44,9 @@ std::vector<Column> all_columns() {
   int serial = 0;
   for (const AggregateInfo& about : aggregates()) {
     if (!about.of_entity) continue;
-    const bool run = about.aggregate == Aggregate::kLabelRun || about.aggregate == Aggregate::kLabelRunAge;
+    const bool run = about.aggregate == Aggregate::kLabelRun || about.aggregate == Aggregate::kLabelRunAge ||
+                     about.aggregate == Aggregate::kLabelRunBefore;
+    const bool first = about.aggregate == Aggregate::kTimeSinceFirst;
     const bool newest = about.aggregate == Aggregate::kLast || about.aggregate == Aggregate::kTimeSinceLast;
     const bool since = about.aggregate == Aggregate::kTimeSinceLabel;
     const bool counts_since = about.aggregate == Aggregate::kCountSinceLabel;
@@ -63,6 +65,7 @@ std::vector<Column> all_columns() {
             if (run && (delay > 0 || include || filtered)) continue;
             if (newest && include) continue;
             if ((since || counts_since) && (include || window == kForever)) continue;
+            if (first && window == kForever) continue;
             if (since && delay > 0) continue;
             Column column;
             column.spec.name = "f" + std::to_string(serial++) + "_" + std::string(about.name);
@@ -77,6 +80,7 @@ std::vector<Column> all_columns() {
             column.spec.empty = naive::kNaN;
             if (filtered) column.spec.where = "amount > 20 and kind <= 2";
             column.filtered = filtered;
+            column.spec.calendar_days = !include && !filtered;
             if (decays) column.spec.half_life_us = 4 * kHour;
             column.question = {about.aggregate,
                                window,
@@ -84,7 +88,8 @@ std::vector<Column> all_columns() {
                                include,
                                column.of_kind ? 1.0 : 100.0,
                                2.5,
-                               4.0 * kHour};
+                               4.0 * kHour,
+                               column.spec.calendar_days};
             columns.push_back(column);
           }
         }
