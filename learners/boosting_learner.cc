@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 
 #include "learners/cuts.h"
 #include "learners/envelope.h"
@@ -58,6 +60,11 @@ constexpr Row kRows[] = {
     {"calibration_window", nullptr, &B::calibration_window, 100, 1e7, "newest examples to calibrate on"},
 };
 
+// Margins of the buffered rows are sums of leaves in fixed point: exact, whatever trees came and went.
+int64_t fixed(float leaf) {
+  return static_cast<int64_t>(std::nearbyint(static_cast<double>(leaf) * kLeafOne));
+}
+
 class BoostingLearner : public Learner {
  public:
   BoostingLearner(BoostingOptions options, std::vector<Column> columns, uint64_t seed)
@@ -73,10 +80,30 @@ class BoostingLearner : public Learner {
   const std::vector<Column>& columns() const override { return columns_; }
   uint64_t examples() const override { return examples_; }
   bool ready() const override { return !trees_.empty(); }
+  void use(Workers* workers) override { workers_ = workers; }
 
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
                    std::span<const uint64_t> keys) override {
-    for (size_t i = 0; i < rows.rows(); ++i) one(rows.row(i).data(), labels[i], weights[i], keys[i]);
+    // Until the next growth the trees stay: whole batches are scored at once.
+    for (size_t from = 0; from < rows.rows();) {
+      const size_t until_growth =
+          static_cast<size_t>(std::max<uint64_t>(next_growth_, examples_ + 1) - examples_);
+      const size_t to = std::min(rows.rows(), from + until_growth);
+      margins_.assign(to - from, 0.0f);
+      if (!trees_.empty())
+        scorer_->sum({{rows.row(from).data(), (to - from) * rows.columns()}, rows.columns()},
+                     margins_.data());
+      for (size_t i = from; i < to; ++i)
+        one(rows.row(i).data(), margins_[i - from], labels[i], weights[i], keys[i]);
+      from = to;
+      if (examples_ < next_growth_) continue;
+      next_growth_ = examples_ + static_cast<uint64_t>(options_.grow_every);
+      if (frauds_.ring.size() > 0 && negatives_.ring.size() > 0) grow();
+    }
+  }
+
+  std::optional<double> live_margin(std::span<const float> row) const override {
+    return trees_.empty() ? early_base() : static_cast<double>(scorer_->sum_row(row.data()));
   }
 
   ModelPtr snapshot() const override {
@@ -86,126 +113,201 @@ class BoostingLearner : public Learner {
   }
 
   size_t state_bytes() const override {
-    const size_t buffered = frauds_.size() + negatives_.size();
+    const size_t buffered = frauds_.ring.size() + negatives_.ring.size();
     size_t nodes = 0;
     for (const Tree& tree : trees_) nodes += tree.nodes.capacity();
-    return sizeof(*this) + buffered * (columns_.size() * sizeof(float) + 24) + nodes * sizeof(TreeNode) +
-           window_.margins.capacity() * 3 * sizeof(float);
+    return sizeof(*this) + buffered * (columns_.size() * (sizeof(float) + sizeof(uint16_t)) + 32) +
+           nodes * sizeof(TreeNode) + window_.margins.capacity() * 3 * sizeof(float);
   }
 
   std::string save() const override;
   Result<void> load(std::string_view payload);
 
  private:
-  void one(const float* row, float label, float weight, uint64_t key) {
+  // What is kept of one class. Margins are the present trees'.
+  struct Kept {
+    ReplayRing ring;
+    std::vector<int64_t> margins;  // fixed point
+    BinnedRows bins;
+  };
+
+  void one(const float* row, float margin, float label, float weight, uint64_t key) {
     ++examples_;
     const bool fraud = label > 0.5f;
     const uint64_t dice = mix(key ^ mix(seed_));
-    const float margin = trees_.empty() ? 0 : scorer_->sum_row(row);
     // Legitimate examples that look like fraud teach the most: they are kept more often, and weigh less for
-    // it.
-    // A young learner keeps more of everything: its buffer has room.
+    // it. A young learner keeps more of everything: its buffer has room.
     const double roomy = static_cast<double>(options_.negatives_max) / 5 / static_cast<double>(examples_);
     double keep = fraud ? 1 : std::max(options_.negative_rate, roomy);
     if (!fraud && !trees_.empty()) keep += options_.hard_rate * static_cast<double>(logistic_float(margin));
     keep = std::min(keep, 1.0);
-    if (unit(dice) < keep && weight > 0) {
-      const double true_weight = weight / keep;
-      if (!trees_.empty()) {
-        window_.add(static_cast<size_t>(options_.calibration_window), margin, fraud ? 1.0f : 0.0f,
-                    true_weight);
-      }
-      ReplayRing& ring = fraud ? frauds_ : negatives_;
-      const auto capacity = static_cast<size_t>(fraud ? options_.frauds_max : options_.negatives_max);
-      ring.add(capacity, row, columns_.size(), static_cast<float>(true_weight), examples_, key);
+    if (unit(dice) >= keep || weight <= 0) return;
+    const double true_weight = weight / keep;
+    if (!trees_.empty()) {
+      window_.add(static_cast<size_t>(options_.calibration_window), margin, fraud ? 1.0f : 0.0f, true_weight);
     }
-    if (examples_ >= next_growth_) {
-      next_growth_ = examples_ + static_cast<uint64_t>(options_.grow_every);
-      if (frauds_.size() > 0 && negatives_.size() > 0) grow();
-    }
+    Kept& kept = fraud ? frauds_ : negatives_;
+    const auto capacity = static_cast<size_t>(fraud ? options_.frauds_max : options_.negatives_max);
+    const size_t at =
+        kept.ring.add(capacity, row, columns_.size(), static_cast<float>(true_weight), examples_, key);
+    if (kept.margins.size() <= at) kept.margins.resize(at + 1);
+    kept.margins[at] = fixed(margin);
+    if (cuts_at_ > 0) kept.bins.set(at, row);
   }
 
-  double early_base() const { return early_margin(frauds_.next, examples_); }
+  double early_base() const { return early_margin(frauds_.ring.next, examples_); }
 
   void compile() { scorer_ = std::make_unique<TreeScorer>(base_, trees_, columns_.size()); }
 
+  // Calls work(class, from, to) for parts of each class's rows, perhaps at the same time.
+  void in_parts(const std::function<void(Kept&, size_t, size_t)>& work) {
+    constexpr size_t kPart = 8192;
+    const size_t frauds = (frauds_.ring.size() + kPart - 1) / kPart;
+    const size_t parts = frauds + (negatives_.ring.size() + kPart - 1) / kPart;
+    run_tasks(workers_, parts, [&](size_t p) {
+      Kept& kept = p < frauds ? frauds_ : negatives_;
+      const size_t from = (p < frauds ? p : p - frauds) * kPart;
+      work(kept, from, std::min(from + kPart, kept.ring.size()));
+    });
+  }
+
   void grow();
+  void fit_bins();
+  void bin(Kept& kept, size_t from, size_t to) {
+    for (size_t i = from; i < to; ++i) kept.bins.set(i, &kept.ring.rows[i * columns_.size()]);
+  }
+  // From all margins.
+  void take_away(std::span<const Tree> trees) {
+    // Sums below 16 in size are exact in float (see kLeafOne): then the kernels may add them up.
+    double most = 0;
+    for (const Tree& tree : trees) {
+      float leaf = 0;
+      for (const TreeNode& node : tree.nodes)
+        leaf = std::max(leaf, node.is_leaf() ? std::fabs(node.value) : 0);
+      most += static_cast<double>(leaf);
+    }
+    const TreeScorer scorer(0, {trees.begin(), trees.end()}, columns_.size());
+    in_parts([&](Kept& kept, size_t from, size_t to) {
+      const size_t k = columns_.size();
+      if (most < 16) {
+        std::vector<float> sums(to - from);
+        scorer.sum({std::span<const float>(kept.ring.rows).subspan(from * k, (to - from) * k), k},
+                   sums.data());
+        for (size_t i = from; i < to; ++i) kept.margins[i] -= fixed(sums[i - from]);
+        return;
+      }
+      for (size_t i = from; i < to; ++i) {
+        for (const Tree& tree : trees) kept.margins[i] -= fixed(tree.leaf(&kept.ring.rows[i * k]).value);
+      }
+    });
+  }
 
   BoostingOptions options_;
   std::vector<Column> columns_;
   std::vector<uint32_t> by_name_;  // the order in which columns are tried: not that of the configuration
   uint64_t seed_;
+  Workers* workers_ = nullptr;
   uint64_t examples_ = 0, next_growth_;
-  uint64_t grown_ = 0;  // trees ever
+  uint64_t grown_ = 0;    // trees ever
+  uint64_t cuts_at_ = 0;  // examples when the cut points were fitted; 0: not yet
   float base_ = 0;
   std::vector<Tree> trees_;  // oldest first
   std::unique_ptr<TreeScorer> scorer_;
-  ReplayRing frauds_, negatives_;
+  Kept frauds_, negatives_;
   MarginWindow window_;
   TreeGrower grower_;
+  std::vector<float> margins_;  // of the batch
 };
 
-void BoostingLearner::grow() {
-  const size_t k = columns_.size(), n = frauds_.size() + negatives_.size();
-  // Cut points from the buffer as it stands: each class weighs the same.
+// Cut points from the buffer as it stands; each class weighs the same. They are fitted anew when a quarter
+// more has been seen.
+void BoostingLearner::fit_bins() {
+  if (cuts_at_ > 0 && examples_ < cuts_at_ + cuts_at_ / 4) return;
+  cuts_at_ = examples_;
+  const size_t k = columns_.size();
   BinSample sample;
   const auto thin = [&](const ReplayRing& ring, size_t capacity, bool fraud) {
     const size_t step = (ring.size() + capacity - 1) / capacity;
     for (size_t i = 0; i < ring.size(); i += step) sample.add(&ring.rows[i * k], k, fraud);
   };
-  thin(frauds_, BinSample::kFraudsMax, true);
-  thin(negatives_, BinSample::kNegativesMax, false);
-  std::vector<std::vector<float>> cuts;
-  for (size_t c = 0; c < k; ++c) cuts.push_back(fit_cuts(sample, k, c, static_cast<size_t>(options_.bins)));
-  BinnedRows data(std::move(cuts));
+  thin(frauds_.ring, BinSample::kFraudsMax, true);
+  thin(negatives_.ring, BinSample::kNegativesMax, false);
+  std::vector<std::vector<float>> cuts(k);
+  run_tasks(workers_, k,
+            [&](size_t c) { cuts[c] = fit_cuts(sample, k, c, static_cast<size_t>(options_.bins)); });
+  for (Kept* kept : {&frauds_, &negatives_}) {
+    kept->bins = BinnedRows(cuts);
+    kept->bins.reserve(kept->ring.size());
+  }
+  in_parts([&](Kept& kept, size_t from, size_t to) { bin(kept, from, to); });
+}
 
+void BoostingLearner::grow() {
+  fit_bins();
   // While what came since the last growth is a large part of all there is, more trees are replaced.
   const double share = 2 * static_cast<double>(options_.grow_every) / static_cast<double>(examples_);
   size_t fresh = std::max(static_cast<size_t>(options_.grow_trees),
                           static_cast<size_t>(share * static_cast<double>(options_.trees)));
+  fresh = std::min(fresh, static_cast<size_t>(options_.trees));
   if (trees_.empty()) {
     fresh = static_cast<size_t>(options_.trees);
     base_ = static_cast<float>(std::nearbyint(early_base() * kLeafOne) / kLeafOne);
+    for (Kept* kept : {&frauds_, &negatives_})
+      std::fill(kept->margins.begin(), kept->margins.end(), fixed(base_));
   }
-  fresh = std::min(fresh, static_cast<size_t>(options_.trees));
   const size_t room = static_cast<size_t>(options_.trees) - fresh;
-  if (trees_.size() > room) trees_.erase(trees_.begin(), trees_.end() - static_cast<std::ptrdiff_t>(room));
-  compile();
-
-  std::vector<float> margins(n), weights(n);
-  std::vector<uint64_t> keys(n);
-  scorer_->sum(MatrixView(frauds_.rows, k), margins.data());
-  scorer_->sum(MatrixView(negatives_.rows, k), margins.data() + frauds_.size());
-  for (size_t i = 0; i < n; ++i) {
-    const bool fraud = i < frauds_.size();
-    const ReplayRing& ring = fraud ? frauds_ : negatives_;
-    const size_t at = fraud ? i : i - frauds_.size();
-    data.set(i, &ring.rows[at * k]);
-    double weight = ring.weights[at] * (fraud ? options_.fraud_weight : 1.0);
-    if (options_.half_life > 0)
-      weight *= exact_exp(-0.6931471805599453 * static_cast<double>(examples_ - ring.times[at]) /
-                          options_.half_life);
-    weights[i] = static_cast<float>(weight);
-    keys[i] = mix(ring.keys[at]);
+  if (trees_.size() > room) {
+    const auto leaving = trees_.size() - room;
+    take_away(std::span(trees_).first(leaving));
+    trees_.erase(trees_.begin(), trees_.begin() + static_cast<std::ptrdiff_t>(leaving));
   }
+
   GrowOptions how{.depth = static_cast<uint32_t>(options_.depth),
                   .rate = options_.rate,
                   .l2 = options_.l2,
                   .hessian_min = options_.hessian_min,
                   .gain_min = options_.gain_min};
+  const size_t frauds = frauds_.ring.size(), n = frauds + negatives_.ring.size(), k = columns_.size();
+  const BinnedRows data(frauds_.bins, negatives_.bins, frauds);
+  std::vector<float> weights(n);
+  in_parts([&](Kept& kept, size_t from, size_t to) {
+    const bool fraud = &kept == &frauds_;
+    for (size_t i = from; i < to; ++i) {
+      double weight = kept.ring.weights[i] * (fraud ? options_.fraud_weight : 1.0);
+      if (options_.half_life > 0)
+        weight *= exact_exp(-0.6931471805599453 * static_cast<double>(examples_ - kept.ring.times[i]) /
+                            options_.half_life);
+      weights[(fraud ? 0 : frauds) + i] = static_cast<float>(weight);
+    }
+  });
   std::vector<GradientPair> gradients(n);
+  std::vector<uint8_t> sampled(n);
   std::vector<uint32_t> rows, usable;
   for (size_t t = 0; t < fresh; ++t) {
     const uint64_t dice = mix(seed_ ^ mix(++grown_));
+    in_parts([&](Kept& kept, size_t from, size_t to) {
+      const bool fraud = &kept == &frauds_;
+      constexpr size_t kBlock = 256;
+      float p[kBlock];
+      for (size_t block = from; block < to; block += kBlock) {
+        const size_t m = std::min(kBlock, to - block);
+        for (size_t i = 0; i < m; ++i)
+          p[i] = static_cast<float>(static_cast<double>(kept.margins[block + i]) / kLeafOne);
+        squash({p, m}, 1, 0);
+        for (size_t i = 0; i < m; ++i) {
+          const size_t at = (fraud ? 0 : frauds) + block + i;
+          sampled[at] =
+              options_.row_rate >= 1 || unit(mix(dice ^ mix(kept.ring.keys[block + i]))) < options_.row_rate;
+          const double weight = weights[at], q = static_cast<double>(p[i]);
+          const double g = weight * (q - (fraud ? 1 : 0)), h = weight * q * (1 - q);
+          gradients[at] = {static_cast<int64_t>(g * GradientPair::kOne),
+                           static_cast<int64_t>(h * GradientPair::kOne)};
+        }
+      }
+    });
     rows.clear();
     for (size_t i = 0; i < n; ++i) {
-      if (options_.row_rate < 1 && unit(mix(dice ^ keys[i])) >= options_.row_rate) continue;
-      const bool fraud = i < frauds_.size();
-      const double p = static_cast<double>(logistic_float(margins[i]));
-      const double g = weights[i] * (p - (fraud ? 1 : 0)), h = weights[i] * p * (1 - p);
-      gradients[i] = {static_cast<int64_t>(g * GradientPair::kOne),
-                      static_cast<int64_t>(h * GradientPair::kOne)};
-      rows.push_back(static_cast<uint32_t>(i));
+      if (sampled[i]) rows.push_back(static_cast<uint32_t>(i));
     }
     usable.clear();
     for (const uint32_t c : by_name_) {
@@ -213,13 +315,18 @@ void BoostingLearner::grow() {
       if (unit(mix(dice ^ XXH3_64bits(name.data(), name.size()))) < options_.column_rate) usable.push_back(c);
     }
     if (usable.empty()) usable.push_back(by_name_[dice % k]);
-    Tree tree = grower_.grow(data, rows, gradients, usable, how);
-    for (size_t i = 0; i < n; ++i) {
-      const bool fraud = i < frauds_.size();
-      const float* row = fraud ? &frauds_.rows[i * k] : &negatives_.rows[(i - frauds_.size()) * k];
-      margins[i] += tree.leaf(row).value;
+    trees_.push_back(grower_.grow(data, rows, gradients, usable, how, workers_));
+    const Tree& tree = trees_.back();
+    const auto margin_of = [&](size_t i) -> int64_t& {
+      return i < frauds ? frauds_.margins[i] : negatives_.margins[i - frauds];
+    };
+    for (const auto& [node, of_leaf] : grower_.leaf_rows()) {
+      const int64_t leaf = fixed(tree.nodes[node].value);
+      for (const uint32_t i : of_leaf) margin_of(i) += leaf;
     }
-    trees_.push_back(std::move(tree));
+    for (size_t i = 0; i < n && rows.size() < n; ++i) {
+      if (!sampled[i]) margin_of(i) += fixed(tree.nodes[grower_.find_leaf(tree, data.row(i))].value);
+    }
   }
   compile();
 }
@@ -233,8 +340,15 @@ std::string BoostingLearner::save() const {
   record.set_next_growth(next_growth_);
   record.set_grown(grown_);
   record.set_base(base_);
-  write_ring(frauds_, *record.mutable_frauds());
-  write_ring(negatives_, *record.mutable_negatives());
+  write_ring(frauds_.ring, *record.mutable_frauds());
+  write_ring(negatives_.ring, *record.mutable_negatives());
+  record.set_fraud_margins(to_bytes(frauds_.margins));
+  record.set_negative_margins(to_bytes(negatives_.margins));
+  record.set_cuts_at(cuts_at_);
+  for (const auto& cuts : frauds_.bins.cuts()) {
+    proto::LinearColumn& out = *record.add_bins();
+    for (const float cut : cuts) out.add_cuts(cut);
+  }
   write_window(window_, record);
   return seal(SealedKind::kLearner, "boosting", 1, record.SerializeAsString());
 }
@@ -255,12 +369,30 @@ Result<void> BoostingLearner::load(std::string_view payload) {
   next_growth_ = record.next_growth();
   grown_ = record.grown();
   base_ = record.base();
+  cuts_at_ = record.cuts_at();
   bool sound = std::isfinite(base_) && trees_.size() <= static_cast<size_t>(options_.trees);
-  sound &=
-      read_ring(record.frauds(), static_cast<size_t>(options_.frauds_max), columns_.size(), frauds_) &&
-      read_ring(record.negatives(), static_cast<size_t>(options_.negatives_max), columns_.size(), negatives_);
+  const auto read = [&](const proto::ReplayRecord& from, const std::string& margins, int64_t capacity,
+                        Kept& kept) {
+    sound = sound && read_ring(from, static_cast<size_t>(capacity), columns_.size(), kept.ring) &&
+            from_bytes(margins, kept.margins) && kept.margins.size() == kept.ring.size();
+    for (const int64_t one : kept.margins) sound &= std::abs(one) < (int64_t{1} << 50);
+  };
+  read(record.frauds(), record.fraud_margins(), options_.frauds_max, frauds_);
+  read(record.negatives(), record.negative_margins(), options_.negatives_max, negatives_);
   sound &= read_window(record, options_.calibration_window, window_);
+  sound &= record.bins_size() == (cuts_at_ > 0 ? static_cast<int>(columns_.size()) : 0);
+  std::vector<std::vector<float>> cuts;
+  for (const proto::LinearColumn& in : record.bins()) {
+    cuts.emplace_back(in.cuts().begin(), in.cuts().end());
+    sound &= cuts.back().size() < 65535 && std::is_sorted(cuts.back().begin(), cuts.back().end());
+  }
   if (!sound) return damaged("a part of the learner has the wrong size");
+  if (cuts_at_ > 0) {
+    for (Kept* kept : {&frauds_, &negatives_}) {
+      kept->bins = BinnedRows(cuts);
+      bin(*kept, 0, kept->ring.size());
+    }
+  }
   compile();
   return {};
 }

@@ -28,7 +28,7 @@ struct ForestOptions {
   int64_t trees = 30, depth = 16, bins = 256, bin_sample = 5000, memory_mib = 256, calibration_window = 50000;
   double lambda = 6, grace = 200, significance = 20, column_rate = 0.6, smoothing = 2, warning = 0.05,
          drift = 0.01;
-  double fraud_weight = 1;
+  double fraud_weight = 1, memory = 0;
 };
 
 using Row = OptionRow<ForestOptions>;
@@ -46,6 +46,8 @@ constexpr Row kRows[] = {
     {"bins", nullptr, &F::bins, 2, 1024, "bins of a column, at most"},
     {"bin_sample", nullptr, &F::bin_sample, 10, 1e6, "examples before cut points are fitted"},
     {"memory_mib", nullptr, &F::memory_mib, 1, 1e6, "ceiling of the leaves' histograms"},
+    {"memory", &F::memory, nullptr, 0, 1e9,
+     "weight after which a leaf's probability has forgotten most; 0: never"},
     {"fraud_weight", &F::fraud_weight, nullptr, 1e-3, 1e4, "weight of a fraud while learning"},
     {"calibration_window", nullptr, &F::calibration_window, 100, 1e7, "newest examples to calibrate on"},
 };
@@ -58,6 +60,7 @@ class ForestLearner : public Learner {
     how_.grace = options.grace;
     how_.significance = options.significance;
     how_.column_rate = options.column_rate;
+    how_.memory = options.memory;
     how_.smoothing = options.smoothing;
     how_.depth = static_cast<uint32_t>(options.depth);
     how_.histogram_bytes =

@@ -68,6 +68,11 @@ HoeffdingTree::Opinion HoeffdingTree::Leaf::opinion(double smoothing) const {
 void HoeffdingTree::learn(uint32_t at, const uint16_t* bins, const std::vector<std::vector<float>>& cuts,
                           bool fraud, double weight, const HoeffdingOptions& options) {
   Leaf& leaf = leaves_[at];
+  if (options.memory > 0) {
+    const auto left = static_cast<float>(exact_exp(-weight / options.memory));
+    leaf.frauds *= left;
+    leaf.legitimate *= left;
+  }
   (fraud ? leaf.frauds : leaf.legitimate) += static_cast<float>(weight);
   leaf.since += static_cast<float>(weight);
   if (leaf.resting != 0 || leaf.depth >= options.depth) return;

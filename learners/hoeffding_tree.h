@@ -23,6 +23,7 @@ struct HoeffdingOptions {
   double significance = 20;  // least likelihood ratio statistic of a split: 2 x the gain in log-likelihood
   double column_rate = 0.6;  // of a leaf's random subspace
   double smoothing = 10;     // weight of the parent's probability in a leaf's
+  double memory = 0;         // a leaf's probability forgets: of this weight 1/e is left; 0: it does not
   uint32_t depth = 16;
   size_t histogram_bytes = size_t{8} << 20;  // of all its leaves; above, the leaves with the least fraud rest
 };

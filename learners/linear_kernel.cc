@@ -8,19 +8,16 @@
 #include <hwy/highway.h>
 
 #include "learners/linear_model.h"
-#include "learners/numeric.h"
+#include "learners/logistic-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace shrike::learners {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
 HWY_ATTR size_t ScoreVectors(const LinearModel& model, MatrixView rows, float* out) {
 #if HWY_TARGET == HWY_SCALAR
   (void)model, (void)rows, (void)out;
   return 0;
 #else
-  using namespace logistic_constants;
   const hn::ScalableTag<float> f32;
   const hn::RebindToSigned<decltype(f32)> i32;
   const hn::RebindToUnsigned<decltype(f32)> u32;
@@ -61,17 +58,7 @@ HWY_ATTR size_t ScoreVectors(const LinearModel& model, MatrixView rows, float* o
       sum = hn::Add(sum, hn::GatherIndex(f32, weights, at));
     }
     const F margin = hn::Add(hn::Mul(sum, hn::Set(f32, model.slope_)), hn::Set(f32, model.shift_));
-    const F clip = hn::Set(f32, kClip);
-    const F x = hn::Neg(hn::Min(hn::Max(margin, hn::Neg(clip)), clip));
-    const F k = hn::Floor(hn::Add(hn::Mul(x, hn::Set(f32, kLog2E)), hn::Set(f32, 0.5f)));
-    const F r = hn::Sub(hn::Sub(x, hn::Mul(k, hn::Set(f32, kLn2High))), hn::Mul(k, hn::Set(f32, kLn2Low)));
-    F e = hn::Set(f32, kTerms[4]);
-    for (int n = 3; n >= 0; --n) e = hn::Add(hn::Mul(e, r), hn::Set(f32, kTerms[n]));
-    const F one = hn::Set(f32, 1.0f);
-    e = hn::Add(hn::Add(hn::Mul(hn::Mul(e, r), r), r), one);
-    const I exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(i32, k), hn::Set(i32, 127)));
-    e = hn::Mul(e, hn::BitCast(f32, exponent));
-    hn::StoreU(hn::Div(one, hn::Add(one, e)), f32, out + i);
+    hn::StoreU(Logistic(f32, margin), f32, out + i);
   }
   return i;
 #endif

@@ -9,15 +9,40 @@
 namespace shrike::learners {
 namespace {
 
+// Both sums of a pair at once.
+typedef int64_t Pair __attribute__((vector_size(16), may_alias));
+
 double score(double gradient, double hessian, double l2) { return gradient * gradient / (hessian + l2); }
+double real(int64_t fixed) { return static_cast<double>(fixed) / GradientPair::kOne; }
+
+GradientPair operator-(const GradientPair& a, const GradientPair& b) {
+  return {a.gradient - b.gradient, a.hessian - b.hessian};
+}
+
+// Into how many groups of columns work is cut: the result does not depend on it.
+constexpr size_t kGroups = 4;
+// How many rows ahead memory is asked for.
+constexpr uint32_t kAhead = 8;
 
 }  // namespace
 
-BinnedRows::BinnedRows(std::vector<std::vector<float>> cuts) : cuts_(std::move(cuts)) {}
+float leaf_value(const GradientPair& total, const GrowOptions& options) {
+  const double value = std::clamp(-options.rate * real(total.gradient) / (real(total.hessian) + options.l2),
+                                  -kLeafMax, kLeafMax);
+  return static_cast<float>(std::nearbyint(value * kLeafOne) / kLeafOne);
+}
+
+BinnedRows::BinnedRows(const BinnedRows& first, const BinnedRows& second, size_t first_rows)
+    : cuts_(first.cuts_) {
+  bins_.reserve(first_rows * columns() + second.bins_.size());
+  bins_.assign(first.bins_.begin(),
+               first.bins_.begin() + static_cast<std::ptrdiff_t>(first_rows * columns()));
+  bins_.insert(bins_.end(), second.bins_.begin(), second.bins_.end());
+}
 
 void BinnedRows::set(size_t i, const float* row) {
   const size_t k = cuts_.size();
-  if (bins_.size() < (i + 1) * k) bins_.resize((i + 1) * k);
+  reserve(i + 1);
   for (size_t c = 0; c < k; ++c) bins_[i * k + c] = bin_of(cuts_[c], row[c]);
 }
 
@@ -27,35 +52,38 @@ std::vector<GradientPair> TreeGrower::take_histogram() {
     histogram = std::move(spare_.back());
     spare_.pop_back();
   }
-  histogram.assign(histogram_size_, GradientPair{});
+  histogram.resize(histogram_size_);
   return histogram;
 }
 
-void TreeGrower::fill(const BinnedRows& data, std::span<const GradientPair> gradients, Open& open) {
-  open.histogram = take_histogram();
+// Columns `from` .. `to` of the open node's histogram.
+void TreeGrower::fill(const BinnedRows& data, std::span<const GradientPair> gradients, size_t from, size_t to,
+                      Open& open) const {
   GradientPair* const histogram = open.histogram.data();
-  const size_t k = columns_.size();
+  const size_t end = to == columns_.size() ? histogram_size_ : offsets_[to];
+  std::fill(histogram + offsets_[from], histogram + end, GradientPair{});
   const uint32_t* const columns = columns_.data();
   const uint32_t* const offsets = offsets_.data();
   for (uint32_t i = open.begin; i < open.end; ++i) {
+    if (i + kAhead < open.end) {
+      const uint32_t soon = order_[i + kAhead];
+      __builtin_prefetch(data.row(soon));
+      __builtin_prefetch(&gradients[soon]);
+    }
     const uint32_t row = order_[i];
     const uint16_t* const bins = data.row(row);
-    const GradientPair one = gradients[row];
-    for (size_t c = 0; c < k; ++c) {
-      GradientPair& cell = histogram[offsets[c] + bins[columns[c]]];
-      cell.gradient += one.gradient;
-      cell.hessian += one.hessian;
-    }
+    const Pair one = reinterpret_cast<const Pair&>(gradients[row]);
+    for (size_t c = from; c < to; ++c)
+      reinterpret_cast<Pair&>(histogram[offsets[c] + bins[columns[c]]]) += one;
   }
 }
 
-TreeGrower::Split TreeGrower::find(const BinnedRows& data, const Open& open,
+TreeGrower::Split TreeGrower::find(const BinnedRows& data, size_t from, size_t to, const Open& open,
                                    const GrowOptions& options) const {
   Split best;
   best.gain = options.gain_min;
-  const auto real = [](int64_t fixed) { return static_cast<double>(fixed) / GradientPair::kOne; };
   const double parent = score(real(open.total.gradient), real(open.total.hessian), options.l2);
-  for (size_t c = 0; c < columns_.size(); ++c) {
+  for (size_t c = from; c < to; ++c) {
     const GradientPair* const cells = &open.histogram[offsets_[c]];
     const auto cuts = static_cast<uint32_t>(data.cuts()[columns_[c]].size());
     const GradientPair missing = cells[0];
@@ -66,21 +94,38 @@ TreeGrower::Split TreeGrower::find(const BinnedRows& data, const Open& open,
       left.hessian += cells[bin].hessian;
       for (const bool missing_left : {false, true}) {
         if (missing_left && missing.hessian == 0) break;
-        const double gl = real(left.gradient + (missing_left ? missing.gradient : 0));
-        const double hl = real(left.hessian + (missing_left ? missing.hessian : 0));
+        GradientPair all = left;
+        if (missing_left) all = {all.gradient + missing.gradient, all.hessian + missing.hessian};
+        const double gl = real(all.gradient), hl = real(all.hessian);
         const double gr = real(open.total.gradient) - gl, hr = real(open.total.hessian) - hl;
         if (hl < options.hessian_min || hr < options.hessian_min) continue;
         const double gain = score(gl, hl, options.l2) + score(gr, hr, options.l2) - parent;
-        if (gain > best.gain) best = {gain, columns_[c], bin, missing_left};
+        if (gain > best.gain) best = {gain, columns_[c], bin, missing_left, all};
       }
     }
   }
   return best;
 }
 
+// Rows that go left come first; they keep their order on both sides. Returns where the right ones begin.
+uint32_t TreeGrower::partition(const BinnedRows& data, const Open& open) {
+  uint32_t to = open.begin, aside = open.begin;
+  for (uint32_t i = open.begin; i < open.end; ++i) {
+    if (i + kAhead < open.end) __builtin_prefetch(data.row(order_[i + kAhead]) + open.split.column);
+    const uint32_t row = order_[i];
+    const uint16_t bin = data.row(row)[open.split.column];
+    const bool goes_left = bin == 0 ? open.split.missing_left : bin <= open.split.bin;
+    order_[to] = scratch_[aside] = row;
+    to += goes_left;
+    aside += !goes_left;
+  }
+  std::copy(scratch_.begin() + open.begin, scratch_.begin() + aside, order_.begin() + to);
+  return to;
+}
+
 Tree TreeGrower::grow(const BinnedRows& data, std::span<const uint32_t> rows,
                       std::span<const GradientPair> gradients, std::span<const uint32_t> columns,
-                      const GrowOptions& options) {
+                      const GrowOptions& options, Workers* workers) {
   order_.assign(rows.begin(), rows.end());
   scratch_.resize(order_.size());
   columns_.assign(columns.begin(), columns.end());
@@ -91,70 +136,96 @@ Tree TreeGrower::grow(const BinnedRows& data, std::span<const uint32_t> rows,
     histogram_size_ += data.cuts()[c].size() + 2;
   }
   spare_.clear();
+  const size_t groups = workers == nullptr ? 1 : std::min(kGroups, columns_.size());
+  const auto begin_of = [&](size_t group) { return group * columns_.size() / groups; };
+  const auto best_of = [&](std::span<const Split> found) {
+    Split best{.gain = options.gain_min, .left = {}};
+    for (const Split& one : found) {
+      if (one.gain > best.gain) best = one;
+    }
+    return best;
+  };
   Tree tree;
+  const auto finish = [&](const Open& open) {
+    tree.nodes[open.node].value = leaf_value(open.total, options);
+    tree.nodes[open.node].cover = static_cast<float>(real(open.total.hessian));
+  };
   std::vector<Open> level(1);
-  level[0] = {0, 0, static_cast<uint32_t>(order_.size()), {}, {}};
+  std::vector<Split> found(groups);
+  level[0] = {0, 0, static_cast<uint32_t>(order_.size()), {}, {}, take_histogram()};
   for (const uint32_t row : order_) {
     level[0].total.gradient += gradients[row].gradient;
     level[0].total.hessian += gradients[row].hessian;
   }
-  fill(data, gradients, level[0]);
-  const auto finish = [&](const Open& open) {
-    const double g = static_cast<double>(open.total.gradient) / GradientPair::kOne;
-    const double h = static_cast<double>(open.total.hessian) / GradientPair::kOne;
-    const double value = std::clamp(-options.rate * g / (h + options.l2), -kLeafMax, kLeafMax);
-    tree.nodes[open.node].value = static_cast<float>(std::nearbyint(value * kLeafOne) / kLeafOne);
-    tree.nodes[open.node].cover = static_cast<float>(h);
-  };
+  finish(level[0]);
+  split_bins_.assign(1, 0);
+  leaf_rows_.clear();
+  run_tasks(workers, groups, [&](size_t g) {
+    fill(data, gradients, begin_of(g), begin_of(g + 1), level[0]);
+    found[g] = find(data, begin_of(g), begin_of(g + 1), level[0], options);
+  });
+  level[0].split = best_of(found);
+  std::vector<Open*> splitting;
   for (uint32_t depth = 0; !level.empty(); ++depth) {
-    std::vector<Open> next;
+    splitting.clear();
     for (Open& open : level) {
-      finish(open);
-      const Split split = depth < options.depth ? find(data, open, options) : Split{};
-      if (split.gain <= options.gain_min) {
+      if (open.split.gain > options.gain_min) {
+        splitting.push_back(&open);
+      } else {
+        leaf_rows_.push_back({open.node, std::span(order_).subspan(open.begin, open.end - open.begin)});
         if (!open.histogram.empty()) spare_.push_back(std::move(open.histogram));
-        continue;
       }
+    }
+    // Two children each, left and right.
+    std::vector<Open> next(2 * splitting.size());
+    run_tasks(workers, splitting.size(), [&](size_t s) {
+      const Open& open = *splitting[s];
+      const uint32_t middle = partition(data, open);
+      next[2 * s] = {0, open.begin, middle, open.split.left, {}, {}};
+      next[2 * s + 1] = {0, middle, open.end, open.total - open.split.left, {}, {}};
+    });
+    const bool goes_on = depth + 1 < options.depth;
+    for (size_t s = 0; s < splitting.size(); ++s) {
+      const Open& open = *splitting[s];
       const auto left_node = static_cast<uint32_t>(tree.nodes.size());
       TreeNode& node = tree.nodes[open.node];
-      node.column = static_cast<int32_t>(split.column);
-      node.value = data.cuts()[split.column][split.bin - 1];
-      node.missing_left = split.missing_left;
+      node.column = static_cast<int32_t>(open.split.column);
+      node.value = data.cuts()[open.split.column][open.split.bin - 1];
+      node.missing_left = open.split.missing_left;
       node.left = left_node;
+      split_bins_[open.node] = static_cast<uint16_t>(open.split.bin);
       tree.nodes.resize(tree.nodes.size() + 2);
-      // Rows keep their order on both sides.
-      uint32_t to = open.begin, aside = 0;
-      Open left{left_node, open.begin, 0, {}, {}}, right{left_node + 1, 0, open.end, {}, {}};
-      for (uint32_t i = open.begin; i < open.end; ++i) {
-        const uint32_t row = order_[i];
-        const uint16_t bin = data.row(row)[split.column];
-        const bool goes_left = bin == 0 ? split.missing_left : bin <= split.bin;
-        if (goes_left) {
-          left.total.gradient += gradients[row].gradient;
-          left.total.hessian += gradients[row].hessian;
-          order_[to++] = row;
-        } else {
-          scratch_[aside++] = row;
-        }
+      split_bins_.resize(tree.nodes.size());
+      for (uint32_t side = 0; side < 2; ++side) {
+        next[2 * s + side].node = left_node + side;
+        finish(next[2 * s + side]);
       }
-      std::copy_n(scratch_.begin(), aside, order_.begin() + to);
-      left.end = right.begin = to;
-      right.total = {open.total.gradient - left.total.gradient, open.total.hessian - left.total.hessian};
-      if (depth + 1 < options.depth) {
-        const bool left_smaller = left.end - left.begin <= right.end - right.begin;
-        Open& small = left_smaller ? left : right;
-        Open& large = left_smaller ? right : left;
-        fill(data, gradients, small);
-        large.histogram = std::move(open.histogram);
-        for (size_t i = 0; i < histogram_size_; ++i) {
-          large.histogram[i].gradient -= small.histogram[i].gradient;
-          large.histogram[i].hessian -= small.histogram[i].hessian;
-        }
-      } else {
-        spare_.push_back(std::move(open.histogram));
+    }
+    if (goes_on) {
+      for (size_t s = 0; s < splitting.size(); ++s) {
+        const bool left_smaller =
+            next[2 * s].end - next[2 * s].begin <= next[2 * s + 1].end - next[2 * s + 1].begin;
+        next[2 * s + (left_smaller ? 0 : 1)].histogram = take_histogram();
+        next[2 * s + (left_smaller ? 1 : 0)].histogram = std::move(splitting[s]->histogram);
       }
-      next.push_back(std::move(left));
-      next.push_back(std::move(right));
+      found.assign(next.size() * groups, Split{});
+      run_tasks(workers, groups, [&](size_t g) {
+        const size_t from = begin_of(g), to = begin_of(g + 1);
+        const size_t first = offsets_[from], last = to == columns_.size() ? histogram_size_ : offsets_[to];
+        for (size_t s = 0; s < splitting.size(); ++s) {
+          Open &left = next[2 * s], &right = next[2 * s + 1];
+          const bool left_smaller = left.end - left.begin <= right.end - right.begin;
+          Open &small = left_smaller ? left : right, &large = left_smaller ? right : left;
+          fill(data, gradients, from, to, small);
+          for (size_t i = first; i < last; ++i) large.histogram[i] = large.histogram[i] - small.histogram[i];
+          for (size_t side = 0; side < 2; ++side)
+            found[(2 * s + side) * groups + g] = find(data, from, to, next[2 * s + side], options);
+        }
+      });
+      for (size_t i = 0; i < next.size(); ++i)
+        next[i].split = best_of(std::span(found).subspan(i * groups, groups));
+    } else {
+      for (Open* open : splitting) spare_.push_back(std::move(open->histogram));
     }
     level = std::move(next);
   }

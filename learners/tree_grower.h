@@ -1,7 +1,7 @@
 // Grows one regression tree on binned rows from gradients and hessians (Chen and Guestrin, "XGBoost", KDD
 // 2016; histograms with subtraction as Ke et al., "LightGBM", NeurIPS 2017). Gradients are fixed-point
-// integers, so every sum is exact and a tree does not depend on the order in which rows are added. Internal
-// to learners/.
+// integers, so every sum is exact: a tree depends neither on the order in which rows are added nor on how
+// many threads add them. Internal to learners/.
 #pragma once
 
 #include <cstdint>
@@ -9,20 +9,27 @@
 #include <vector>
 
 #include "learners/trees.h"
+#include "learners/workers.h"
 
 namespace shrike::learners {
 
 // Rows as bins: 0 for a missing value (NaN), else 1 + how many of the column's cuts are <= value.
 class BinnedRows {
  public:
-  explicit BinnedRows(std::vector<std::vector<float>> cuts);
+  BinnedRows() = default;
+  explicit BinnedRows(std::vector<std::vector<float>> cuts) : cuts_(std::move(cuts)) {}
+  // The rows of both, which have the same cuts, one after the other; `first_rows` of the first.
+  BinnedRows(const BinnedRows& first, const BinnedRows& second, size_t first_rows);
 
   size_t columns() const { return cuts_.size(); }
   size_t rows() const { return cuts_.empty() ? 0 : bins_.size() / cuts_.size(); }
   const std::vector<std::vector<float>>& cuts() const { return cuts_; }
   const uint16_t* row(size_t i) const { return &bins_[i * cuts_.size()]; }
-  // Replaces row i, which may be the next new one.
+  // Replaces row i, or makes it.
   void set(size_t i, const float* row);
+  void reserve(size_t rows) {
+    if (bins_.size() < rows * cuts_.size()) bins_.resize(rows * cuts_.size());
+  }
 
  private:
   std::vector<std::vector<float>> cuts_;
@@ -30,7 +37,7 @@ class BinnedRows {
 };
 
 // Fixed point: kOne is 1.
-struct GradientPair {
+struct alignas(16) GradientPair {
   static constexpr double kOne = 1 << 24;
   int64_t gradient = 0, hessian = 0;
 };
@@ -45,30 +52,56 @@ struct GrowOptions {
 
 // Leaves are multiples of 1 / kLeafOne within +-kLeafMax, so that sums of them are exact in integers.
 inline constexpr double kLeafOne = 1 << 20, kLeafMax = 8;
+// A leaf from the sums of its rows.
+float leaf_value(const GradientPair& total, const GrowOptions& options);
 
 class TreeGrower {
  public:
   // `rows` of `data` and the columns that may split. Reuses its buffers from tree to tree.
   Tree grow(const BinnedRows& data, std::span<const uint32_t> rows, std::span<const GradientPair> gradients,
-            std::span<const uint32_t> columns, const GrowOptions& options);
+            std::span<const uint32_t> columns, const GrowOptions& options, Workers* workers = nullptr);
+
+  // Of the tree grown last: which of its rows ended in which leaf ...
+  struct LeafRows {
+    uint32_t node;
+    std::span<const uint32_t> rows;
+  };
+  const std::vector<LeafRows>& leaf_rows() const { return leaf_rows_; }
+  // ... and where any other row of the same data does.
+  uint32_t find_leaf(const Tree& tree, const uint16_t* bins) const {
+    uint32_t at = 0;
+    while (!tree.nodes[at].is_leaf()) {
+      const TreeNode& node = tree.nodes[at];
+      const uint16_t bin = bins[node.column];
+      at = node.left + ((bin == 0 ? node.missing_left : bin <= split_bins_[at]) ? 0 : 1);
+    }
+    return at;
+  }
 
  private:
   struct Split {
     double gain = 0;
     uint32_t column = 0, bin = 0;  // bins 1 .. bin go left
     bool missing_left = false;
+    GradientPair left;
   };
   struct Open {
     uint32_t node, begin, end;  // rows order_[begin, end)
     GradientPair total;
+    Split split;
     std::vector<GradientPair> histogram;
   };
 
-  void fill(const BinnedRows& data, std::span<const GradientPair> gradients, Open& open);
-  Split find(const BinnedRows& data, const Open& open, const GrowOptions& options) const;
+  void fill(const BinnedRows& data, std::span<const GradientPair> gradients, size_t from, size_t to,
+            Open& open) const;
+  Split find(const BinnedRows& data, size_t from, size_t to, const Open& open,
+             const GrowOptions& options) const;
+  uint32_t partition(const BinnedRows& data, const Open& open);
   std::vector<GradientPair> take_histogram();
 
   std::vector<uint32_t> order_, scratch_, columns_, offsets_;
+  std::vector<uint16_t> split_bins_;  // by node
+  std::vector<LeafRows> leaf_rows_;
   size_t histogram_size_ = 0;
   std::vector<std::vector<GradientPair>> spare_;
 };

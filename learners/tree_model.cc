@@ -22,7 +22,7 @@ TreeModel::TreeModel(std::string family, std::vector<Column> columns, float base
 
 void TreeModel::score(MatrixView rows, std::span<float> out) const {
   scorer_.sum(rows, out.data());
-  for (float& one : out.first(rows.rows())) one = logistic_float(one * platt_.slope + platt_.shift);
+  squash(out.first(rows.rows()), platt_.slope, platt_.shift);
 }
 
 double TreeModel::explain(std::span<const float> row, std::span<double> out) const {
