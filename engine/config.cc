@@ -24,6 +24,7 @@ TrainingConfig read_training(TomlReader root) {
   training.learn = kLearn[root.choice("learn", 0, {"auto", "at_once", "at_maturity"})];
   training.prior = root.number("prior", 0.01, 1e-6, 1 - 1e-6);
   training.seed = static_cast<uint64_t>(root.integer("seed", 1, 0, INT64_MAX));
+  training.threads = static_cast<size_t>(root.integer("threads", 0, 0, 64));
   training.queue_examples_max =
       static_cast<uint64_t>(root.integer("queue_examples_max", 200'000, 1, 100'000'000));
   root.finish();

@@ -40,6 +40,7 @@ struct TrainingConfig {
   LearnWhen learn = LearnWhen::kAuto;
   double prior = 0.01;  // probability answered before there is a model
   uint64_t queue_examples_max = 200'000;
+  size_t threads = 0;  // to learn on; 0: the machine's in a replay, one in a server. Does not change a score.
 };
 
 struct GateConfig {

@@ -29,12 +29,11 @@ double CallTimes::quantile(double q) const {
   return static_cast<double>(sorted[at]);
 }
 
-LiveLearner::LiveLearner(ConfigPtr config, learners::Workers* workers) : config_(std::move(config)) {
+LiveLearner::LiveLearner(ConfigPtr config) : config_(std::move(config)) {
   const TrainingConfig& training = config_->training;
   // The configuration was validated by making this very learner.
   learner_ =
       learners::make_learner(training.family, training.options, config_->columns, training.seed).value();
-  learner_->use(workers);
   model_ = learners::make_prior_model(config_->columns, training.prior);
 }
 

@@ -27,7 +27,7 @@ class CallTimes {
 
 class LiveLearner : public ExampleSink {
  public:
-  LiveLearner(ConfigPtr config, learners::Workers* workers);
+  explicit LiveLearner(ConfigPtr config);
 
   void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
   void observe(const Key& transaction, std::span<const float> row) override;

@@ -46,11 +46,12 @@ Replayer::Replayer(ConfigPtr config, Setup setup, OnScore on_score)
     : config_(std::move(config)),
       setup_(std::move(setup)),
       on_score_(std::move(on_score)),
+      workers_(setup_.fixed_model || setup_.live ? 1 : config_->training.threads),
       trainer_(std::make_unique<Trainer>(config_)),
       no_examples_(std::make_unique<NoExamples>()) {
   setup_.batch = setup_.live ? 1 : std::max<size_t>(setup_.batch, 1);
-  if (setup_.live) live_ = std::make_unique<LiveLearner>(config_, setup_.workers);
-  trainer_->use(setup_.workers);
+  if (setup_.live) live_ = std::make_unique<LiveLearner>(config_);
+  trainer_->use(&workers_);
   fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
   waiting_.resize(setup_.batch);
   rows_.resize(setup_.batch * config_->columns.size());
@@ -148,7 +149,7 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
   const learners::ModelPtr champion = fold_->champion();
   const auto fallbacks = fold_->fallbacks();
   trainer_ = std::make_unique<Trainer>(config_);
-  trainer_->use(setup_.workers);
+  trainer_->use(&workers_);
   if (auto ok = trainer_->restore(trainer_state); !ok) return ok;
   fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
   const auto load = [&](const std::string& hash) -> learners::ModelPtr {
@@ -189,8 +190,7 @@ tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::
                     {.batch = options.batch,
                      .keep_us = options.label_delay_us,
                      .fixed_model = options.fixed_model,
-                     .live = options.live,
-                     .workers = options.workers},
+                     .live = options.live},
                     on_score);
   ReplayReport& report = replayer.report();
   const auto started = std::chrono::steady_clock::now();

@@ -1,6 +1,7 @@
 // Replays: a CSV through the whole fold as if it were live (features, scores, delayed labels, learning, gate,
-// swaps), or a data directory's log as it was recorded or with another configuration or model. No thread, no
-// socket, no clock: training is awaited, so the same input gives the same bits. One thread.
+// swaps), or a data directory's log as it was recorded or with another configuration or model. No socket, no
+// clock: training is awaited, so the same input gives the same bits, on however many threads it learns
+// (training.threads). Called from one thread.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "engine/live_learner.h"
 #include "engine/prequential.h"
 #include "engine/trainer.h"
+#include "engine/worker_pool.h"
 
 namespace shrike::storage {
 class Store;
@@ -59,7 +61,6 @@ class Replayer {
     learners::ModelPtr fixed_model;  // scores with it throughout; nothing is learned
     bool live =
         false;  // no champion: the learner itself answers as it stands (see live_learner.h), row by row
-    learners::Workers* workers = nullptr;  // threads to learn on; null: this one. Does not change a score.
   };
   Replayer(ConfigPtr config, Setup setup, OnScore on_score);
 
@@ -85,6 +86,7 @@ class Replayer {
   ConfigPtr config_;
   Setup setup_;
   OnScore on_score_;
+  WorkerPool workers_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<LiveLearner> live_;
   std::unique_ptr<ExampleSink> no_examples_;
@@ -103,8 +105,7 @@ struct CsvReplayOptions {
   bool stop_on_error = true;
   std::optional<uint64_t> restore_at;  // save and restore after this many rows
   learners::ModelPtr fixed_model;
-  bool live = false;                     // see Replayer::Setup
-  learners::Workers* workers = nullptr;  // see there
+  bool live = false;  // see Replayer::Setup
   std::function<void(double share, uint64_t rows)> progress;
   std::function<void(const std::string&)> notice;
 };

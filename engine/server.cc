@@ -94,10 +94,22 @@ tl::expected<void, std::string> Server::recover(const std::string& data_dir) {
   journal_ =
       std::make_unique<Journal>(config_, *store_, probe_, std::move(events_), queue_capacity(*config_));
   checkpointer_ = std::make_unique<Checkpointer>(config_, *store_, *journal_, probe_);
-  auto trainer = std::make_unique<Trainer>(config_);
-
-  auto fold = std::make_unique<Fold>(config_, *trainer, history_.get());
-  const auto checkpoint = restore_checkpoint(*store_, *models_, *fold, trainer.get());
+  workers_ = std::make_unique<WorkerPool>(std::max<size_t>(config_->training.threads, 1));
+  std::unique_ptr<Trainer> trainer;
+  std::unique_ptr<Fold> fold;
+  const auto begin = [&] {
+    trainer = std::make_unique<Trainer>(config_);
+    trainer->use(workers_.get());
+    fold = std::make_unique<Fold>(config_, *trainer, history_.get());
+  };
+  begin();
+  auto checkpoint = restore_checkpoint(*store_, *models_, *fold, trainer.get());
+  if (!checkpoint && store_->first_sequence() <= 1) {
+    // Such as one whose learner had other options or is of an earlier version.
+    spdlog::warn("{}; the whole log is folded instead", checkpoint.error());
+    begin();
+    checkpoint = 0;
+  }
   if (!checkpoint)
     return tl::make_unexpected(fmt::format("{} cannot be recovered: {}", data_dir, checkpoint.error()));
   const auto folded =

@@ -18,6 +18,7 @@
 #include "engine/envelope.h"
 #include "engine/probe.h"
 #include "engine/queue.h"
+#include "engine/worker_pool.h"
 
 namespace shrike::storage {
 class Store;
@@ -77,6 +78,7 @@ class Server {
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<Checkpointer> checkpointer_;
+  std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<TrainingThread> training_;
   std::unique_ptr<Engine> engine_;
   Queue<EnvelopePtr> answered_;  // async: from the engine thread

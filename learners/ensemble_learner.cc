@@ -1,16 +1,20 @@
 // Members of several families side by side, combined in log-odds with weights learned by progressive
 // validation: every example is first scored by each member's newest snapshot, then learned by all; a snapshot
-// of the ensemble fits the weights and the calibration on the newest of these scores (see stacking.h).
-// Members, weights and calibration are one model and are swapped together.
+// of the ensemble fits the weights and the calibration on the newest of these scores, and a switcher may
+// prefer a member to the fit when the stream changes (see stacking.h). Members, weights and calibration are
+// one model and are swapped together. Before any label is known, a member that needs none may serve.
 //
 // A member's options carry its name: `boosting_depth` is boosting's `depth`.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "learners/envelope.h"
+#include "learners/isotonic.h"
 #include "learners/numeric.h"
+#include "learners/platt.h"
 #include "learners/records.h"
 #include "learners/registry.h"
 #include "learners/stacking.h"
@@ -19,13 +23,13 @@
 namespace shrike::learners {
 namespace {
 
-constexpr const char* kMembers[] = {"linear", "boosting", "forest"};
-constexpr size_t kMemberCount = std::size(kMembers);
-
 class EnsembleModel : public Model {
  public:
-  EnsembleModel(std::vector<Column> columns, std::vector<ModelPtr> members, Stack stack)
-      : columns_(std::move(columns)), members_(std::move(members)), stack_(std::move(stack)) {}
+  EnsembleModel(std::vector<Column> columns, std::vector<ModelPtr> members, Stack stack, Isotonic isotonic)
+      : columns_(std::move(columns)),
+        members_(std::move(members)),
+        stack_(std::move(stack)),
+        isotonic_(std::move(isotonic)) {}
 
   std::string_view family() const override { return "ensemble"; }
   const std::vector<Column>& columns() const override { return columns_; }
@@ -44,7 +48,8 @@ class EnsembleModel : public Model {
         for (size_t i = 0; i < n; ++i)
           margins[i] += stack_.weights[k] * exact_logit(static_cast<double>(scores[i]));
       }
-      for (size_t i = 0; i < n; ++i) out[from + i] = logistic_float(static_cast<float>(margins[i]));
+      for (size_t i = 0; i < n; ++i) out[from + i] = static_cast<float>(isotonic_(margins[i]));
+      squash(out.subspan(from, n), 1, 0);
     }
   }
 
@@ -77,6 +82,8 @@ class EnsembleModel : public Model {
     for (const ModelPtr& member : members_) record.add_members(serialize(*member));
     for (const double weight : stack_.weights) record.add_weights(weight);
     record.set_bias(stack_.bias);
+    for (const double one : isotonic_.from) record.add_isotonic_from(one);
+    for (const double one : isotonic_.to) record.add_isotonic_to(one);
     return record.SerializeAsString();
   }
 
@@ -84,6 +91,7 @@ class EnsembleModel : public Model {
   std::vector<Column> columns_;
   std::vector<ModelPtr> members_;
   Stack stack_;
+  Isotonic isotonic_;
 };
 
 Result<ModelPtr> load_ensemble_model(uint32_t, std::string_view payload) {
@@ -100,7 +108,14 @@ Result<ModelPtr> load_ensemble_model(uint32_t, std::string_view payload) {
     sound &= weight >= 0 && weight < 1e4;
     stack.weights.push_back(weight);
   }
-  if (!sound) return damaged("the ensemble's weights are not sound");
+  Isotonic isotonic{{record.isotonic_from().begin(), record.isotonic_from().end()},
+                    {record.isotonic_to().begin(), record.isotonic_to().end()}};
+  sound &= isotonic.from.size() == isotonic.to.size();
+  for (const auto* knots : {&isotonic.from, &isotonic.to}) {
+    for (size_t i = 0; i < knots->size(); ++i)
+      sound &= std::fabs((*knots)[i]) < 1e6 && (i == 0 || (*knots)[i] > (*knots)[i - 1]);
+  }
+  if (!sound) return damaged("the ensemble's weights or calibration are not sound");
   for (const std::string& bytes : record.members()) {
     const auto sealed = unseal(SealedKind::kModel, UINT32_MAX, bytes);
     if (sealed && sealed->family == "ensemble") return damaged("an ensemble has an ensemble for a member");
@@ -109,31 +124,38 @@ Result<ModelPtr> load_ensemble_model(uint32_t, std::string_view payload) {
     if ((*member)->columns() != columns) return damaged("a member is for other columns");
     members.push_back(std::move(*member));
   }
-  return std::make_shared<EnsembleModel>(std::move(columns), std::move(members), std::move(stack));
+  return std::make_shared<EnsembleModel>(std::move(columns), std::move(members), std::move(stack),
+                                         std::move(isotonic));
 }
 
 struct EnsembleOptions {
-  int64_t refresh = 10000, calibration_window = 200000;
-  Options members[kMemberCount];
+  int64_t refresh = 10000, calibration_window = 50000;
+  std::vector<std::string> members = {"linear", "boosting", "forest"};
+  std::string cold = "tails";         // who serves before any label; empty: nobody
+  std::map<std::string, Options> of;  // by family
 };
 
 class EnsembleLearner : public Learner {
  public:
-  EnsembleLearner(const EnsembleOptions& options, std::string canonical, std::vector<Column> columns,
-                  uint64_t seed)
-      : options_(options), canonical_(std::move(canonical)), columns_(std::move(columns)), seed_(seed) {}
+  EnsembleLearner(EnsembleOptions options, std::string canonical, std::vector<Column> columns, uint64_t seed)
+      : options_(std::move(options)),
+        canonical_(std::move(canonical)),
+        columns_(std::move(columns)),
+        seed_(seed) {}
 
   // The members' options may be wrong.
   Result<void> plant() {
-    for (size_t k = 0; k < kMemberCount; ++k) {
-      auto member = make_learner(kMembers[k], options_.members[k], columns_, seed_);
+    std::vector<std::string> families = options_.members;
+    if (!options_.cold.empty()) families.push_back(options_.cold);
+    for (const std::string& family : families) {
+      auto member = make_learner(family, options_.of[family], columns_, seed_);
       if (!member) {
-        return tl::make_unexpected(Error{member.error().code,
-                                         fmt::format("{}_{}", kMembers[k], member.error().field),
-                                         member.error().reason});
+        return tl::make_unexpected(Error{
+            member.error().code, fmt::format("{}_{}", family, member.error().field), member.error().reason});
       }
-      members_.push_back(std::move(*member));
+      (members_.size() < options_.members.size() ? members_.emplace_back() : cold_) = std::move(*member);
     }
+    switcher_.shares.assign(members_.size() + 1, 1.0 / static_cast<double>(members_.size() + 1));
     refresh();
     return {};
   }
@@ -144,39 +166,50 @@ class EnsembleLearner : public Learner {
   bool ready() const override {
     return std::all_of(members_.begin(), members_.end(), [](const auto& member) { return member->ready(); });
   }
+  void use(Workers* workers) override {
+    for (const auto& member : members_) member->use(workers);
+  }
+
+  bool observes() const override { return cold_ != nullptr || some_member_observes(); }
+  void observe(MatrixView rows, std::span<const uint64_t> keys) override {
+    if (cold_) cold_->observe(rows, keys);
+    for (const auto& member : members_) {
+      if (member->observes()) member->observe(rows, keys);
+    }
+  }
+  ModelPtr cold_snapshot() const override { return cold_ ? cold_->cold_snapshot() : nullptr; }
 
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
                    std::span<const uint64_t> keys) override {
-    for (size_t i = 0; i < rows.rows(); ++i) {
-      const MatrixView row(rows.row(i), rows.columns());
-      ++examples_;
-      if (weights[i] > 0 && judging_) {
-        float logits[kMemberCount];
-        for (size_t k = 0; k < kMemberCount; ++k) {
-          float score = 0;
-          models_[k]->score(row, {&score, 1});
-          logits[k] = static_cast<float>(exact_logit(static_cast<double>(score)));
-        }
-        window_.add(static_cast<size_t>(options_.calibration_window), logits, labels[i] > 0.5f ? 1.0f : 0.0f,
-                    weights[i]);
-      }
+    const auto every = static_cast<uint64_t>(options_.refresh);
+    for (size_t from = 0; from < rows.rows();) {
+      const size_t n = std::min<size_t>(rows.rows() - from, every - examples_ % every);
+      const MatrixView part({rows.row(from).data(), n * rows.columns()}, rows.columns());
+      if (judging_) judge(part, labels.subspan(from, n), weights.subspan(from, n), keys.subspan(from, n));
       for (const auto& member : members_)
-        member->partial_fit(row, labels.subspan(i, 1), weights.subspan(i, 1), keys.subspan(i, 1));
-      if (examples_ % static_cast<uint64_t>(options_.refresh) == 0) refresh();
+        member->partial_fit(part, labels.subspan(from, n), weights.subspan(from, n), keys.subspan(from, n));
+      examples_ += n;
+      from += n;
+      if (examples_ % every == 0) refresh();
     }
   }
 
   ModelPtr snapshot() const override {
     std::vector<ModelPtr> fresh;
     for (const auto& member : members_) fresh.push_back(member->snapshot());
-    return std::make_shared<EnsembleModel>(columns_, std::move(fresh), fit_stack(window_, kMemberCount));
+    Stack stack = mixed(fit_stack(window_, members_.size()), switcher_);
+    std::vector<double> margins(window_.size());
+    for (size_t i = 0; i < margins.size(); ++i)
+      margins[i] = stack.margin(std::span(window_.logits).subspan(i * members_.size(), members_.size()));
+    Isotonic isotonic = fit_isotonic(margins, window_.labels, window_.weights);
+    return std::make_shared<EnsembleModel>(columns_, std::move(fresh), std::move(stack), std::move(isotonic));
   }
 
   size_t state_bytes() const override {
     size_t total = sizeof(*this) + window_.logits.capacity() * sizeof(float) +
                    window_.labels.capacity() * 2 * sizeof(float);
     for (const auto& member : members_) total += member->state_bytes();
-    return total;
+    return total + (cold_ ? cold_->state_bytes() : 0);
   }
 
   std::string save() const override {
@@ -185,11 +218,15 @@ class EnsembleLearner : public Learner {
     record.set_examples(examples_);
     record.set_judging(judging_);
     for (const auto& member : members_) record.add_members(member->save());
+    if (cold_) record.set_cold(cold_->save());
     for (const ModelPtr& model : models_) record.add_models(serialize(*model));
     record.set_logits(to_bytes(window_.logits));
     record.set_labels(to_bytes(window_.labels));
     record.set_weights(to_bytes(window_.weights));
     record.set_next(window_.next);
+    for (const double weight : stack_.weights) record.add_stack_weights(weight);
+    record.set_stack_bias(stack_.bias);
+    for (const double share : switcher_.shares) record.add_shares(share);
     return seal(SealedKind::kLearner, "ensemble", 1, record.SerializeAsString());
   }
 
@@ -201,15 +238,21 @@ class EnsembleLearner : public Learner {
       return tl::make_unexpected(
           Error{ErrorCode::kMismatch, "", "the learner was saved with other columns, options or seed"});
     }
-    if (record.members_size() != static_cast<int>(kMemberCount) ||
-        record.models_size() != static_cast<int>(kMemberCount))
+    const size_t count = members_.size();
+    if (record.members_size() != static_cast<int>(count) || record.models_size() != static_cast<int>(count))
       return damaged("a member is missing");
-    for (size_t k = 0; k < kMemberCount; ++k) {
-      const auto sealed = unseal(SealedKind::kLearner, UINT32_MAX, record.members(static_cast<int>(k)));
-      if (!sealed || sealed->family != kMembers[k]) return damaged("a member is of another family");
-      auto member = load_learner(record.members(static_cast<int>(k)), options_.members[k], columns_, seed_);
-      if (!member) return tl::make_unexpected(member.error());
-      members_[k] = std::move(*member);
+    const auto load_member = [&](const std::string& family, const std::string& bytes,
+                                 std::unique_ptr<Learner>& member) -> Result<void> {
+      const auto sealed = unseal(SealedKind::kLearner, UINT32_MAX, bytes);
+      if (!sealed || sealed->family != family) return damaged("a member is of another family");
+      auto loaded = load_learner(bytes, options_.of[family], columns_, seed_);
+      if (!loaded) return tl::make_unexpected(loaded.error());
+      member = std::move(*loaded);
+      return {};
+    };
+    for (size_t k = 0; k < count; ++k) {
+      if (auto ok = load_member(options_.members[k], record.members(static_cast<int>(k)), members_[k]); !ok)
+        return ok;
       const auto model_sealed = unseal(SealedKind::kModel, UINT32_MAX, record.models(static_cast<int>(k)));
       if (!model_sealed || model_sealed->family == "ensemble")
         return damaged("a member's model is of another family");
@@ -218,27 +261,65 @@ class EnsembleLearner : public Learner {
       if ((*model)->columns() != columns_) return damaged("a member's model is for other columns");
       models_[k] = std::move(*model);
     }
+    if (cold_) {
+      if (auto ok = load_member(options_.cold, record.cold(), cold_); !ok) return ok;
+    }
     examples_ = record.examples();
     judging_ = record.judging();
     window_.next = record.next();
-    const bool read = from_bytes(record.logits(), window_.logits) &&
-                      from_bytes(record.labels(), window_.labels) &&
-                      from_bytes(record.weights(), window_.weights);
-    if (!read || window_.logits.size() != window_.size() * kMemberCount ||
-        window_.weights.size() != window_.size() ||
-        window_.size() !=
-            std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window)))
-      return damaged("the window has the wrong size");
-    for (const float one : window_.logits) {
-      if (!std::isfinite(one)) return damaged("a prediction is not finite");
-    }
+    bool sound = from_bytes(record.logits(), window_.logits) && from_bytes(record.labels(), window_.labels) &&
+                 from_bytes(record.weights(), window_.weights) &&
+                 window_.logits.size() == window_.size() * count &&
+                 window_.weights.size() == window_.size() &&
+                 window_.size() ==
+                     std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window));
+    stack_.weights.assign(record.stack_weights().begin(), record.stack_weights().end());
+    stack_.bias = record.stack_bias();
+    switcher_.shares.assign(record.shares().begin(), record.shares().end());
+    sound = sound && stack_.weights.size() == count && std::isfinite(stack_.bias) &&
+            switcher_.shares.size() == count + 1;
+    for (const double one : stack_.weights) sound &= one >= 0 && one < 1e4;
+    for (const double one : switcher_.shares) sound &= one >= 0 && one <= 1;
+    for (const float one : window_.logits) sound &= std::isfinite(one);
+    if (!sound) return damaged("the predictions kept are not sound");
     return {};
   }
 
  private:
+  bool some_member_observes() const {
+    return std::any_of(members_.begin(), members_.end(),
+                       [](const auto& member) { return member->observes(); });
+  }
+
+  // What the members said of rows that they have not learned, beside the labels. Of legitimate rows that look
+  // legitimate a sample is kept, re-weighted: they tell little.
+  void judge(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
+             std::span<const uint64_t> keys) {
+    const size_t count = members_.size();
+    logits_.resize(rows.rows() * count);
+    scores_.resize(rows.rows());
+    for (size_t k = 0; k < count; ++k) {
+      models_[k]->score(rows, scores_);
+      for (size_t i = 0; i < rows.rows(); ++i)
+        logits_[i * count + k] = static_cast<float>(exact_logit(static_cast<double>(scores_[i])));
+    }
+    for (size_t i = 0; i < rows.rows(); ++i) {
+      if (weights[i] <= 0) continue;
+      const auto row = std::span<const float>(logits_).subspan(i * count, count);
+      const float label = labels[i] > 0.5f ? 1.0f : 0.0f;
+      const double margin = stack_.margin(row);
+      switcher_.update(margin, row, label, weights[i]);
+      const double keep = chance_to_keep(label > 0, logistic(std::clamp(margin, -30.0, 30.0)));
+      if (unit(mix(keys[i] ^ mix(seed_ + 2))) >= keep) continue;
+      window_.add(static_cast<size_t>(options_.calibration_window), row, label,
+                  static_cast<float>(weights[i] / keep));
+    }
+  }
+
   void refresh() {
     models_.clear();
     for (const auto& member : members_) models_.push_back(member->snapshot());
+    stack_ = fit_stack(window_, members_.size());
     judging_ = ready();
   }
 
@@ -249,38 +330,95 @@ class EnsembleLearner : public Learner {
   uint64_t examples_ = 0;
   bool judging_ = false;  // all members were ready at the last refresh
   std::vector<std::unique_ptr<Learner>> members_;
+  std::unique_ptr<Learner> cold_;
   std::vector<ModelPtr> models_;  // the members as they stood then
+  Stack stack_;                   // fitted then
+  Switcher switcher_;
   StackWindow window_;
+  std::vector<float> logits_, scores_;  // of the part in hand
 };
+
+tl::unexpected<Error> bad_option(std::string name, std::string reason) {
+  return tl::make_unexpected(Error{ErrorCode::kInvalidOption, std::move(name), std::move(reason)});
+}
+
+// Every family that can be a member.
+std::vector<Family> member_families() {
+  return {linear_family(), boosting_family(), forest_family(), tails_family(), half_space_family()};
+}
+
+Result<std::vector<std::string>> read_members(std::string_view text) {
+  std::vector<std::string> members;
+  while (!text.empty()) {
+    std::string_view one = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), one.size() + 1));
+    while (!one.empty() && one.front() == ' ') one.remove_prefix(1);
+    while (!one.empty() && one.back() == ' ') one.remove_suffix(1);
+    const auto families = member_families();
+    if (std::none_of(families.begin(), families.end(), [&](const Family& f) { return f.info.name == one; }))
+      return bad_option("members", fmt::format("\"{}\" is not a family that can be a member", one));
+    if (std::find(members.begin(), members.end(), one) != members.end())
+      return bad_option("members", fmt::format("\"{}\" is named twice", one));
+    members.emplace_back(one);
+  }
+  if (members.empty()) return bad_option("members", "there are none");
+  return members;
+}
 
 Result<std::unique_ptr<EnsembleLearner>> make(const Options& given, std::vector<Column> columns,
                                               uint64_t seed) {
   EnsembleOptions options;
   std::string canonical = fmt::format("seed={}", seed);
+  const std::vector<Family> families = member_families();
   for (const auto& [name, value] : given) {
     const auto* whole = std::get_if<int64_t>(&value);
+    const auto* text = std::get_if<std::string>(&value);
     if (name == "refresh" || name == "calibration_window") {
       if (whole == nullptr || *whole < 100 || *whole > 10'000'000)
-        return tl::make_unexpected(
-            Error{ErrorCode::kInvalidOption, name, "allowed is an integer from 100 to 10000000"});
+        return bad_option(name, "allowed is an integer from 100 to 10000000");
       (name == "refresh" ? options.refresh : options.calibration_window) = *whole;
-      continue;
+    } else if (name == "members") {
+      if (text == nullptr) return bad_option(name, "allowed is text: FAMILY, …");
+      auto members = read_members(*text);
+      if (!members) return tl::make_unexpected(members.error());
+      options.members = std::move(*members);
+    } else if (name == "cold") {
+      if (text == nullptr || (!text->empty() && *text != "tails" && *text != "half_space"))
+        return bad_option(name, "allowed are \"tails\", \"half_space\" and \"\" (none)");
+      options.cold = *text;
+    } else {
+      const auto family = std::find_if(families.begin(), families.end(), [&](const Family& one) {
+        return name.rfind(one.info.name + "_", 0) == 0;
+      });
+      if (family == families.end()) return bad_option(name, "the ensemble family has no such option");
+      options.of[family->info.name][name.substr(family->info.name.size() + 1)] = value;
     }
-    size_t member = 0;
-    while (member < kMemberCount && name.rfind(fmt::format("{}_", kMembers[member]), 0) != 0) ++member;
-    if (member == kMemberCount)
-      return tl::make_unexpected(
-          Error{ErrorCode::kInvalidOption, name, "the ensemble family has no such option"});
-    options.members[member][name.substr(std::string_view(kMembers[member]).size() + 1)] = value;
+  }
+  const auto takes_part = [&](const std::string& family) {
+    return family == options.cold ||
+           std::find(options.members.begin(), options.members.end(), family) != options.members.end();
+  };
+  for (const Family& family : families) {
+    // Options of a family that takes no part are checked all the same.
+    if (options.of.count(family.info.name) == 0 || takes_part(family.info.name)) continue;
+    auto checked = family.make(options.of[family.info.name], columns, seed);
+    if (!checked)
+      return bad_option(fmt::format("{}_{}", family.info.name, checked.error().field),
+                        checked.error().reason);
   }
   for (const auto& [name, value] : given) {
     canonical += std::visit([&, key = name](const auto& v) { return fmt::format(" {}={}", key, v); }, value);
   }
   for (const Column& column : columns)
     canonical += fmt::format(" {}:{}", column.name, static_cast<int>(column.kind));
-  auto learner = std::make_unique<EnsembleLearner>(options, std::move(canonical), std::move(columns), seed);
-  if (auto planted = learner->plant(); !planted) return tl::make_unexpected(planted.error());
-  return learner;
+  if (options.cold.empty() ||
+      std::find(options.members.begin(), options.members.end(), options.cold) == options.members.end()) {
+    auto learner =
+        std::make_unique<EnsembleLearner>(std::move(options), std::move(canonical), std::move(columns), seed);
+    if (auto planted = learner->plant(); !planted) return tl::make_unexpected(planted.error());
+    return learner;
+  }
+  return bad_option("cold", fmt::format("\"{}\" is a member already", options.cold));
 }
 
 }  // namespace
@@ -291,15 +429,18 @@ Family ensemble_family() {
       {"refresh", defaults.refresh, "an integer from 100 to 10000000",
        "examples between two snapshots of the members, whose predictions are judged"},
       {"calibration_window", defaults.calibration_window, "an integer from 100 to 10000000",
-       "newest predictions that weights are fitted to"}};
-  for (const Family& member : {linear_family(), boosting_family(), forest_family()}) {
+       "newest predictions kept (frauds, hard ones, a sample of the rest) that weights are fitted to"},
+      {"members", std::string("linear, boosting, forest"), "text: FAMILY, …", "the families that take part"},
+      {"cold", defaults.cold, "tails, half_space, or empty",
+       "the family that serves before any label is known"}};
+  for (const Family& member : member_families()) {
     for (OptionInfo info : member.info.options) {
       info.name = member.info.name + "_" + info.name;
       infos.push_back(std::move(info));
     }
   }
   return make_family<EnsembleLearner, make>(
-      "ensemble", "linear, boosting and forest, weighed by what each predicted before labels came",
+      "ensemble", "members of several families, weighed by what each predicted before labels came",
       std::move(infos), load_ensemble_model);
 }
 

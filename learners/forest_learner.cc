@@ -25,7 +25,7 @@ namespace shrike::learners {
 namespace {
 
 struct ForestOptions {
-  int64_t trees = 30, depth = 16, bins = 256, bin_sample = 5000, memory_mib = 256, calibration_window = 50000;
+  int64_t trees = 30, depth = 40, bins = 128, bin_sample = 2000, memory_mib = 256, calibration_window = 20000;
   double lambda = 6, grace = 200, significance = 20, column_rate = 0.6, smoothing = 2, warning = 0.05,
          drift = 0.01;
   double fraud_weight = 1, memory = 0;
@@ -196,8 +196,11 @@ class ForestLearner : public Learner {
     for (size_t i = 0; i < n; ++i) {
       double sum = 0;
       for (size_t t = 0; t < members_.size(); ++t) sum += static_cast<double>(margins_[t * n + i]);
-      window_.add(static_cast<size_t>(options_.calibration_window),
-                  sum / static_cast<double>(members_.size()), batch_.labels[i], batch_.weights[i]);
+      const double margin = sum / static_cast<double>(members_.size());
+      const double keep = chance_to_keep(batch_.labels[i] > 0, logistic(margin));
+      if (unit(mix(batch_.keys[i] ^ mix(seed_ + 3))) < keep)
+        window_.add(static_cast<size_t>(options_.calibration_window), margin, batch_.labels[i],
+                    batch_.weights[i] / keep);
     }
     batch_ = {};
   }

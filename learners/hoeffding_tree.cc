@@ -11,8 +11,20 @@
 namespace shrike::learners {
 namespace {
 
-// n log n, with 0 at 0.
-double n_log_n(double n) { return n > 0 ? n * exact_log(n) : 0; }
+// n log n, with 0 at 0. Weights are mostly whole numbers: those are looked up.
+double n_log_n(double n) {
+  constexpr size_t kKnown = 8192;
+  static const std::vector<double> known = [] {
+    std::vector<double> all(kKnown, 0.0);
+    for (size_t i = 1; i < kKnown; ++i) all[i] = static_cast<double>(i) * exact_log(static_cast<double>(i));
+    return all;
+  }();
+  if (n < kKnown && n >= 0) {
+    const auto whole = static_cast<size_t>(n);
+    if (static_cast<double>(whole) == n) return known[whole];
+  }
+  return n > 0 ? n * exact_log(n) : 0;
+}
 double log_likelihood(double legitimate, double frauds) {
   return n_log_n(legitimate) + n_log_n(frauds) - n_log_n(legitimate + frauds);
 }

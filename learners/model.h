@@ -34,7 +34,8 @@ class Model {
   // The margin of one row.
   virtual double margin(std::span<const float> row) const = 0;
 
-  // How the margin becomes the log-odds of score(): slope * margin + shift, clipped.
+  // How the margin becomes the log-odds of score(): slope * margin + shift, clipped. (An ensemble's log-odds
+  // are its margin, corrected by bands.)
   struct Calibration {
     double slope = 1, shift = 0;
   };

@@ -2,6 +2,7 @@
 // "Probabilistic outputs for support vector machines", 1999. Plain functions; internal to learners/.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -15,6 +16,12 @@ struct MarginWindow {
 
   void add(size_t capacity, double margin, float label, double weight);
 };
+
+// With what chance such a window keeps a prediction, given the probability it gave: every fraud, and of
+// legitimate ones, which tell little unless they look like fraud, a sample (which then weighs more).
+inline double chance_to_keep(bool fraud, double probability) {
+  return fraud ? 1 : std::min(1.0, 0.1 + 20 * probability);
+}
 
 // Calibrated log-odds = slope * margin + shift.
 struct Platt {

@@ -88,6 +88,31 @@ void StackWindow::add(size_t capacity, std::span<const float> row, float label, 
   weights[at] = weight;
 }
 
+void Switcher::update(double margin, std::span<const float> logits, float label, float weight) {
+  constexpr double kShare = 1e-4;  // of each row, what all get alike: about one change in 10,000 rows
+  const size_t n = logits.size();
+  const double sign = label > 0.5f ? -1 : 1;
+  double total = 0;
+  for (size_t k = 0; k <= n; ++k) {
+    const double one = k < n ? static_cast<double>(logits[k]) : margin;
+    // exp(-log loss) is the probability given to what happened.
+    const double p = logistic(std::clamp(-sign * one, -15.0, 15.0));
+    shares[k] *= weight == 1 ? p : exact_exp(static_cast<double>(weight) * exact_log(p));
+    total += shares[k];
+  }
+  const double equal = kShare / static_cast<double>(n + 1);
+  for (double& one : shares)
+    one = total > 0 ? one / total * (1 - kShare) + equal : 1 / static_cast<double>(n + 1);
+}
+
+Stack mixed(Stack stack, const Switcher& switcher) {
+  const size_t n = stack.weights.size();
+  for (double& one : stack.weights) one *= switcher.shares[n];
+  for (size_t k = 0; k < n; ++k) stack.weights[k] += switcher.shares[k];
+  stack.bias *= switcher.shares[n];
+  return stack;
+}
+
 Stack fit_stack(const StackWindow& window, size_t members) {
   std::vector<size_t> used;
   for (size_t k = 0; k < members; ++k) used.push_back(k);
