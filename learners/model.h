@@ -40,6 +40,9 @@ class Model {
   };
   virtual Calibration calibration() const { return {}; }
 
+  // The tool that trained it, when it was imported: "xgboost" or "lightgbm". Empty for ours.
+  virtual std::string_view origin() const { return {}; }
+
   // The family's own bytes (inside the envelope that serialize() adds).
   virtual std::string payload() const = 0;
 };

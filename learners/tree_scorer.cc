@@ -27,7 +27,12 @@ bool has_avx512() {
 
 TreeScorer::TreeScorer(float base, std::vector<Tree> trees, size_t columns)
     : base_(base), trees_(std::move(trees)), columns_(columns) {
-  compiled_ = compile();
+  bool plain = true;
+  for (const Tree& tree : trees_) {
+    exact_ |= !tree.exact.empty();
+    for (const TreeNode& node : tree.nodes) plain &= node.test == SplitTest::kBelow;
+  }
+  compiled_ = plain && !exact_ && compile();
 }
 
 // False when the ensemble does not fit the kernels: too deep, too many columns or thresholds.
@@ -98,8 +103,13 @@ bool TreeScorer::compile() {
   return true;
 }
 
-float TreeScorer::sum_row(const float* row) const {
+void TreeScorer::margins(MatrixView rows, double* out) const {
+  for (size_t i = 0; i < rows.rows(); ++i) out[i] = margin(rows.row(i).data());
+}
+
+double TreeScorer::margin(const float* row) const {
   if (compiled_ && has_avx512() && vectors_enabled()) return sum_row_avx512(row);
+  if (exact_) return exact_sum_of_leaves(base_, trees_, row);
   return sum_of_leaves(base_, trees_, row);
 }
 

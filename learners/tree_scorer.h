@@ -32,9 +32,15 @@ class TreeScorer {
   const std::vector<Tree>& trees() const { return trees_; }
   float base() const { return base_; }
 
-  // base + the leaves, in float, in the order of the trees; one sum per row.
+  // Whether leaves are summed in double: so they are when any tree has leaves that a float does not hold.
+  bool exact() const { return exact_; }
+
+  // base + the leaves, in the order of the trees; one sum per row. In float, or in double and rounded once.
   void sum(MatrixView rows, float* out) const;
-  float sum_row(const float* row) const;
+  float sum_row(const float* row) const { return static_cast<float>(margin(row)); }
+  // The same sums before that rounding.
+  void margins(MatrixView rows, double* out) const;
+  double margin(const float* row) const;
 
  private:
   static constexpr uint32_t kDepthMax = 6;
@@ -61,6 +67,7 @@ class TreeScorer {
   float base_;
   std::vector<Tree> trees_;
   size_t columns_;
+  bool exact_ = false;
   bool compiled_ = false;
   uint32_t depth_ = 0;  // of the heap that every tree is laid out in
   size_t slots_ = 0;    // 2^depth, at least 32: nodes 1 .. 2^depth - 1 are tests
