@@ -153,6 +153,32 @@ def check_xgboost(check):
             check.compare(f"xgboost {form}, {name}", path, which, margins, probabilities)
 
 
+def check_export(check):
+    """Models of ours as XGBoost's JSON: what xgboost makes of them equals what we do."""
+    import xgboost
+
+    shelf = pathlib.Path(__file__).resolve().parent.parent / "tests/learners/shelf"
+    random = np.random.default_rng(6)
+    x = np.stack([random.integers(0, 1000, check.options.rows), random.integers(0, 12, check.options.rows),
+                  random.normal(size=check.options.rows) * 50], axis=1).astype(np.float32)
+    x = with_missing(x, 7)
+    rows_path = check.folder / "shelf.csv"
+    with open(rows_path, "w") as out:
+        out.write("amount,kind,age\n")
+        for row in x:
+            out.write(",".join("" if v != v else "%.9g" % v for v in row) + "\n")
+    check.files["shelf"] = (x, rows_path)
+    for family in ("boosting", "forest"):
+        model, path = shelf / f"{family}-1.model", check.folder / "exported.json"
+        subprocess.run([check.options.shrike, "models", "export", model, "--out", path, "--format", "xgboost"],
+                       check=True, stdout=subprocess.DEVNULL)
+        booster = xgboost.Booster(model_file=str(path))
+        margins = booster.inplace_predict(x, predict_type="margin", validate_features=False)
+        slope, shift = float(booster.attr("shrike_slope")), float(booster.attr("shrike_shift"))
+        z = np.clip(slope * margins.astype(np.float64) + shift, -15, 15)
+        check.compare(f"exported {family}", model, "shelf", margins, 1 / (1 + np.exp(-z)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shrike", help="the command")
@@ -164,6 +190,8 @@ def main():
         for name, run in {"lightgbm": check_lightgbm, "xgboost": check_xgboost}.items():
             if options.only in (None, name):
                 run(check)
+        if options.only != "lightgbm":
+            check_export(check)
     print("all equal" if check.failed == 0 else f"{check.failed} models differ")
     return check.failed > 0
 

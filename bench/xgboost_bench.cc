@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "learners/export.h"
 #include "learners/import.h"
 #include "learners/tree_model.h"
 
@@ -123,6 +124,18 @@ struct Setting {
       }
     }
     use_kernel(Kernel::kAuto);
+    // Theirs, imported, exported, loaded by them again.
+    const std::vector<float> before(theirs(0, 1000), theirs(0, 1000) + 1000);
+    const std::string exported = export_xgboost(*model).value();
+    BoosterHandle again = nullptr;
+    must(XGBoosterCreate(nullptr, 0, &again));
+    must(XGBoosterLoadModelFromBuffer(again, exported.data(), exported.size()));
+    std::swap(booster, again);
+    const float* after = theirs(0, 1000);
+    for (size_t i = 0; i < 1000; ++i)
+      differ += std::bit_cast<uint32_t>(before[i]) != std::bit_cast<uint32_t>(after[i]);
+    std::swap(booster, again);
+    must(XGBoosterFree(again));
     fmt::print("{} trees of depth {}, {} nodes, {} columns; {} rows scored by both, {} margins differ;{}\n",
                kTrees, depth, nodes, kColumns, kRows, differ, kernels);
     if (differ > 0) std::exit(1);

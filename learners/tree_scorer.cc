@@ -9,8 +9,9 @@ namespace shrike::learners {
 namespace {
 
 constexpr size_t kChunk = 512;  // rows whose sums in double are kept on the stack
-// A block of masks costs as much as this many single rows.
-constexpr size_t kBlockRowsMin = 24;
+// A block of masks costs as much as this many single rows, by masks or by the walk (measured at depth 6;
+// fewer rows would do for shallower trees).
+constexpr size_t kMaskRows = 36, kWalkRows = 22;
 
 template <typename Sum>
 Sum reference(float base, std::span<const Tree> trees, const float* row) {
@@ -49,7 +50,8 @@ void TreeScorer::row_sums(MatrixView rows, Sum* out) const {
   size_t i = 0;
   if (kernel != Kernel::kScalar && has_masks_) {
     constexpr size_t kBlock = TreeMasks::kBlock;
-    for (; n - i >= kBlockRowsMin; i += std::min(kBlock, n - i)) {
+    const size_t least = kernel == Kernel::kAvx512 && masks_.fits_row() ? kMaskRows : kWalkRows;
+    for (; n - i >= least; i += std::min(kBlock, n - i)) {
       const size_t block = std::min(kBlock, n - i);
       const float* from = rows.row(i).data();
       if (kernel == Kernel::kAvx512)

@@ -115,33 +115,28 @@ HWY_ATTR Sum RowSum(const TreeWalk& walk, Sum base, const float* row) {
   return sum;
 }
 
-template <bool plain, size_t vectors, typename Sum>
-HWY_ATTR HWY_INLINE void Block(const TreeWalk& walk, const float* rows, int32_t stride, size_t n, Sum* out) {
-  const size_t lanes = hn::Lanes(kInts);
-  const auto last = static_cast<int32_t>(n - 1);
-  I first[vectors];
-  for (size_t k = 0; k < vectors; ++k) {
-    const I lane = hn::Min(hn::Iota(kInts, static_cast<int32_t>(k * lanes)), hn::Set(kInts, last));
-    first[k] = hn::Mul(lane, hn::Set(kInts, stride));
-  }
-  int32_t found[vectors * kLanesMax];
-  for (size_t t = 0; t < walk.trees; ++t) {
-    I at[vectors];
-    for (size_t k = 0; k < vectors; ++k) at[k] = hn::Set(kInts, walk.roots[t]);
-    Walk<plain>(walk, rows, first, at);
-    for (size_t k = 0; k < vectors; ++k) hn::StoreU(at[k], kInts, found + k * lanes);
-    for (size_t i = 0; i < n; ++i) out[i] += Leaf<Sum>(walk, found[i]);
-  }
-}
-
+// Rows in lanes pay off only when all vectors are full (measured): the rest is summed row by row.
 template <bool plain, typename Sum>
 HWY_ATTR void RowsSum(const TreeWalk& walk, Sum base, const float* rows, size_t stride, size_t n, Sum* out) {
   const size_t lanes = hn::Lanes(kInts), block = kVectors * lanes;
-  const auto step = static_cast<int32_t>(stride);
-  std::fill_n(out, n, base);
+  I first[kVectors];
+  for (size_t k = 0; k < kVectors; ++k) {
+    const I lane = hn::Iota(kInts, static_cast<int32_t>(k * lanes));
+    first[k] = hn::Mul(lane, hn::Set(kInts, static_cast<int32_t>(stride)));
+  }
+  int32_t found[kVectors * kLanesMax];
   size_t i = 0;
-  for (; i + block <= n; i += block) Block<plain, kVectors>(walk, rows + i * stride, step, block, out + i);
-  for (; i < n; i += lanes) Block<plain, 1>(walk, rows + i * stride, step, std::min(lanes, n - i), out + i);
+  for (; i + block <= n; i += block) {
+    std::fill_n(out + i, block, base);
+    for (size_t t = 0; t < walk.trees; ++t) {
+      I at[kVectors];
+      for (size_t k = 0; k < kVectors; ++k) at[k] = hn::Set(kInts, walk.roots[t]);
+      Walk<plain>(walk, rows + i * stride, first, at);
+      for (size_t k = 0; k < kVectors; ++k) hn::StoreU(at[k], kInts, found + k * lanes);
+      for (size_t j = 0; j < block; ++j) out[i + j] += Leaf<Sum>(walk, found[j]);
+    }
+  }
+  for (; i < n; ++i) out[i] = RowSum<plain>(walk, base, rows + i * stride);
 }
 
 HWY_ATTR float RowFloat(const TreeWalk& walk, float base, const float* row) {

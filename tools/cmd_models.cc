@@ -15,6 +15,7 @@
 #include "engine/policy.h"
 #include "engine/recovery.h"
 #include "engine/wire.h"
+#include "learners/export.h"
 #include "learners/import.h"
 #include "tools/client.h"
 #include "tools/commands.h"
@@ -24,7 +25,8 @@ namespace shrike::tools {
 namespace {
 
 struct Options {
-  std::string data = "./shrike-data", model, out, endpoint = "tcp://127.0.0.1:7202", transaction, rows;
+  std::string data = "./shrike-data", model, out, endpoint = "tcp://127.0.0.1:7202", transaction, rows,
+              format = "shrike";
   bool json = false;
 };
 
@@ -128,17 +130,42 @@ int show(const Options& options) {
   return 0;
 }
 
-int export_model(const Options& options) {
+// The bytes of a model: a file's, or else those of a model in the data directory.
+tl::expected<std::string, std::string> read_bytes(const Options& options) {
+  if (std::filesystem::is_regular_file(options.model)) {
+    std::ifstream file(options.model, std::ios::binary);
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  }
   const auto data = open_data_dir(options.data);
-  if (!data) return complain(data.error(), kBadInput);
+  if (!data) return tl::make_unexpected(fmt::format("{} is no file, and {}", options.model, data.error()));
   const auto hash = resolve(*data, options.model);
-  if (!hash) return complain(hash.error(), kBadInput);
-  const auto bytes = data->store->get_model(*hash);
-  if (!bytes) return complain(bytes.error().reason, kFailed);
+  if (!hash) return tl::make_unexpected(hash.error());
+  auto kept = data->store->get_model(*hash);
+  if (!kept) return tl::make_unexpected(kept.error().reason);
+  return std::move(*kept);
+}
+
+std::string describe(const std::string& path, const learners::Error& error) {
+  return fmt::format("{}: {}{}{}", path, error.field, error.field.empty() ? "" : ": ", error.reason);
+}
+
+int export_model(const Options& options) {
+  auto bytes = read_bytes(options);
+  if (!bytes) return complain(bytes.error(), kBadInput);
+  const auto model = learners::load_model(*bytes);
+  if (!model) return complain(describe(options.model, model.error()), kBadInput);
+  const std::string hash = learners::content_hash(*bytes);
+  if (options.format != "shrike") {
+    auto exported =
+        options.format == "json" ? learners::export_json(**model) : learners::export_xgboost(**model);
+    if (!exported)
+      return complain(fmt::format("--format {}: {}", options.format, exported.error().reason), kBadInput);
+    bytes = std::move(*exported);
+  }
   std::ofstream out(options.out, std::ios::binary);
   out << *bytes;
   if (!out.flush()) return complain(fmt::format("{}: the file cannot be written", options.out), kBadInput);
-  fmt::print("{} bytes of model {} in {}\n", bytes->size(), *hash, options.out);
+  fmt::print("{} bytes of model {} in {}\n", bytes->size(), hash, options.out);
   return 0;
 }
 
@@ -152,12 +179,7 @@ int import_model(const Options& options) {
   const engine::ConfigPtr config = data->config;
   data->store.reset();
   const auto model = learners::read_model(given, config->columns);
-  if (!model) {
-    const learners::Error& error = model.error();
-    return complain(
-        fmt::format("{}: {}{}{}", options.model, error.field, error.field.empty() ? "" : ": ", error.reason),
-        kBadInput);
-  }
+  if (!model) return complain(describe(options.model, model.error()), kBadInput);
   if ((*model)->columns() != config->columns)
     return complain(
         fmt::format("{}: the model is for other features than {} has", options.model, options.data),
@@ -227,37 +249,14 @@ tl::expected<Rows, std::string> read_rows(const std::string& path) {
   return rows;
 }
 
-// A file of any form for rows of these columns, or a model of the data directory.
-tl::expected<learners::ModelPtr, std::string> find_model(const Options& options,
-                                                         const std::vector<learners::Column>& columns) {
-  std::string bytes;
-  if (std::filesystem::exists(options.model)) {
-    std::ifstream file(options.model, std::ios::binary);
-    bytes.assign(std::istreambuf_iterator<char>(file), {});
-  } else {
-    const auto data = open_data_dir(options.data);
-    if (!data)
-      return tl::make_unexpected(fmt::format("{} is no file, and {} holds no models: {}", options.model,
-                                             options.data, data.error()));
-    const auto hash = resolve(*data, options.model);
-    if (!hash) return tl::make_unexpected(hash.error());
-    auto kept = data->store->get_model(*hash);
-    if (!kept) return tl::make_unexpected(kept.error().reason);
-    bytes = std::move(*kept);
-  }
-  auto model = learners::read_model(bytes, columns);
-  if (model) return *model;
-  const learners::Error& error = model.error();
-  return tl::make_unexpected(
-      fmt::format("{}: {}{}{}", options.model, error.field, error.field.empty() ? "" : ": ", error.reason));
-}
-
 // Scores raw feature rows with a model: one line each, margin and probability.
 int score_rows(const Options& options) {
   const auto rows = read_rows(options.rows);
   if (!rows) return complain(rows.error(), kBadInput);
-  const auto model = find_model(options, rows->columns);
-  if (!model) return complain(model.error(), kBadInput);
+  const auto bytes = read_bytes(options);
+  if (!bytes) return complain(bytes.error(), kBadInput);
+  const auto model = learners::read_model(*bytes, rows->columns);
+  if (!model) return complain(describe(options.model, model.error()), kBadInput);
   // A model of ours knows its columns by name; the rows may have more, in another order.
   const std::vector<learners::Column>& wanted = (*model)->columns();
   std::vector<size_t> from;
@@ -386,6 +385,7 @@ void add_models(CLI::App& app, int& exit_code) {
       "  shrike models show 3f2a --data ./shrike-data\n"
       "  shrike models activate 3f2a --endpoint tcp://127.0.0.1:7202\n"
       "  shrike models export 3f2a --data ./shrike-data --out model.shrike\n"
+      "  shrike models export 3f2a --data ./shrike-data --out model.json --format xgboost\n"
       "  shrike models import model.json --data ./shrike-data\n"
       "  shrike models score lightgbm.txt rows.csv --out scores.csv");
   models->require_subcommand(1);
@@ -401,9 +401,16 @@ void add_models(CLI::App& app, int& exit_code) {
   one->add_option("model", options->model, "its hash, or how it begins")->required();
   with_data(one);
   one->callback([options, &exit_code] { exit_code = show(*options); });
-  one = models->add_subcommand("export", "writes a model to a file, for `shrike replay --model FILE`");
-  one->add_option("model", options->model, "its hash, or how it begins")->required();
+  one = models->add_subcommand("export",
+                               "writes a model to a file, for `shrike replay --model FILE` or other tools");
+  one->add_option("model", options->model, "its hash, or how it begins; or an exported file")->required();
   one->add_option("--out,-o", options->out, "the file")->required();
+  one->add_option("--format,-f", options->format,
+                  "shrike; xgboost: a tree ensemble's raw margin, as JSON that XGBoost loads, with the "
+                  "calibration as attributes shrike_slope and shrike_shift; json: a linear model, as "
+                  "learners/export.h describes")
+      ->check(CLI::IsMember({"shrike", "xgboost", "json"}))
+      ->capture_default_str();
   with_data(one);
   one->callback([options, &exit_code] { exit_code = export_model(*options); });
   one = models->add_subcommand(

@@ -10,6 +10,8 @@
 #include <random>
 
 #include "learners/document.h"
+#include "learners/export.h"
+#include "learners/linear_model.h"
 #include "learners/tree_model.h"
 
 namespace shrike::learners {
@@ -348,6 +350,45 @@ TEST(ImportLightgbm, WhatCannotBeImportedIsNamed) {
 TEST(ImportLightgbm, RandomForestsAreAveraged) {
   const std::string text = with(lightgbm_model(), "feature_names", "average_output\nfeature_names");
   EXPECT_EQ((*import_lightgbm(text, kColumns))->calibration().slope, static_cast<double>(0.5f / 3));
+}
+
+TEST(ExportXgboost, WhatWasExportedScoresAlike) {
+  for (const std::string& text : {model(), categorical_model()}) {
+    const ModelPtr ours = import_xgboost(text, kColumns).value();
+    const std::string exported = export_xgboost(*ours).value();
+    EXPECT_NE(exported.find(R"("shrike_slope":"1")"), std::string::npos);
+    const ModelPtr again = import_xgboost(exported, kColumns).value();
+    std::mt19937 random(2);
+    for (int i = 0; i < 1000; ++i) {
+      const std::vector<float> row = {static_cast<float>(random() % 200),
+                                      random() % 4 == 0 ? nan : static_cast<float>(random() % 70) / 2, 7};
+      EXPECT_EQ(ours->margin(row), again->margin(row));
+    }
+  }
+}
+
+TEST(ExportXgboost, WhatXgboostCannotHoldIsRefused) {
+  const auto reason = [](const ModelPtr& given) { return export_xgboost(*given).error().reason; };
+  EXPECT_NE(reason(import_lightgbm(lightgbm_model(), kColumns).value()).find("summed in double"),
+            std::string::npos);
+  EXPECT_NE(reason(make_prior_model(kColumns, 0.1)).find("prior model"), std::string::npos);
+}
+
+TEST(ExportJson, ALinearModelCanBeScoredFromItsJson) {
+  LinearModel ours;
+  ours.columns_ = {{"amount \"net\"", ColumnKind::kNumeric}, {"kind", ColumnKind::kCategorical}};
+  ours.column_cuts_ = {{1, 2.5f}, {}};
+  ours.layout_ = LinearLayout(ours.columns_, ours.column_cuts_, 2);
+  ours.weights_ = {0.1f, 0.2f, 0.3f, 0.4f, -1, -2, -3, -4, -5};
+  ours.bias_ = 1;
+  EXPECT_EQ(export_json(ours).value(),
+            R"({"format":"shrike-linear","version":1,"bias":1E0,"slope":1E0,"shift":0E0,"hash_bits":2,)"
+            R"("hash_multiplier":2654435761,"columns":[{"name":"amount \"net\"","kind":"numeric",)"
+            R"("cuts":[1E0,2.5],"weights":[0.1,0.2,0.3],"missing":0.4},{"name":"kind","kind":"categorical",)"
+            R"("weights":[-1E0,-2E0,-3E0,-4E0],"missing":-5E0}]})"
+            "\n");
+  EXPECT_NE(export_json(*import_xgboost(model(), kColumns).value()).error().reason.find("only linear"),
+            std::string::npos);
 }
 
 TEST(ImportedModels, AnyEditOfTheSavedFormLoadsSoundOrIsRefused) {
