@@ -40,8 +40,8 @@ bool from_json(simdjson::dom::element from, int depth, Document& out) {
       const simdjson::dom::object members = from.get_object().value_unsafe();
       Document::Object object;
       for (const auto [key, value] : members) {
-        object.emplace_back(key, Document{});
-        if (!from_json(value, depth + 1, object.back().second)) return false;
+        object.push_back({std::string(key), {}});
+        if (!from_json(value, depth + 1, object.back().value)) return false;
       }
       out.value = std::move(object);
       return true;
@@ -204,8 +204,8 @@ class UbjsonReader {
       }
       members.emplace_back();
       char marker = type;
-      if (!text(members.back().first) || (type == 0 && !take(marker)) ||
-          !value(marker, depth + 1, members.back().second))
+      if (!text(members.back().name) || (type == 0 && !take(marker)) ||
+          !value(marker, depth + 1, members.back().value))
         return false;
     }
     out.value = std::move(members);

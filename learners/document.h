@@ -4,7 +4,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -12,10 +11,12 @@
 
 namespace shrike::learners {
 
+struct Member;
+
 struct Document {
   using Numbers = std::vector<double>;
   using Array = std::vector<Document>;
-  using Object = std::vector<std::pair<std::string, Document>>;
+  using Object = std::vector<Member>;
   // An array of numbers, booleans and nulls (NaN) alone, empty ones too, is Numbers. 64-bit integers beyond
   // 2^53 are rounded.
   std::variant<std::monostate, bool, double, std::string, Numbers, Array, Object> value;
@@ -26,6 +27,11 @@ struct Document {
   const T* get() const {
     return std::get_if<T>(&value);
   }
+};
+
+struct Member {
+  std::string name;
+  Document value;
 };
 
 // Either form; a JSON text begins with `{` and a space, a line's end, `"` or `}`. Damaged, truncated or

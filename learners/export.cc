@@ -47,7 +47,8 @@ std::string list(const std::vector<T>& items) {
   return list(items, [](T one) { return text(one); });
 }
 
-// Members go left here and right there: the children of a categorical node change places.
+// Members go left here and right there, and XGBoost takes a node's right child to follow its left one: so the
+// children of a categorical node change places.
 std::string tree_json(const Tree& tree, size_t index, size_t features) {
   const size_t n = tree.nodes.size();
   constexpr int64_t kNone = 2147483647;
@@ -55,18 +56,21 @@ std::string tree_json(const Tree& tree, size_t index, size_t features) {
       type(n, 0);
   std::vector<int64_t> categories, set_nodes, set_begins, set_sizes;
   std::vector<float> condition(n), cover(n), zeros(n, 0.0f);
+  std::vector<uint32_t> order{0};  // theirs -> ours
   for (size_t i = 0; i < n; ++i) {
-    const TreeNode& node = tree.nodes[i];
+    const TreeNode& node = tree.nodes[order[i]];
     condition[i] = node.is_categorical() ? 0 : node.value;
     cover[i] = node.cover;
     if (node.is_leaf()) continue;
-    const bool swap = node.is_categorical();
-    left[i] = node.left + (swap ? 1 : 0);
-    right[i] = node.left + (swap ? 0 : 1);
-    parent[node.left] = parent[node.left + 1] = static_cast<int64_t>(i);
+    const uint32_t swap = node.is_categorical() ? 1 : 0;
+    left[i] = static_cast<int64_t>(order.size());
+    right[i] = left[i] + 1;
+    parent[order.size()] = parent[order.size() + 1] = static_cast<int64_t>(i);
+    order.push_back(node.left + swap);
+    order.push_back(node.left + 1 - swap);
     column[i] = node.column;
-    default_left[i] = node.missing_left != swap;
-    if (!swap) continue;
+    default_left[i] = node.missing_left != (swap == 1);
+    if (swap == 0) continue;
     type[i] = 1;
     set_nodes.push_back(static_cast<int64_t>(i));
     set_begins.push_back(static_cast<int64_t>(categories.size()));
