@@ -11,6 +11,7 @@
 #include "learners/tree_grower.h"
 #include "learners/tree_model.h"
 #include "learners/tree_shap.h"
+#include "learners/trees.pb.h"
 
 namespace shrike::learners {
 namespace {
@@ -194,6 +195,42 @@ TEST(TreeModel, LoadsWhatItSavedAndScoresAlike) {
   model.score({values, 3}, first);
   (*loaded)->score({values, 3}, second);
   EXPECT_EQ(first, second);
+}
+
+TEST(Trees, UnsoundRecordsAreRefused) {
+  Tree tree;
+  tree.nodes.resize(3);
+  tree.nodes[0] = {0, 2, 1, 1, false, SplitTest::kMember};
+  tree.nodes[1] = {1, 1};
+  tree.nodes[2] = {2, 1};
+  tree.sets = {{1, 2, 4}};
+  tree.exact = {0, 1.25, 2.5};
+  proto::TreesRecord sound;
+  write_trees({&tree, 1}, sound);
+  const auto loaded = read_trees(sound, 2);
+  ASSERT_TRUE(loaded) << loaded.error().reason;
+  EXPECT_EQ((*loaded)[0].sets, tree.sets);
+  EXPECT_EQ((*loaded)[0].exact, tree.exact);
+  const auto reason = [&](auto edit) {
+    proto::TreesRecord record = sound;
+    edit(record);
+    const auto read = read_trees(record, 2);
+    return read ? "it was read" : read.error().reason;
+  };
+  using Record = proto::TreesRecord;
+  EXPECT_EQ(reason([](Record& r) { r.mutable_tests()->at(0) = 9; }), "a node's test is unknown");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_tests()->at(1) = 2; }), "a leaf has a test");
+  EXPECT_EQ(reason([](Record& r) { r.clear_tests(); }), "sets of categories are left over");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_tests()->pop_back(); }), "the parts of the trees disagree");
+  EXPECT_EQ(reason([](Record& r) { r.clear_set_sizes(); }), "a categorical node has no set");
+  EXPECT_EQ(reason([](Record& r) { r.set_set_sizes(0, 2); }), "sets of categories are left over");
+  EXPECT_EQ(reason([](Record& r) { r.set_set_sizes(0, 4); }), "a set of categories has no end");
+  EXPECT_EQ(reason([](Record& r) { r.set_set_sizes(0, 0xFFFFFFFF); }), "a set of categories has no end");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_sets()->pop_back(); }), "the parts of the trees disagree");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_exact()->resize(16); }), "the parts of the trees disagree");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_exact()->replace(14, 2, "\xff\x7f"); }), "a leaf is not finite");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_values()->replace(2, 2, "\x80\x3f"); }),
+            "a categorical node has no set");
 }
 
 // The best first split by trying every cut of every column, both ways for missing values.
