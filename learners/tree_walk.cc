@@ -1,5 +1,8 @@
 // The walk with Highway. Every lane decides as Tree::goes_left does and sums in the same order, so the bits
 // are those of the scalar reference on every instruction set.
+// Compiled only for the instruction sets that have gathers: without them walking the nodes is faster.
+#undef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "learners/tree_walk.cc"
 #include <hwy/foreach_target.h>
@@ -33,7 +36,7 @@ using M = hn::Mask<decltype(kFloats)>;
 constexpr size_t kVectors = 4;  // walked side by side: the gathers of one hide behind those of others
 
 // Which lanes go left, nodes of categories and of zero as missing among them.
-HWY_ATTR HWY_INLINE M LeftRare(const TreeWalk& walk, F v, F value, U packed, M missing, M missing_left) {
+HWY_ATTR HWY_NOINLINE M LeftRare(const TreeWalk& walk, F v, F value, U packed, M missing, M missing_left) {
   const U test = hn::And(packed, hn::Set(kUnsigned, 3));
   const auto is = [&](SplitTest which) HWY_ATTR {
     return hn::RebindMask(kFloats, hn::Eq(test, hn::Set(kUnsigned, static_cast<uint32_t>(which))));
