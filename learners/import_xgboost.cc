@@ -1,176 +1,169 @@
 #include <fmt/format.h>
-#include <simdjson.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
+#include "learners/document.h"
 #include "learners/import.h"
+#include "learners/import_parts.h"
 #include "learners/tree_model.h"
 
 namespace shrike::learners {
 namespace {
 
-namespace dom = simdjson::dom;
-
-tl::unexpected<Error> refuse(std::string field, std::string reason) {
-  return tl::make_unexpected(Error{ErrorCode::kDamaged, std::move(field), std::move(reason)});
-}
-
-// Numbers of a model's parameters are written as texts.
-bool number(dom::element element, double& out) {
-  std::string_view text;
-  if (element.get(out) == simdjson::SUCCESS) return true;
-  if (element.get(text) != simdjson::SUCCESS) return false;
+// Numbers of a model's parameters are written as texts; since version 3.1 as a list of one: "[5E-1]".
+bool number(const Document& from, double& out) {
+  if (const double* found = from.get<double>()) return out = *found, true;
+  const std::string* found = from.get<std::string>();
+  if (found == nullptr) return false;
+  std::string_view text = *found;
+  if (text.size() > 2 && text.front() == '[' && text.back() == ']') text = text.substr(1, text.size() - 2);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
   return error == std::errc() && end == text.data() + text.size();
 }
 
-template <typename T>
-bool numbers(dom::element tree, const char* name, std::vector<T>& out) {
-  dom::array array;
-  if (tree[name].get(array) != simdjson::SUCCESS) return false;
-  out.clear();
-  for (const dom::element one : array) {
-    double value = 0;
-    bool flag = false;
-    if (one.get(flag) == simdjson::SUCCESS)
-      value = flag ? 1 : 0;
-    else if (!number(one, value))
-      return false;
-    out.push_back(static_cast<T>(value));
-  }
-  return true;
+const Document::Numbers* numbers(const Document& tree, const char* name, size_t size) {
+  const auto* found = tree[name].get<Document::Numbers>();
+  return found != nullptr && found->size() == size ? found : nullptr;
 }
 
-// Breadth-first, which is how ours lie.
-Result<Tree> read_tree(dom::element from, size_t index, const std::vector<int32_t>& column_of) {
-  const std::string where = fmt::format("trees[{}]", index);
-  std::vector<int64_t> left, right, column, default_left, type;
-  std::vector<float> condition, cover;
-  if (!numbers(from, "left_children", left) || !numbers(from, "right_children", right) ||
-      !numbers(from, "split_indices", column) || !numbers(from, "default_left", default_left) ||
-      !numbers(from, "split_conditions", condition) || !numbers(from, "sum_hessian", cover)) {
-    return refuse(where, "an array of its nodes is missing or is not of numbers");
-  }
-  if (numbers(from, "split_type", type) &&
-      std::any_of(type.begin(), type.end(), [](int64_t t) { return t != 0; })) {
-    return refuse(where, "categorical splits are not supported; train with numeric or one-hot columns");
-  }
-  const size_t n = left.size();
-  if (n == 0 || right.size() != n || column.size() != n || default_left.size() != n ||
-      condition.size() != n || cover.size() != n) {
-    return refuse(where, "the arrays of its nodes differ in length");
-  }
-  Tree tree;
-  tree.nodes.clear();
-  std::vector<size_t> order{0};  // ours -> theirs
-  for (size_t i = 0; i < order.size(); ++i) {
-    const size_t theirs = order[i];
-    TreeNode node{condition[theirs], cover[theirs], -1, 0, default_left[theirs] != 0};
-    if (!std::isfinite(node.value) || !(node.cover >= 0))
-      return refuse(where, fmt::format("node {} is not finite", theirs));
-    if (left[theirs] >= 0) {
-      const auto l = static_cast<size_t>(left[theirs]), r = static_cast<size_t>(right[theirs]);
-      if (right[theirs] < 0 || l >= n || r >= n || order.size() + 2 > n)
-        return refuse(where, fmt::format("the children of node {} do not exist", theirs));
-      if (column[theirs] < 0 || static_cast<size_t>(column[theirs]) >= column_of.size())
-        return refuse(where, fmt::format("node {} splits on a feature that the model does not have", theirs));
-      node.column = column_of[static_cast<size_t>(column[theirs])];
-      node.left = static_cast<uint32_t>(order.size());
-      order.push_back(l);
-      order.push_back(r);
-    }
-    tree.nodes.push_back(node);
-  }
-  if (tree.depth() > Tree::kDepthMax)
-    return refuse(where, fmt::format("it is deeper than {}", Tree::kDepthMax));
-  return tree;
+// A whole number in [0, limit), or -1.
+int64_t index(double value, double limit) {
+  return value >= 0 && value < limit && value == std::floor(value) ? static_cast<int64_t>(value) : -1;
 }
 
-// Which of our columns each of the model's features is.
-Result<std::vector<int32_t>> match_columns(dom::element learner, size_t features,
-                                           const std::vector<Column>& columns) {
-  std::vector<int32_t> column_of;
-  dom::array names;
-  if (learner["feature_names"].get(names) == simdjson::SUCCESS && names.size() > 0) {
-    for (const dom::element one : names) {
-      std::string_view name;
-      if (one.get(name) != simdjson::SUCCESS) return refuse("feature_names", "a name is not a text");
-      const auto found =
-          std::find_if(columns.begin(), columns.end(), [&](const Column& c) { return c.name == name; });
-      if (found == columns.end())
-        return refuse("feature_names", fmt::format("the model's feature \"{}\" is not one of ours", name));
-      column_of.push_back(static_cast<int32_t>(found - columns.begin()));
+// The sets of categorical nodes: those of XGBoost go right.
+Result<void> read_sets(const Document& from, const std::string& where, std::vector<ForeignNode>& nodes) {
+  const auto* of = from["categories_nodes"].get<Document::Numbers>();
+  const size_t sets = of == nullptr ? 0 : of->size();
+  const auto* begins = numbers(from, "categories_segments", sets);
+  const auto* sizes = numbers(from, "categories_sizes", sets);
+  const auto* all = from["categories"].get<Document::Numbers>();
+  if (of == nullptr || begins == nullptr || sizes == nullptr || all == nullptr)
+    return refuse(where, "the arrays of its categories are missing or differ in length");
+  for (size_t s = 0; s < sets; ++s) {
+    const int64_t node = index((*of)[s], static_cast<double>(nodes.size()));
+    const auto count = static_cast<double>(all->size());
+    const int64_t begin = index((*begins)[s], count + 1), size = index((*sizes)[s], count + 1);
+    if (node < 0 || begin < 0 || size < 0 || begin + size > static_cast<int64_t>(all->size()))
+      return refuse(where, fmt::format("its set of categories {} is out of range", s));
+    std::vector<uint32_t>& set = nodes[static_cast<size_t>(node)].set;
+    for (int64_t i = begin; i < begin + size; ++i) {
+      const int64_t category = index((*all)[static_cast<size_t>(i)], Tree::kCategoriesMax);
+      if (category < 0)
+        return refuse(where, fmt::format("category {} is not in [0, 2^24)", (*all)[static_cast<size_t>(i)]));
+      const auto word = static_cast<size_t>(category) / 32;
+      if (word >= set.size()) set.resize(word + 1);
+      set[word] |= 1u << (category % 32);
     }
-  } else {
-    if (features > columns.size()) {
-      return refuse("num_feature", fmt::format("the model has {} features without names, we have {} columns",
-                                               features, columns.size()));
-    }
-    for (size_t c = 0; c < features; ++c) column_of.push_back(static_cast<int32_t>(c));
   }
-  return column_of;
+  return {};
+}
+
+Result<Tree> read_tree(const Document& from, size_t at, const std::vector<int32_t>& column_of) {
+  const std::string where = fmt::format("trees[{}]", at);
+  const auto* left = from["left_children"].get<Document::Numbers>();
+  if (left == nullptr) return refuse(where, "an array of its nodes is missing or is not of numbers");
+  const size_t n = left->size();
+  const auto* right = numbers(from, "right_children", n);
+  const auto* column = numbers(from, "split_indices", n);
+  const auto* default_left = numbers(from, "default_left", n);
+  const auto* condition = numbers(from, "split_conditions", n);
+  const auto* cover = numbers(from, "sum_hessian", n);
+  const auto* type = numbers(from, "split_type", n);  // since version 1.5
+  if (right == nullptr || column == nullptr || default_left == nullptr || condition == nullptr ||
+      cover == nullptr ||
+      (type == nullptr && !std::holds_alternative<std::monostate>(from["split_type"].value)))
+    return refuse(where, "the arrays of its nodes are missing or differ in length");
+  std::vector<ForeignNode> nodes(n);
+  bool categorical = false;
+  for (size_t i = 0; i < n; ++i) {
+    TreeNode& node = nodes[i].node;
+    node.value = static_cast<float>((*condition)[i]);
+    node.cover = static_cast<float>((*cover)[i]);
+    if ((*left)[i] < 0) continue;
+    const int64_t feature = index((*column)[i], static_cast<double>(column_of.size()));
+    if (feature < 0)
+      return refuse(where, fmt::format("node {} splits on a feature that the model does not have", i));
+    node.column = column_of[static_cast<size_t>(feature)];
+    node.missing_left = (*default_left)[i] != 0;
+    nodes[i].left = index((*left)[i], static_cast<double>(n));
+    nodes[i].right = index((*right)[i], static_cast<double>(n));
+    if (type == nullptr || (*type)[i] == 0) continue;
+    categorical = true;
+    node.test = SplitTest::kMember;
+    node.value = 0;
+    node.missing_left = !node.missing_left;
+    std::swap(nodes[i].left, nodes[i].right);
+  }
+  if (categorical) {
+    if (auto read = read_sets(from, where, nodes); !read) return tl::make_unexpected(read.error());
+  }
+  return order_tree(std::move(nodes), n == 0 ? -1 : 0, false, where);
 }
 
 }  // namespace
 
 bool looks_like_xgboost(std::string_view bytes) {
-  const size_t start = bytes.find_first_not_of(" \t\r\n");
-  return start != std::string_view::npos && bytes[start] == '{' &&
-         bytes.find("\"learner\"") != std::string_view::npos;
+  return looks_like_document(bytes) && bytes.find("learner") != std::string_view::npos;
 }
 
-Result<ModelPtr> read_model(std::string_view bytes, const std::vector<Column>& columns) {
-  return looks_like_xgboost(bytes) ? import_xgboost(bytes, columns) : load_model(bytes);
-}
-
-Result<ModelPtr> import_xgboost(std::string_view json, std::vector<Column> columns) {
-  dom::parser parser;
-  dom::element document, learner, booster;
-  if (const auto error = parser.parse(json.data(), json.size()).get(document))
-    return refuse("", fmt::format("it is not JSON: {}", simdjson::error_message(error)));
-  if (document["learner"].get(learner) != simdjson::SUCCESS ||
-      learner["gradient_booster"].get(booster) != simdjson::SUCCESS) {
-    return refuse("learner", "it is not a model saved by XGBoost as JSON");
-  }
-  std::string_view kind, objective;
-  if (booster["name"].get(kind) != simdjson::SUCCESS || kind != "gbtree")
-    return refuse("gradient_booster", fmt::format("found \"{}\", only gbtree can be imported", kind));
-  if (learner["objective"]["name"].get(objective) != simdjson::SUCCESS ||
-      (objective != "binary:logistic" && objective != "binary:logitraw" && objective != "reg:logistic")) {
+Result<ModelPtr> import_xgboost(std::string_view bytes, std::vector<Column> columns) {
+  const auto document = parse_document(bytes);
+  if (!document) return tl::make_unexpected(document.error());
+  const Document& learner = (*document)["learner"];
+  const Document& booster = learner["gradient_booster"];
+  if (booster.get<Document::Object>() == nullptr)
+    return refuse("learner", "it is not a model saved by XGBoost as JSON or UBJSON");
+  const std::string* kind = booster["name"].get<std::string>();
+  if (kind == nullptr || *kind != "gbtree")
+    return refuse("gradient_booster",
+                  fmt::format("found \"{}\", only gbtree can be imported", kind == nullptr ? "" : *kind));
+  const std::string* named = learner["objective"]["name"].get<std::string>();
+  const std::string objective = named == nullptr ? "" : *named;
+  if (objective != "binary:logistic" && objective != "binary:logitraw" && objective != "reg:logistic") {
     return refuse(
         "objective",
         fmt::format("found \"{}\", allowed are binary:logistic, binary:logitraw, reg:logistic", objective));
   }
-  double base_score = 0, features = 0, classes = 0;
-  dom::element base, feature_count, class_count;
-  if (learner["learner_model_param"]["base_score"].get(base) != simdjson::SUCCESS ||
-      !number(base, base_score) ||
-      learner["learner_model_param"]["num_feature"].get(feature_count) != simdjson::SUCCESS ||
-      !number(feature_count, features)) {
+  const Document& parameters = learner["learner_model_param"];
+  double base_score = 0, features = 0, classes = 0, targets = 1;
+  if (!number(parameters["base_score"], base_score) || !number(parameters["num_feature"], features))
     return refuse("learner_model_param", "base_score or num_feature is missing");
-  }
-  if (learner["learner_model_param"]["num_class"].get(class_count) == simdjson::SUCCESS &&
-      number(class_count, classes) && classes > 1)
+  if (number(parameters["num_class"], classes) && classes > 1)
     return refuse("num_class", fmt::format("found {}, only two classes can be imported", classes));
+  if (number(parameters["num_target"], targets) && targets > 1)
+    return refuse("num_target", fmt::format("found {}, only one target can be imported", targets));
   if (!(base_score > 0 && base_score < 1) && objective != "binary:logitraw")
     return refuse("base_score", fmt::format("found {}, expected a probability", base_score));
+  if (!std::isfinite(base_score)) return refuse("base_score", "it is not finite");
   if (!(features >= 0 && features < 1e6)) return refuse("num_feature", "it is out of range");
-  const auto column_of = match_columns(learner, static_cast<size_t>(features), columns);
+  std::vector<std::string> names;
+  if (const auto* found = learner["feature_names"].get<Document::Array>()) {
+    for (const Document& one : *found) {
+      const std::string* name = one.get<std::string>();
+      if (name == nullptr) return refuse("feature_names", "a name is not a text");
+      names.push_back(*name);
+    }
+  }
+  const auto column_of =
+      match_columns(names, static_cast<size_t>(features), columns, "feature_names", "num_feature");
   if (!column_of) return tl::make_unexpected(column_of.error());
-  dom::array from;
-  if (booster["model"]["trees"].get(from) != simdjson::SUCCESS) return refuse("trees", "they are missing");
+  const Document& from = booster["model"]["trees"];
+  const auto* list = from.get<Document::Array>();
+  const auto* none = from.get<Document::Numbers>();
+  if (list == nullptr && (none == nullptr || !none->empty())) return refuse("trees", "they are missing");
   std::vector<Tree> trees;
-  for (const dom::element one : from) {
-    auto tree = read_tree(one, trees.size(), *column_of);
+  for (size_t t = 0; list != nullptr && t < list->size(); ++t) {
+    auto tree = read_tree((*list)[t], t, *column_of);
     if (!tree) return tl::make_unexpected(tree.error());
     trees.push_back(std::move(*tree));
   }
   // As XGBoost does it, in float.
   const auto score = static_cast<float>(base_score);
   const float margin = objective == "binary:logitraw" ? score : -std::log(1.0f / score - 1.0f);
-  return std::make_shared<TreeModel>("boosting", std::move(columns), margin, std::move(trees), Platt{});
+  return make_tree_model("boosting", std::move(columns), margin, std::move(trees), Platt{}, "xgboost");
 }
 
 }  // namespace shrike::learners

@@ -69,28 +69,12 @@ HWY_ATTR size_t ScoreVectors(const LinearModel& model, MatrixView rows, float* o
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <atomic>
-
 namespace shrike::learners {
 
 HWY_EXPORT(ScoreVectors);
 
-namespace {
-std::atomic<bool> g_vectors{true};
-}
-
 size_t score_vectors(const LinearModel& model, MatrixView rows, float* out) {
   return HWY_DYNAMIC_DISPATCH(ScoreVectors)(model, rows, out);
-}
-
-bool vectors_enabled() { return g_vectors.load(std::memory_order_relaxed); }
-
-void use_kernel(Kernel kernel) { g_vectors.store(kernel == Kernel::kAuto); }
-
-std::string kernel_name() {
-  if (!vectors_enabled()) return "scalar";
-  const auto targets = static_cast<uint32_t>(hwy::SupportedTargets());
-  return hwy::TargetName(targets & -targets);
 }
 
 }  // namespace shrike::learners

@@ -41,6 +41,9 @@ class Model {
   };
   virtual Calibration calibration() const { return {}; }
 
+  // The tool that trained it, when it was imported: "xgboost" or "lightgbm". Empty for ours.
+  virtual std::string_view origin() const { return {}; }
+
   // The family's own bytes (inside the envelope that serialize() adds).
   virtual std::string payload() const = 0;
 };
@@ -63,9 +66,10 @@ Result<ModelPtr> load_model(std::string_view bytes);
 ModelPtr make_prior_model(std::vector<Column> columns, double probability);
 
 // Chooses the scoring kernels of all models in this process: kAuto takes the widest instruction set the
-// machine has. For tests and `--kernel`; call it before other threads score.
-enum class Kernel { kAuto, kScalar };
-void use_kernel(Kernel kernel);
+// machine has. False, and nothing changes, when the machine lacks it. For tests and `--kernel`; call it
+// before other threads score. Kernels that a family has not are its scalar ones.
+enum class Kernel { kAuto, kScalar, kAvx2, kAvx512 };
+bool use_kernel(Kernel kernel);
 // The name of what kAuto chose here, such as "AVX3" or "AVX2".
 std::string kernel_name();
 

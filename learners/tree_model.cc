@@ -11,8 +11,9 @@
 namespace shrike::learners {
 
 TreeModel::TreeModel(std::string family, std::vector<Column> columns, float base, std::vector<Tree> trees,
-                     Platt platt)
+                     Platt platt, std::string origin)
     : family_(std::move(family)),
+      origin_(std::move(origin)),
       columns_(std::move(columns)),
       scorer_(base, std::move(trees), columns_.size()),
       platt_(platt),
@@ -38,7 +39,26 @@ std::string TreeModel::payload() const {
   record.set_base(scorer_.base());
   record.set_slope(platt_.slope);
   record.set_shift(platt_.shift);
+  record.set_origin(origin_);
   return record.SerializeAsString();
+}
+
+Result<ModelPtr> make_tree_model(std::string family, std::vector<Column> columns, float base,
+                                 std::vector<Tree> trees, Platt platt, std::string origin) {
+  double most = std::fabs(base);
+  for (const Tree& tree : trees) {
+    double leaf = 0;
+    for (size_t i = 0; i < tree.nodes.size(); ++i) {
+      if (!tree.nodes[i].is_leaf()) continue;
+      leaf = std::max(leaf, std::fabs(static_cast<double>(tree.nodes[i].value)));
+      if (!tree.exact.empty()) leaf = std::max(leaf, std::fabs(tree.exact[i]));
+    }
+    most += leaf;
+  }
+  if (!(most < 1e6) || !(std::fabs(platt.slope) < 1e6f) || !(std::fabs(platt.shift) < 1e6f))
+    return damaged("a leaf is not a finite number of sensible size");
+  return std::make_shared<TreeModel>(std::move(family), std::move(columns), base, std::move(trees), platt,
+                                     std::move(origin));
 }
 
 Result<ModelPtr> load_tree_model(std::string family, std::string_view payload) {
@@ -47,21 +67,13 @@ Result<ModelPtr> load_tree_model(std::string family, std::string_view payload) {
     return damaged("the tree model cannot be read");
   std::vector<Column> columns = read_columns(record.columns());
   if (columns.empty()) return damaged("there are no columns");
+  if (record.origin().size() > 32 || !std::all_of(record.origin().begin(), record.origin().end(),
+                                                  [](char c) { return c >= 'a' && c <= 'z'; }))
+    return damaged("the origin is not a name");
   auto trees = read_trees(record.trees(), columns.size());
   if (!trees) return tl::make_unexpected(trees.error());
-  double most = std::fabs(record.base());
-  for (const Tree& tree : *trees) {
-    double leaf = 0;
-    for (const TreeNode& node : tree.nodes) {
-      if (node.is_leaf()) leaf = std::max(leaf, std::fabs(static_cast<double>(node.value)));
-    }
-    most += leaf;
-  }
-  const Platt platt{record.slope(), record.shift()};
-  if (!(most < 1e6) || !(std::fabs(platt.slope) < 1e6f) || !(std::fabs(platt.shift) < 1e6f))
-    return damaged("a leaf is not a finite number of sensible size");
-  return std::make_shared<TreeModel>(std::move(family), std::move(columns), record.base(), std::move(*trees),
-                                     platt);
+  return make_tree_model(std::move(family), std::move(columns), record.base(), std::move(*trees),
+                         {record.slope(), record.shift()}, record.origin());
 }
 
 }  // namespace shrike::learners

@@ -60,6 +60,10 @@ double unwound_sum(const PathElement* path, size_t last, size_t at) {
   return total;
 }
 
+double leaf_value(const Tree& tree, uint32_t at) {
+  return tree.exact.empty() ? static_cast<double>(tree.nodes[at].value) : tree.exact[at];
+}
+
 struct Walk {
   const Tree& tree;
   const float* row;
@@ -74,12 +78,11 @@ struct Walk {
       for (size_t i = 1; i <= length; ++i) {
         const double weight = unwound_sum(path.data(), length, i);
         out[static_cast<size_t>(path[i].column)] +=
-            weight * (path[i].one - path[i].zero) * static_cast<double>(node.value);
+            weight * (path[i].one - path[i].zero) * leaf_value(tree, at);
       }
       return;
     }
-    const float v = row[node.column];
-    const bool left = v != v ? node.missing_left : v < node.value;
+    const bool left = tree.goes_left(node, row[node.column]);
     const uint32_t hot = node.left + (left ? 0 : 1), cold = node.left + (left ? 1 : 0);
     double zero_before = 1, one_before = 1;
     size_t next = length + 1;
@@ -102,7 +105,7 @@ struct Walk {
 
 double mean_below(const Tree& tree, uint32_t at) {
   const TreeNode& node = tree.nodes[at];
-  if (node.is_leaf()) return node.value;
+  if (node.is_leaf()) return leaf_value(tree, at);
   const double left = node.cover > 0 ? static_cast<double>(tree.nodes[node.left].cover) / node.cover : 0.5;
   const double right =
       node.cover > 0 ? static_cast<double>(tree.nodes[node.left + 1].cover) / node.cover : 0.5;

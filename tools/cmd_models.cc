@@ -1,8 +1,13 @@
 // shrike models, shrike inspect
 #include <fmt/format.h>
+#include <zlib.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <memory>
 
@@ -10,6 +15,7 @@
 #include "engine/policy.h"
 #include "engine/recovery.h"
 #include "engine/wire.h"
+#include "learners/export.h"
 #include "learners/import.h"
 #include "tools/client.h"
 #include "tools/commands.h"
@@ -19,7 +25,8 @@ namespace shrike::tools {
 namespace {
 
 struct Options {
-  std::string data = "./shrike-data", model, out, endpoint = "tcp://127.0.0.1:7202", transaction;
+  std::string data = "./shrike-data", model, out, endpoint = "tcp://127.0.0.1:7202", transaction, rows,
+              format = "shrike";
   bool json = false;
 };
 
@@ -105,15 +112,17 @@ int show(const Options& options) {
     if (entry.event.model == *hash) events += (events.empty() ? "" : ",") + entry_json(entry);
   }
   if (options.json) {
-    fmt::print(R"({{"model":"{}","family":"{}","bytes":{},"columns":{},"champion":{},"events":[{}]}})"
-               "\n",
-               *hash, (*model)->family(), bytes->size(), (*model)->columns().size(),
-               *hash == history->champion, events);
+    fmt::print(
+        R"({{"model":"{}","family":"{}","bytes":{},"columns":{},"origin":"{}","champion":{},"events":[{}]}})"
+        "\n",
+        *hash, (*model)->family(), bytes->size(), (*model)->columns().size(), (*model)->origin(),
+        *hash == history->champion, events);
     return 0;
   }
   fmt::print("model     {}{}\nfamily    {}\nbytes     {}\ncolumns   {}\n", *hash,
              *hash == history->champion ? " (champion)" : "", (*model)->family(), bytes->size(),
              (*model)->columns().size());
+  if (!(*model)->origin().empty()) fmt::print("origin    {}\n", (*model)->origin());
   for (const auto& entry : history->entries) {
     if (entry.event.model == *hash)
       fmt::print("event     {} {} {}\n", entry.sequence, name(entry.event.action), entry.event.report);
@@ -121,17 +130,42 @@ int show(const Options& options) {
   return 0;
 }
 
-int export_model(const Options& options) {
+// The bytes of a model: a file's, or else those of a model in the data directory.
+tl::expected<std::string, std::string> read_bytes(const Options& options) {
+  if (std::filesystem::is_regular_file(options.model)) {
+    std::ifstream file(options.model, std::ios::binary);
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  }
   const auto data = open_data_dir(options.data);
-  if (!data) return complain(data.error(), kBadInput);
+  if (!data) return tl::make_unexpected(fmt::format("{} is no file, and {}", options.model, data.error()));
   const auto hash = resolve(*data, options.model);
-  if (!hash) return complain(hash.error(), kBadInput);
-  const auto bytes = data->store->get_model(*hash);
-  if (!bytes) return complain(bytes.error().reason, kFailed);
+  if (!hash) return tl::make_unexpected(hash.error());
+  auto kept = data->store->get_model(*hash);
+  if (!kept) return tl::make_unexpected(kept.error().reason);
+  return std::move(*kept);
+}
+
+std::string describe(const std::string& path, const learners::Error& error) {
+  return fmt::format("{}: {}{}{}", path, error.field, error.field.empty() ? "" : ": ", error.reason);
+}
+
+int export_model(const Options& options) {
+  auto bytes = read_bytes(options);
+  if (!bytes) return complain(bytes.error(), kBadInput);
+  const auto model = learners::load_model(*bytes);
+  if (!model) return complain(describe(options.model, model.error()), kBadInput);
+  const std::string hash = learners::content_hash(*bytes);
+  if (options.format != "shrike") {
+    auto exported =
+        options.format == "json" ? learners::export_json(**model) : learners::export_xgboost(**model);
+    if (!exported)
+      return complain(fmt::format("--format {}: {}", options.format, exported.error().reason), kBadInput);
+    bytes = std::move(*exported);
+  }
   std::ofstream out(options.out, std::ios::binary);
   out << *bytes;
   if (!out.flush()) return complain(fmt::format("{}: the file cannot be written", options.out), kBadInput);
-  fmt::print("{} bytes of model {} in {}\n", bytes->size(), *hash, options.out);
+  fmt::print("{} bytes of model {} in {}\n", bytes->size(), hash, options.out);
   return 0;
 }
 
@@ -145,12 +179,7 @@ int import_model(const Options& options) {
   const engine::ConfigPtr config = data->config;
   data->store.reset();
   const auto model = learners::read_model(given, config->columns);
-  if (!model) {
-    const learners::Error& error = model.error();
-    return complain(
-        fmt::format("{}: {}{}{}", options.model, error.field, error.field.empty() ? "" : ": ", error.reason),
-        kBadInput);
-  }
+  if (!model) return complain(describe(options.model, model.error()), kBadInput);
   if ((*model)->columns() != config->columns)
     return complain(
         fmt::format("{}: the model is for other features than {} has", options.model, options.data),
@@ -161,6 +190,106 @@ int import_model(const Options& options) {
   if (auto kept = (*store)->put_model(hash, bytes); !kept) return complain(kept.error().reason, kFailed);
   fmt::print("{}\n`shrike models activate {}` makes it the champion once a server runs on {}\n", hash,
              hash.substr(0, 8), options.data);
+  return 0;
+}
+
+// Rows of floats under named columns, from a CSV file, plain or gz.
+struct Rows {
+  std::vector<learners::Column> columns;
+  std::vector<float> values;
+};
+
+tl::expected<std::string, std::string> read_file(const std::string& path) {
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
+  std::string text;
+  char buffer[1 << 16];
+  int got = -1;
+  while (file && (got = gzread(file.get(), buffer, sizeof buffer)) > 0)
+    text.append(buffer, static_cast<size_t>(got));
+  if (got < 0) return tl::make_unexpected(fmt::format("{}: the file cannot be read", path));
+  return text;
+}
+
+// An empty cell, `nan` and `NA` are missing.
+tl::expected<Rows, std::string> read_rows(const std::string& path) {
+  const auto text = read_file(path);
+  if (!text) return tl::make_unexpected(text.error());
+  Rows rows;
+  std::string_view rest = *text;
+  for (size_t line_number = 1; !rest.empty(); ++line_number) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    const bool header = line_number == 1;
+    if (line.empty() && rows.columns.size() != 1) continue;
+    size_t cells = 0;
+    for (bool more = true; more; ++cells) {
+      const size_t comma = line.find(',');
+      std::string_view cell = line.substr(0, comma);
+      more = comma != std::string_view::npos;
+      if (more) line.remove_prefix(comma + 1);
+      if (cell.size() > 1 && cell.front() == '"' && cell.back() == '"')
+        cell = cell.substr(1, cell.size() - 2);
+      if (header) {
+        rows.columns.push_back({std::string(cell), learners::ColumnKind::kNumeric});
+        continue;
+      }
+      float value = std::numeric_limits<float>::quiet_NaN();
+      const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+      if (!cell.empty() && cell != "NA" && (error != std::errc() || end != cell.data() + cell.size()))
+        return tl::make_unexpected(
+            fmt::format("{}: line {}: \"{}\" is not a number", path, line_number, cell));
+      rows.values.push_back(value);
+    }
+    if (cells != rows.columns.size())
+      return tl::make_unexpected(fmt::format("{}: line {}: found {} cells, the header has {}", path,
+                                             line_number, cells, rows.columns.size()));
+  }
+  if (rows.columns.empty()) return tl::make_unexpected(fmt::format("{}: it has no header", path));
+  return rows;
+}
+
+// Scores raw feature rows with a model: one line each, margin and probability.
+int score_rows(const Options& options) {
+  const auto rows = read_rows(options.rows);
+  if (!rows) return complain(rows.error(), kBadInput);
+  const auto bytes = read_bytes(options);
+  if (!bytes) return complain(bytes.error(), kBadInput);
+  const auto model = learners::read_model(*bytes, rows->columns);
+  if (!model) return complain(describe(options.model, model.error()), kBadInput);
+  // A model of ours knows its columns by name; the rows may have more, in another order.
+  const std::vector<learners::Column>& wanted = (*model)->columns();
+  std::vector<size_t> from;
+  for (const learners::Column& column : wanted) {
+    const auto found = std::find_if(rows->columns.begin(), rows->columns.end(),
+                                    [&](const learners::Column& one) { return one.name == column.name; });
+    if (found == rows->columns.end())
+      return complain(
+          fmt::format("{}: the model's column \"{}\" is not in the header", options.rows, column.name),
+          kBadInput);
+    from.push_back(static_cast<size_t>(found - rows->columns.begin()));
+  }
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+      options.out.empty() ? nullptr : std::fopen(options.out.c_str(), "w"), std::fclose);
+  if (!options.out.empty() && !file)
+    return complain(fmt::format("{}: the file cannot be written", options.out), kBadInput);
+  std::FILE* out = file ? file.get() : stdout;
+  constexpr size_t kBatch = 1024;
+  const size_t width = rows->columns.size(), count = rows->values.size() / width;
+  std::vector<float> batch, scores(kBatch);
+  fmt::print(out, "margin,probability\n");
+  for (size_t begin = 0; begin < count; begin += kBatch) {
+    const size_t n = std::min(kBatch, count - begin);
+    batch.clear();
+    for (size_t i = begin; i < begin + n; ++i) {
+      for (const size_t c : from) batch.push_back(rows->values[i * width + c]);
+    }
+    const learners::MatrixView view(batch, wanted.size());
+    (*model)->score(view, std::span(scores).first(n));
+    for (size_t i = 0; i < n; ++i)
+      fmt::print(out, "{:.17g},{:.9g}\n", (*model)->margin(view.row(i)), scores[i]);
+  }
+  if (std::fflush(out) != 0) return complain("the scores cannot be written", kFailed);
   return 0;
 }
 
@@ -250,12 +379,15 @@ void add_models(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* models = app.add_subcommand(
       "models",
-      "The models of a data directory: list, show, export, import; or activate one in a running server.\n\n"
+      "The models of a data directory: list, show, export, import, score rows with one; or activate one in a "
+      "running server.\n\n"
       "  shrike models list --data ./shrike-data\n"
       "  shrike models show 3f2a --data ./shrike-data\n"
       "  shrike models activate 3f2a --endpoint tcp://127.0.0.1:7202\n"
       "  shrike models export 3f2a --data ./shrike-data --out model.shrike\n"
-      "  shrike models import model.json --data ./shrike-data");
+      "  shrike models export 3f2a --data ./shrike-data --out model.json --format xgboost\n"
+      "  shrike models import model.json --data ./shrike-data\n"
+      "  shrike models score lightgbm.txt rows.csv --out scores.csv");
   models->require_subcommand(1);
   const auto with_data = [&](CLI::App* command) {
     command->add_option("--data,-d", options->data, "the data directory; a server may be running on it")
@@ -269,17 +401,35 @@ void add_models(CLI::App& app, int& exit_code) {
   one->add_option("model", options->model, "its hash, or how it begins")->required();
   with_data(one);
   one->callback([options, &exit_code] { exit_code = show(*options); });
-  one = models->add_subcommand("export", "writes a model to a file, for `shrike replay --model FILE`");
-  one->add_option("model", options->model, "its hash, or how it begins")->required();
+  one = models->add_subcommand("export",
+                               "writes a model to a file, for `shrike replay --model FILE` or other tools");
+  one->add_option("model", options->model, "its hash, or how it begins; or an exported file")->required();
   one->add_option("--out,-o", options->out, "the file")->required();
+  one->add_option("--format,-f", options->format,
+                  "shrike; xgboost: a tree ensemble's raw margin, as JSON that XGBoost loads, with the "
+                  "calibration as attributes shrike_slope and shrike_shift; json: a linear model, as "
+                  "learners/export.h describes")
+      ->check(CLI::IsMember({"shrike", "xgboost", "json"}))
+      ->capture_default_str();
   with_data(one);
   one->callback([options, &exit_code] { exit_code = export_model(*options); });
   one = models->add_subcommand(
       "import",
-      "keeps a model from a file: one that was exported, or XGBoost's JSON; no server may be running");
+      "keeps a model from a file: one that was exported, XGBoost's JSON or UBJSON, or LightGBM's text; no "
+      "server may be running");
   one->add_option("file", options->model, "the file")->required();
   one->add_option("--data,-d", options->data, "the data directory")->capture_default_str();
   one->callback([options, &exit_code] { exit_code = import_model(*options); });
+  one = models->add_subcommand("score",
+                               "scores rows of features: prints margin,probability for each. A CSV (or gz) "
+                               "whose header names the columns; an empty cell is a missing value");
+  one->add_option("model", options->model,
+                  "a file (ours, XGBoost's or LightGBM's), or the hash of a model in the data directory")
+      ->required();
+  one->add_option("rows", options->rows, "the CSV file")->required();
+  one->add_option("--out,-o", options->out, "write here instead of printing");
+  one->add_option("--data,-d", options->data, "the data directory")->capture_default_str();
+  one->callback([options, &exit_code] { exit_code = score_rows(*options); });
   one = models->add_subcommand("activate",
                                "makes a kept model the champion of a running server, between two requests");
   one->add_option("model", options->model, "its hash, or how it begins")->required();

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <sstream>
 
@@ -27,6 +28,11 @@ using engine::Metrics;
 using engine::Prequential;
 using engine::ReplayReport;
 using engine::Transaction;
+
+const std::map<std::string, learners::Kernel> kKernels = {{"auto", learners::Kernel::kAuto},
+                                                          {"scalar", learners::Kernel::kScalar},
+                                                          {"avx2", learners::Kernel::kAvx2},
+                                                          {"avx512", learners::Kernel::kAvx512}};
 
 struct Options {
   std::string input, config, days, scores, json, csv, model, kernel = "auto", label_delay, on_error = "stop";
@@ -173,7 +179,11 @@ class Replay {
   int run() {
     const auto days = read_days(options_.days);
     if (!days) return complain(days.error(), kBadInput);
-    learners::use_kernel(options_.kernel == "scalar" ? learners::Kernel::kScalar : learners::Kernel::kAuto);
+    const auto kernel = kKernels.find(options_.kernel);
+    if (kernel == kKernels.end() || !learners::use_kernel(kernel->second))
+      return complain(fmt::format("--kernel {}: this machine does not have it; auto takes the widest it has",
+                                  options_.kernel),
+                      kBadInput);
     const bool log = std::filesystem::is_directory(options_.input);
     if (log) {
       auto opened = open_data_dir(options_.input);
@@ -308,7 +318,7 @@ void add_replay(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command->add_option("--kernel", options->kernel, "scoring kernel; does not change a score")
-      ->check(CLI::IsMember({"auto", "scalar"}))
+      ->check(CLI::IsMember(kKernels))
       ->capture_default_str();
   command->add_option("--restore-at", options->restore_at,
                       "save and restore all state after this many rows; does not change a score (CSV only)");

@@ -22,6 +22,20 @@ const Options kEnsemble = {{"linear_hash_bits", int64_t{4}}, {"linear_bin_sample
                            {"refresh", int64_t{100}}};
 const Options kTrees = {{"trees", int64_t{3}}, {"bin_sample", int64_t{50}}};
 
+const char* const kXgboost =
+    R"({"learner":{"feature_names":[],"gradient_booster":{"model":{"trees":[
+{"categories":[1,33],"categories_nodes":[2],"categories_segments":[0],"categories_sizes":[2],
+"default_left":[1,0,0,0,0],"left_children":[2,-1,3,-1,-1],"right_children":[1,-1,4,-1,-1],
+"split_conditions":[10.5,0.75,5E-1,-0.25,1E-1],"split_indices":[1,0,0,0,0],"split_type":[0,0,1,0,0],
+"sum_hessian":[10,4,6,2,4]}]},"name":"gbtree"},
+"learner_model_param":{"base_score":"[2.5E-1]","num_class":"0","num_feature":"2"},
+"objective":{"name":"binary:logistic"}}})";
+const char* const kLightgbm =
+    "tree\nversion=v4\nnum_tree_per_iteration=1\nmax_feature_idx=1\nobjective=binary sigmoid:0.5\n"
+    "feature_names=a b\n\nTree=0\nnum_leaves=3\nnum_cat=1\nsplit_feature=0 1\nthreshold=0.1 0\n"
+    "decision_type=8 1\nleft_child=-1 -2\nright_child=1 -3\nleaf_value=0.1 0.2 -0.3\nleaf_count=10 20 30\n"
+    "internal_count=60 50\ncat_boundaries=0 2\ncat_threshold=1 4\nshrinkage=1\n\n\nend of trees\n";
+
 // A sound learner and its model of each family: what edits are made to.
 const std::vector<std::string>& sound() {
   static const std::vector<std::string> kSound = [] {
@@ -80,7 +94,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     try_all(seal(SealedKind::kModel, family, 1, bytes));
     try_all(seal(SealedKind::kLearner, family, 1, bytes));
   }
-  if (auto model = import_xgboost(bytes, {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kNumeric}}))
-    try_all(serialize(**model));
+  const std::vector<Column> columns = {{"a", ColumnKind::kNumeric}, {"b", ColumnKind::kNumeric}};
+  const auto try_import = [&](const std::string& file) {
+    if (auto model = read_model(file, columns)) try_all(serialize(**model));
+  };
+  try_import(bytes);
+  try_import("{" + bytes);
+  try_import("tree\nversion=v4\n" + bytes);
+  for (const char* text : {kXgboost, kLightgbm}) {  // edits of what is sound
+    if (size < 4) break;
+    std::string edited = text;
+    for (size_t i = 0; i + 3 <= size; i += 3)
+      edited[(data[i] * size_t{256} + data[i + 1]) % edited.size()] = static_cast<char>(data[i + 2]);
+    try_import(edited);
+  }
   return 0;
 }

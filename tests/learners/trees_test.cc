@@ -11,6 +11,7 @@
 #include "learners/tree_grower.h"
 #include "learners/tree_model.h"
 #include "learners/tree_shap.h"
+#include "learners/trees.pb.h"
 
 namespace shrike::learners {
 namespace {
@@ -19,7 +20,8 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // A random tree in breadth-first order: at most `depth` deep, sometimes shallower, covers that add up.
-Tree random_tree(std::mt19937& random, size_t columns, uint32_t depth) {
+// `rich`: with nodes of every test, and infinity among the thresholds.
+Tree random_tree(std::mt19937& random, size_t columns, uint32_t depth, bool rich = false) {
   Tree tree;
   std::vector<uint32_t> depths{0};
   tree.nodes[0].cover = 1000;
@@ -34,6 +36,14 @@ Tree random_tree(std::mt19937& random, size_t columns, uint32_t depth) {
     node.column = static_cast<int32_t>(random() % columns);
     node.left = left;
     node.missing_left = random() % 2 == 0;
+    if (rich && random() % 20 == 0) node.value = kInfinity;
+    if (rich && random() % 3 == 0) node.test = static_cast<SplitTest>(1 + random() % 3);
+    if (node.is_categorical()) {
+      node.value = static_cast<float>(tree.sets.size());
+      tree.sets.emplace_back(random() % 4);  // sometimes none
+      for (uint32_t& word : tree.sets.back()) word = static_cast<uint32_t>(random() | random());
+      if (random() % 2 == 0) tree.sets.back() = {5};  // often the same
+    }
     const float share = static_cast<float>(1 + random() % 9) / 10;
     tree.nodes[left].cover = node.cover * share;
     tree.nodes[left + 1].cover = node.cover - tree.nodes[left].cover;
@@ -50,34 +60,68 @@ std::vector<float> random_rows(std::mt19937& random, size_t rows, size_t columns
     if (dice == 1) v = kInfinity;
     if (dice == 2) v = -kInfinity;
     if (dice == 3) v = -0.0f;
+    if (dice > 30) v = static_cast<float>(random() % 100);  // a category
+    if (dice == 4) v = static_cast<float>(random() % 2 == 0 ? 1e-35 : -1e-35);
+    if (dice == 5) v = static_cast<float>(static_cast<int>(random() % 4000) - 2000) * 1e-38f;
+    if (dice == 6) v = random() % 2 == 0 ? 16777216.0f : 3e9f;
   }
   return values;
 }
 
+void add_exact_leaves(std::mt19937& random, Tree& tree) {
+  for (TreeNode& node : tree.nodes) {
+    tree.exact.push_back(node.is_leaf() ? static_cast<double>(random()) / 1e9 - 2 : 0);
+    if (node.is_leaf()) node.value = static_cast<float>(tree.exact.back());
+  }
+}
+
+constexpr Kernel kKernels[] = {Kernel::kScalar, Kernel::kAvx2, Kernel::kAvx512, Kernel::kAuto};
+
 TEST(TreeScorer, EveryKernelEqualsTheReferenceToTheBit) {
   std::mt19937 random(7);
-  for (int round = 0; round < 120; ++round) {
+  for (int round = 0; round < 300; ++round) {
+    const bool rich = round % 4 >= 2, exact = round % 5 == 0;
     const size_t columns = 1 + random() % (round % 3 == 0 ? 150 : 40);
     const auto depth = static_cast<uint32_t>(random() % 17 * (round % 2) + random() % 7 * (1 - round % 2));
     std::vector<Tree> trees;
-    for (size_t t = 0, n = random() % 40; t < n; ++t) trees.push_back(random_tree(random, columns, depth));
+    for (size_t t = 0, n = random() % (rich ? 100 : 40); t < n; ++t) {
+      trees.push_back(random_tree(random, columns, depth, rich));
+      if (exact && t % 3 != 0) add_exact_leaves(random, trees.back());
+    }
     const TreeScorer scorer(0.125f, trees, columns);
     const size_t n = 1 + random() % 200;
     const std::vector<float> values = random_rows(random, n, columns);
     const MatrixView rows(values, columns);
     std::vector<float> sums(n);
-    for (const Kernel kernel : {Kernel::kScalar, Kernel::kAuto}) {
-      use_kernel(kernel);
+    std::vector<double> margins(n);
+    for (const Kernel kernel : kKernels) {
+      if (!use_kernel(kernel)) continue;
+      SCOPED_TRACE(static_cast<int>(kernel));
       scorer.sum(rows, sums.data());
+      scorer.margins(rows, margins.data());
       for (size_t i = 0; i < n; ++i) {
-        const float reference = sum_of_leaves(0.125f, trees, rows.row(i).data());
-        ASSERT_EQ(std::bit_cast<uint32_t>(reference), std::bit_cast<uint32_t>(sums[i]))
-            << "row " << i << " depth " << depth;
-        ASSERT_EQ(std::bit_cast<uint32_t>(reference),
-                  std::bit_cast<uint32_t>(scorer.sum_row(rows.row(i).data())));
+        const float* row = rows.row(i).data();
+        const double reference = scorer.exact() ? exact_sum_of_leaves(0.125, trees, row)
+                                                : static_cast<double>(sum_of_leaves(0.125f, trees, row));
+        const auto bits = std::bit_cast<uint64_t>(reference);
+        ASSERT_EQ(bits, std::bit_cast<uint64_t>(margins[i])) << "row " << i << " depth " << depth;
+        ASSERT_EQ(bits, std::bit_cast<uint64_t>(scorer.margin(row))) << "row " << i << " depth " << depth;
+        ASSERT_EQ(std::bit_cast<uint32_t>(static_cast<float>(reference)), std::bit_cast<uint32_t>(sums[i]));
       }
     }
   }
+  use_kernel(Kernel::kAuto);
+}
+
+TEST(Kernel, WhatTheMachineLacksIsRefused) {
+  if (use_kernel(Kernel::kAvx512)) {
+    EXPECT_TRUE(use_kernel(Kernel::kAvx2));
+    EXPECT_EQ(kernel_name(), "AVX2");
+  }
+  EXPECT_TRUE(use_kernel(Kernel::kScalar));
+  EXPECT_EQ(kernel_name(), "scalar");
+  EXPECT_TRUE(use_kernel(Kernel::kAuto));
+  EXPECT_NE(kernel_name(), "scalar");
 }
 
 // What the tree gives on average when only the columns of `known` are known (by covers, along the paths).
@@ -85,8 +129,7 @@ double expectation(const Tree& tree, uint32_t at, const float* row, uint32_t kno
   const TreeNode& node = tree.nodes[at];
   if (node.is_leaf()) return node.value;
   if ((known >> node.column & 1) != 0) {
-    const float v = row[node.column];
-    const bool left = v != v ? node.missing_left : v < node.value;
+    const bool left = tree.goes_left(node, row[node.column]);
     return expectation(tree, node.left + (left ? 0 : 1), row, known);
   }
   const double left = tree.nodes[node.left].cover, right = tree.nodes[node.left + 1].cover;
@@ -101,7 +144,7 @@ TEST(TreeShap, EqualsShapleysDefinition) {
   std::vector<double> factorial{1};
   for (int i = 1; i <= 5; ++i) factorial.push_back(factorial.back() * i);
   for (int round = 0; round < 60; ++round) {
-    const Tree tree = random_tree(random, kColumns, 1 + random() % 6);
+    const Tree tree = random_tree(random, kColumns, 1 + random() % 6, round % 2 == 0);
     const std::vector<float> row = random_rows(random, 1, kColumns);
     std::vector<double> found(kColumns, 0.0);
     add_contributions(tree, row.data(), found);
@@ -142,7 +185,7 @@ TEST(TreeModel, LoadsWhatItSavedAndScoresAlike) {
   const std::vector<Column> columns = {
       {"a", ColumnKind::kNumeric}, {"b", ColumnKind::kNumeric}, {"c", ColumnKind::kNumeric}};
   std::vector<Tree> trees;
-  for (int t = 0; t < 12; ++t) trees.push_back(random_tree(random, 3, 10));
+  for (int t = 0; t < 12; ++t) trees.push_back(random_tree(random, 3, 10, t % 2 == 0));
   const TreeModel model("boosting", columns, 0.5f, trees, {0.9f, -0.1f});
   const auto loaded = load_model(serialize(model));
   ASSERT_TRUE(loaded) << loaded.error().reason;
@@ -152,6 +195,42 @@ TEST(TreeModel, LoadsWhatItSavedAndScoresAlike) {
   model.score({values, 3}, first);
   (*loaded)->score({values, 3}, second);
   EXPECT_EQ(first, second);
+}
+
+TEST(Trees, UnsoundRecordsAreRefused) {
+  Tree tree;
+  tree.nodes.resize(3);
+  tree.nodes[0] = {0, 2, 1, 1, false, SplitTest::kMember};
+  tree.nodes[1] = {1, 1};
+  tree.nodes[2] = {2, 1};
+  tree.sets = {{1, 2, 4}};
+  tree.exact = {0, 1.25, 2.5};
+  proto::TreesRecord sound;
+  write_trees({&tree, 1}, sound);
+  const auto loaded = read_trees(sound, 2);
+  ASSERT_TRUE(loaded) << loaded.error().reason;
+  EXPECT_EQ((*loaded)[0].sets, tree.sets);
+  EXPECT_EQ((*loaded)[0].exact, tree.exact);
+  const auto reason = [&](auto edit) {
+    proto::TreesRecord record = sound;
+    edit(record);
+    const auto read = read_trees(record, 2);
+    return read ? "it was read" : read.error().reason;
+  };
+  using Record = proto::TreesRecord;
+  EXPECT_EQ(reason([](Record& r) { r.mutable_tests()->at(0) = 9; }), "a node's test is unknown");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_tests()->at(1) = 2; }), "a leaf has a test");
+  EXPECT_EQ(reason([](Record& r) { r.clear_tests(); }), "sets of categories are left over");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_tests()->pop_back(); }), "the parts of the trees disagree");
+  EXPECT_EQ(reason([](Record& r) { r.clear_set_sizes(); }), "a categorical node has no set");
+  EXPECT_EQ(reason([](Record& r) { r.set_set_sizes(0, 2); }), "sets of categories are left over");
+  EXPECT_EQ(reason([](Record& r) { r.set_set_sizes(0, 4); }), "a set of categories has no end");
+  EXPECT_EQ(reason([](Record& r) { r.set_set_sizes(0, 0xFFFFFFFF); }), "a set of categories has no end");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_sets()->pop_back(); }), "the parts of the trees disagree");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_exact()->resize(16); }), "the parts of the trees disagree");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_exact()->replace(14, 2, "\xff\x7f"); }), "a leaf is not finite");
+  EXPECT_EQ(reason([](Record& r) { r.mutable_values()->replace(2, 2, "\x80\x3f"); }),
+            "a categorical node has no set");
 }
 
 // The best first split by trying every cut of every column, both ways for missing values.

@@ -1,0 +1,30 @@
+// Models of ours for other tools. Plain functions of models; no file. Errors say which form would do.
+#pragma once
+
+#include <string>
+
+#include "learners/error.h"
+#include "learners/model.h"
+
+namespace shrike::learners {
+
+// A tree ensemble as XGBoost's JSON (`Booster.load_model`, version 1.7 and later), objective binary:logistic.
+// Its margins there equal margin() to the bit; the base is the first tree, a lone leaf. XGBoost has no place
+// for our calibration: the probability it gives is that of the raw margin. The attributes shrike_slope and
+// shrike_shift hold what score() makes of it: 1 / (1 + e^-(slope * margin + shift)).
+//
+// Refused: other families, and models that XGBoost cannot hold, such as those imported from LightGBM.
+Result<std::string> export_xgboost(const Model& model);
+
+// A linear model as JSON:
+//   {"format": "shrike-linear", "version": 1, "bias", "slope", "shift", "hash_bits", "hash_multiplier",
+//    "columns": [{"name", "kind": "numeric", "cuts": [rising], "weights": [cuts + 1], "missing"},
+//                {"name", "kind": "categorical", "weights": [2^hash_bits], "missing"}]}
+// margin = bias + one weight per column, summed in float in the order of the columns;
+// probability = 1 / (1 + e^-(slope * margin + shift)).
+// A numeric value takes the weight whose index is the number of cuts <= it; a category in [0, 2^24) the
+// weight at (category * hash_multiplier mod 2^32) >> (32 - hash_bits); NaN, and other categories, take
+// `missing`.
+Result<std::string> export_json(const Model& model);
+
+}  // namespace shrike::learners

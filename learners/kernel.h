@@ -1,0 +1,11 @@
+// Which scoring kernel the process uses (see use_kernel() in model.h). Any thread. Internal to learners/.
+#pragma once
+
+#include "learners/model.h"
+
+namespace shrike::learners {
+
+// What use_kernel() chose, kAuto resolved: kScalar, kAvx2 or kAvx512. On machines with neither set: kScalar.
+Kernel tree_kernel();
+
+}  // namespace shrike::learners
