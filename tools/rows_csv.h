@@ -1,0 +1,20 @@
+// Rows of features from a CSV file, plain or gz, whose header names the columns.
+#pragma once
+
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "learners/matrix.h"
+
+namespace shrike::tools {
+
+struct Rows {
+  std::vector<learners::Column> columns;  // all numeric
+  std::vector<float> values;              // row after row
+};
+
+// An empty cell, `nan` and `NA` are missing. Errors name the line. The whole file is held in memory.
+tl::expected<Rows, std::string> read_rows(const std::string& path);
+
+}  // namespace shrike::tools
