@@ -24,7 +24,7 @@ struct Band {
 double Isotonic::operator()(double x) const {
   if (from.empty()) return x;
   const auto at = static_cast<size_t>(std::upper_bound(from.begin(), from.end(), x) - from.begin());
-  if (at == 0) return x + (to.front() - from.front());
+  if (at == 0) return to[0] + (x - from[0]) * std::min(1.0, (to[1] - to[0]) / (from[1] - from[0]));
   if (at == from.size()) return x + (to.back() - from.back());
   const double share = (x - from[at - 1]) / (from[at] - from[at - 1]);
   return to[at - 1] + share * (to[at] - to[at - 1]);
