@@ -47,11 +47,10 @@ Replayer::Replayer(ConfigPtr config, Setup setup, OnScore on_score)
       setup_(std::move(setup)),
       on_score_(std::move(on_score)),
       workers_(setup_.fixed_model || setup_.live ? 1 : config_->training.threads),
-      trainer_(std::make_unique<Trainer>(config_)),
       no_examples_(std::make_unique<NoExamples>()) {
   setup_.batch = setup_.live ? 1 : std::max<size_t>(setup_.batch, 1);
   if (setup_.live) live_ = std::make_unique<LiveLearner>(config_);
-  trainer_->use(&workers_);
+  if (!live_ && !setup_.fixed_model) begin_training(std::make_unique<Trainer>(config_));
   fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
   waiting_.resize(setup_.batch);
   rows_.resize(setup_.batch * config_->columns.size());
@@ -61,7 +60,18 @@ Replayer::Replayer(ConfigPtr config, Setup setup, OnScore on_score)
 ExampleSink& Replayer::sink() {
   if (setup_.fixed_model) return *no_examples_;
   if (live_) return *live_;
-  return *trainer_;
+  return *training_;
+}
+
+void Replayer::begin_training(std::unique_ptr<Trainer> trainer) {
+  trainer_ = trainer.get();
+  trainer_->use(&workers_);
+  auto awaited = std::make_shared<Config>(*config_);
+  awaited->training.mode = TrainingMode::kAwaited;
+  training_ = std::make_unique<TrainingThread>(
+      awaited, std::move(trainer), probe_, [](const Proposal&) { return true; },
+      [](uint64_t, const std::string&) {});
+  training_->start(bell_);
 }
 
 tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label) {
@@ -130,13 +140,16 @@ void Replayer::flush() {
     if (on_score_) on_score_(one.transaction, answer, one.label);
   }
   waiting_count_ = 0;
+  if (training_) training_->send();
 }
 
 void Replayer::swap_when_proposed() {
-  if (!trainer_->proposal()) return;
-  const Proposal proposal = *trainer_->proposal();
+  if (!training_) return;
+  training_->await();
+  Proposal proposal;
+  if (!training_->take_proposal(proposal)) return;
   fold_->model(proposal.event, proposal.model);
-  trainer_->model_event(proposal.event, fold_->champion());
+  training_->model_event(proposal.event, fold_->champion());
   report_.swaps.push_back({report_.rows, report_.days - 1, proposal.event});
 }
 
@@ -144,13 +157,20 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
   flush();
   std::vector<std::pair<std::string, std::string>> pieces;
   fold_->save([&](const char* part, std::string piece) { pieces.emplace_back(part, std::move(piece)); });
-  const std::string trainer_state = trainer_->save();
+  std::string trainer_state;
+  if (training_) {
+    training_->await();
+    trainer_state = trainer_->save();
+    training_.reset();
+  }
   const std::string champion_hash = fold_->champion_hash();
   const learners::ModelPtr champion = fold_->champion();
   const auto fallbacks = fold_->fallbacks();
-  trainer_ = std::make_unique<Trainer>(config_);
-  trainer_->use(&workers_);
-  if (auto ok = trainer_->restore(trainer_state); !ok) return ok;
+  if (!trainer_state.empty()) {
+    auto trainer = std::make_unique<Trainer>(config_);
+    if (auto ok = trainer->restore(trainer_state); !ok) return ok;
+    begin_training(std::move(trainer));
+  }
   fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
   const auto load = [&](const std::string& hash) -> learners::ModelPtr {
     if (hash == champion_hash) return learners::load_model(learners::serialize(*champion)).value();
@@ -170,7 +190,8 @@ void Replayer::finish() {
   report_.counters = fold_->counters();
   report_.features = fold_->feature_stats();
   report_.pending_bytes = fold_->pending_bytes();
-  report_.learner_bytes = live_ ? live_->state_bytes() : trainer_->state_bytes();
+  if (training_) training_->await();
+  report_.learner_bytes = live_ ? live_->state_bytes() : training_ ? trainer_->state_bytes() : 0;
   if (live_) report_.predicting = live_->predicting(), report_.learning = live_->learning();
   report_.champion = fold_->champion_hash();
 }

@@ -1,7 +1,7 @@
 // Replays: a CSV through the whole fold as if it were live (features, scores, delayed labels, learning, gate,
 // swaps), or a data directory's log as it was recorded or with another configuration or model. No socket, no
-// clock: training is awaited, so the same input gives the same bits, on however many threads it learns
-// (training.threads). Called from one thread.
+// clock: training runs beside the fold and is awaited wherever a model may take over, so the same input gives
+// the same bits, on however many threads it learns (training.threads). Called from one thread.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 #include "engine/fold.h"
 #include "engine/live_learner.h"
 #include "engine/prequential.h"
-#include "engine/trainer.h"
+#include "engine/training_thread.h"
 #include "engine/worker_pool.h"
 
 namespace shrike::storage {
@@ -81,13 +81,17 @@ class Replayer {
     int label;
   };
   ExampleSink& sink();
+  void begin_training(std::unique_ptr<Trainer> trainer);
   void swap_when_proposed();
 
   ConfigPtr config_;
   Setup setup_;
   OnScore on_score_;
   WorkerPool workers_;
-  std::unique_ptr<Trainer> trainer_;
+  Probe probe_;
+  Bell bell_;
+  Trainer* trainer_ = nullptr;  // the training thread's; ours while it is awaited
+  std::unique_ptr<TrainingThread> training_;
   std::unique_ptr<LiveLearner> live_;
   std::unique_ptr<ExampleSink> no_examples_;
   std::unique_ptr<Fold> fold_;

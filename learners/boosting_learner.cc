@@ -29,7 +29,7 @@ namespace {
 
 struct BoostingOptions {
   int64_t trees = 200, depth = 6, bins = 256, bin_sample = 5000, grow_every = 5000, grow_trees = 10;
-  int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 50000;
+  int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 20000;
   double rate = 0.1, l2 = 5, hessian_min = 3, gain_min = 0, column_rate = 0.7, row_rate = 0.7;
   double negative_rate = 0.02, hard_rate = 30, fraud_weight = 1, half_life = 0;
 };
@@ -320,13 +320,19 @@ void BoostingLearner::grow() {
     const auto margin_of = [&](size_t i) -> int64_t& {
       return i < frauds ? frauds_.margins[i] : negatives_.margins[i - frauds];
     };
-    for (const auto& [node, of_leaf] : grower_.leaf_rows()) {
-      const int64_t leaf = fixed(tree.nodes[node].value);
-      for (const uint32_t i : of_leaf) margin_of(i) += leaf;
-    }
-    for (size_t i = 0; i < n && rows.size() < n; ++i) {
-      if (!sampled[i]) margin_of(i) += fixed(tree.nodes[grower_.find_leaf(tree, data.row(i))].value);
-    }
+    const auto& leaves = grower_.leaf_rows();
+    run_tasks(workers_, leaves.size(), [&](size_t l) {
+      const int64_t leaf = fixed(tree.nodes[leaves[l].node].value);
+      for (const uint32_t i : leaves[l].rows) margin_of(i) += leaf;
+    });
+    if (rows.size() == n) continue;
+    in_parts([&](Kept& kept, size_t from, size_t to) {
+      const size_t offset = &kept == &frauds_ ? 0 : frauds;
+      for (size_t i = from; i < to; ++i) {
+        if (sampled[offset + i]) continue;
+        kept.margins[i] += fixed(tree.nodes[grower_.find_leaf(tree, data.row(offset + i))].value);
+      }
+    });
   }
   compile();
 }

@@ -110,7 +110,7 @@ Result<ModelPtr> load_ensemble_model(uint32_t, std::string_view payload) {
   }
   Isotonic isotonic{{record.isotonic_from().begin(), record.isotonic_from().end()},
                     {record.isotonic_to().begin(), record.isotonic_to().end()}};
-  sound &= isotonic.from.size() == isotonic.to.size();
+  sound &= isotonic.from.size() == isotonic.to.size() && isotonic.from.size() != 1;
   for (const auto* knots : {&isotonic.from, &isotonic.to}) {
     for (size_t i = 0; i < knots->size(); ++i)
       sound &= std::fabs((*knots)[i]) < 1e6 && (i == 0 || (*knots)[i] > (*knots)[i - 1]);

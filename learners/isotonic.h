@@ -1,8 +1,8 @@
 // The last step of calibration: how far log-odds are off in each band of scores, learned from predictions
 // made before their labels were known. Isotonic regression (pool adjacent violators) on bands that hold equal
 // Fisher information, in log-odds, shrunk towards no correction; between the bands' middles it is a line,
-// beyond the last ones the correction stays. It never inverts or ties two scores. Plain functions; internal
-// to learners/.
+// below the first that line goes on, above the last the correction stays. It never inverts or ties two
+// scores. Plain functions; internal to learners/.
 #pragma once
 
 #include <span>

@@ -23,7 +23,7 @@ namespace {
 
 struct LinearOptions {
   double alpha = 1.5, beta = 1, l1 = 0, l2 = 0.3;
-  int64_t bins = 64, bin_sample = 5000, hash_bits = 18, calibration_window = 50000;
+  int64_t bins = 64, bin_sample = 5000, hash_bits = 18, calibration_window = 20000;
   double fraud_weight = 1, negative_rate = 1;
 };
 
