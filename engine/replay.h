@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,8 @@ class Replayer {
  public:
   // What was answered, in order. `transaction` is valid during the call.
   using OnScore = std::function<void(const Transaction& transaction, const Answer& answer, int label)>;
+  // The feature row that was scored, which is also what is learned from when the label comes.
+  using OnRow = std::function<void(const Transaction& transaction, std::span<const float> row, int label)>;
 
   struct Setup {
     size_t batch = 256;
@@ -70,6 +73,7 @@ class Replayer {
   // Saves fold and trainer, and goes on from what was saved.
   tl::expected<void, std::string> save_and_restore();
   ReplayReport& report() { return report_; }
+  void show_rows(OnRow on_row) { on_row_ = std::move(on_row); }
   void finish();
   const Fold& fold() const { return *fold_; }
 
@@ -85,6 +89,7 @@ class Replayer {
   ConfigPtr config_;
   Setup setup_;
   OnScore on_score_;
+  OnRow on_row_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<LiveLearner> live_;
   std::unique_ptr<ExampleSink> no_examples_;
@@ -105,6 +110,7 @@ struct CsvReplayOptions {
   learners::ModelPtr fixed_model;
   bool live = false;                     // see Replayer::Setup
   learners::Workers* workers = nullptr;  // see there
+  Replayer::OnRow on_row;                // before on_score of the same transaction
   std::function<void(double share, uint64_t rows)> progress;
   std::function<void(const std::string&)> notice;
 };
