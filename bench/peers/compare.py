@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ import stream
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SHRIKE_LEARNERS = ["linear", "boosting", "forest", "ensemble"]
+SHRIKE_ELEC = ["forest:trees=10", "forest:trees=30", "boosting", "linear"]
 # Heading, key, format.
 COLUMNS = [("AP", "ap", "{:.4f}"), ("daily AP", "daily_ap", "{:.4f}"), ("d. AP 30-60", "daily_ap_earlier", "{:.4f}"),
            ("AUC", "auc", "{:.4f}"), ("log loss", "log_loss", "{:.5f}"), ("Brier", "brier", "{:.6f}"),
@@ -58,40 +60,48 @@ def table(results, columns=COLUMNS):
     return "\n".join(out)
 
 
-def first_days(source, to, days, time_column="time", unit_s=1):
-    """Copies the CSV's rows before the day `days` (counted from the first row's)."""
+def first_days(source, to, days):
+    """Appends the CSV's rows before the day `days` (counted from the first row's)."""
     import pandas
     end = None
     for piece in pandas.read_csv(source, dtype=str, chunksize=200_000):
-        seconds = piece[time_column].astype(float) * unit_s
+        seconds = piece["time"].astype(float)
         if end is None:
             end = (seconds.iloc[0] // stream.DAY_S + days) * stream.DAY_S
         kept = piece[seconds < end]
-        kept.to_csv(to, mode="w" if not pathlib.Path(to).exists() else "a", index=False,
-                    header=not pathlib.Path(to).exists())
+        kept.to_csv(to, mode="a", index=False, header=not to.exists())
         if len(kept) < len(piece):
             return
 
 
-def shrike_results(shrike, csv, earlier_csv, config, work, names):
-    """`shrike evaluate` over both ranges of days; the earlier one on the stream cut after it."""
+def evaluate(args, csv, config, days, names, out, *more):
+    """`shrike evaluate` of the learners `names`: its JSON, by learner."""
     flags = [part for name in names for part in ("--learner", name)]
-    found = []
-    for source, days in ((csv, "60..90"), (earlier_csv, "30..60")):
-        out = work / f"shrike-{days[:2]}.json"
-        run([shrike, "evaluate", source, "--config", config, "--days", days, "--label-delay", "7d", *flags, "--json", out],
-            stdout=subprocess.DEVNULL)
-        found.append(json.loads(out.read_text()))
+    run([args.shrike, "evaluate", csv, "--config", config, "--days", days, *flags, *more, "--json", out],
+        stdout=subprocess.DEVNULL)
+    return json.loads(out.read_text())
+
+
+def shrike_results(args, config, work, known):
+    """Over both ranges of days; the earlier one on the stream cut after it. First as served, behind the gate, then live: the
+    learner answers as it stands and learns each of the `known` labels when it comes."""
+    earlier_csv = work / "days-0-60.csv"
+    earlier_csv.unlink(missing_ok=True)
+    first_days(args.csv, earlier_csv, 61)
     results = []
-    for late, early in zip(*found):
-        result = {"learner": "shrike " + late["learner"], "ap": late["average_precision"], "auc": late["auc"],
-                  "daily_ap": late["mean_daily_average_precision"], "log_loss": late["log_loss"],
-                  "brier": late["brier"], "us_per_transaction": late["us_per_transaction"],
-                  "daily_ap_earlier": early["mean_daily_average_precision"], "evaluate": late}
-        for ours, theirs in (("learn_s", ("learn_seconds", "learn_s")), ("predict_us_p50", ("predict_us_p50",)),
-                             ("predict_us_p999", ("predict_us_p999", "predict_us_p99_9"))):
-            result[ours] = next((late[key] for key in theirs if key in late), None)
-        results.append(result)
+    for mode, flags in (("", []), (", live", ["--live"])):
+        late, early = (evaluate(args, csv, config, days, SHRIKE_LEARNERS, work / f"shrike-{days[:2]}.json", "--label-delay",
+                                "7d", *flags) for csv, days in ((args.csv, "60..90"), (earlier_csv, "30..60")))
+        for one, before in zip(late, early):
+            result = {"learner": f"shrike {one['learner']}{mode}", "ap": one["average_precision"], "auc": one["auc"],
+                      "daily_ap": one["mean_daily_average_precision"], "log_loss": one["log_loss"], "brier": one["brier"],
+                      "daily_ap_earlier": before["mean_daily_average_precision"],
+                      "us_per_transaction": one["us_per_transaction"]}
+            if mode:
+                result |= {"learn_s": one["learn_us"]["mean"] * known / 1e6, "predict_us_p50": one["predict_us"]["p50"],
+                           "predict_us_p999": one["predict_us"]["p999"]}
+            results.append(result)
+    earlier_csv.unlink()
     return results
 
 
@@ -114,11 +124,9 @@ def handbook(args):
             out = work / "shrike.json"
             if not (args.keep and out.exists()):
                 say(f"{config.stem}: shrike {' '.join(SHRIKE_LEARNERS)}")
-                earlier = work / "days-0-60.csv"
-                earlier.unlink(missing_ok=True)
-                first_days(args.csv, earlier, 61)
-                write_json(out, shrike_results(args.shrike, args.csv, earlier, config, work, SHRIKE_LEARNERS))
-                earlier.unlink()
+                times = stream.read_rows(rows).time
+                known = int(np.searchsorted(times, times[-1] - stream.DELAY_S, side="right"))
+                write_json(out, shrike_results(args, config, work, known))
             results += json.loads(out.read_text())
         for name in names:
             if name == "shrike":
@@ -164,6 +172,13 @@ def elec(args):
         right = float(np.mean(answers == label))
         chance = float(np.mean(answers) * np.mean(label) + np.mean(~answers) * np.mean(label == 0))
         results.append({"learner": name, "accuracy": right, "kappa": (right - chance) / (1 - chance)} | costs.report())
+    say("elec: shrike")
+    with tempfile.TemporaryDirectory() as folder:
+        for one in evaluate(args, args.csv, ROOT / "examples/elec.toml", "0..", SHRIKE_ELEC, pathlib.Path(folder) / "elec.json",
+                            "--live"):
+            results.append({"learner": f"shrike {one['learner']}", "accuracy": one["accuracy"], "kappa": one["kappa"],
+                            "learn_s": one["learn_us"]["mean"] * len(rows) / 1e6,
+                            "predict_us_p50": one["predict_us"]["p50"], "predict_us_p999": one["predict_us"]["p999"]})
     print(table(results, [("accuracy", "accuracy", "{:.4f}"), ("kappa", "kappa", "{:.4f}"), *COLUMNS[6:9]]))
     if args.json:
         write_json(args.json, results)
@@ -216,8 +231,9 @@ def main():
     one.add_argument("--keep", action="store_true", help="take rows and results that are there from an earlier run")
     one.add_argument("--shrike", default=ROOT / "build/release/bin/shrike")
     one.add_argument("--json", type=pathlib.Path)
-    one = command("elec", elec, "MOA's forests on the electricity prices: test, then train, no delay")
+    one = command("elec", elec, "MOA's and Shrike's forests on the electricity prices: test, then train, no delay")
     one.add_argument("csv", type=pathlib.Path, help="columns row,date,day,period,…,up")
+    one.add_argument("--shrike", default=ROOT / "build/release/bin/shrike")
     one.add_argument("--json", type=pathlib.Path)
     one = command("training", training, "how long XGBoost trains on the rows known by day 60")
     one.add_argument("rows", type=pathlib.Path, help="what `shrike replay --rows` wrote")

@@ -150,4 +150,4 @@ PEERS = {
     "moa-lb-10": (lambda columns: Moa("LeveragingBagging", columns, ensemble_size=10), False),
     "river-arf-10": (lambda columns: RiverForest(), False),
 }
-SLOW = {"river-arf-10"}  # half an hour and more a row set; only when named
+SLOW = {"river-arf-10"}  # ten minutes and more a row set; only when named
