@@ -137,6 +137,7 @@ void Replayer::flush() {
     fold_->answer(one.sequence, answer);
     ++report_.rows;
     ++report_.decisions[static_cast<size_t>(answer.decision)];
+    if (on_row_) on_row_(one.transaction, rows.row(i), one.label);
     if (on_score_) on_score_(one.transaction, answer, one.label);
   }
   waiting_count_ = 0;
@@ -213,6 +214,7 @@ tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::
                      .fixed_model = options.fixed_model,
                      .live = options.live},
                     on_score);
+  replayer.show_rows(options.on_row);
   ReplayReport& report = replayer.report();
   const auto started = std::chrono::steady_clock::now();
   SeenIds seen;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,8 @@ class Replayer {
  public:
   // What was answered, in order. `transaction` is valid during the call.
   using OnScore = std::function<void(const Transaction& transaction, const Answer& answer, int label)>;
+  // The feature row that was scored, which is also what is learned from when the label comes.
+  using OnRow = std::function<void(const Transaction& transaction, std::span<const float> row, int label)>;
 
   struct Setup {
     size_t batch = 256;
@@ -71,6 +74,7 @@ class Replayer {
   // Saves fold and trainer, and goes on from what was saved.
   tl::expected<void, std::string> save_and_restore();
   ReplayReport& report() { return report_; }
+  void show_rows(OnRow on_row) { on_row_ = std::move(on_row); }
   void finish();
   const Fold& fold() const { return *fold_; }
 
@@ -87,6 +91,7 @@ class Replayer {
   ConfigPtr config_;
   Setup setup_;
   OnScore on_score_;
+  OnRow on_row_;
   WorkerPool workers_;
   Probe probe_;
   Bell bell_;
@@ -109,7 +114,8 @@ struct CsvReplayOptions {
   bool stop_on_error = true;
   std::optional<uint64_t> restore_at;  // save and restore after this many rows
   learners::ModelPtr fixed_model;
-  bool live = false;  // see Replayer::Setup
+  bool live = false;       // see Replayer::Setup
+  Replayer::OnRow on_row;  // before on_score of the same transaction
   std::function<void(double share, uint64_t rows)> progress;
   std::function<void(const std::string&)> notice;
 };

@@ -18,6 +18,7 @@
 #include "tools/data_dir.h"
 #include "tools/measure.h"
 #include "tools/progress.h"
+#include "tools/row_writer.h"
 
 namespace shrike::tools {
 namespace {
@@ -35,7 +36,8 @@ const std::map<std::string, learners::Kernel> kKernels = {{"auto", learners::Ker
                                                           {"avx512", learners::Kernel::kAvx512}};
 
 struct Options {
-  std::string input, config, days, scores, json, csv, model, kernel = "auto", label_delay, on_error = "stop";
+  std::string input, config, days, scores, rows, json, csv, model, kernel = "auto", label_delay,
+                                                                   on_error = "stop";
   size_t batch = 256;
   uint64_t restore_at = 0;
   bool json_to_stdout = false, quiet = false;
@@ -211,6 +213,12 @@ class Replay {
         return complain(fmt::format("--scores {}: the file cannot be written", options_.scores), kBadInput);
       fmt::print(scores_.get(), "transaction_id,score\n");
     }
+    if (!options_.rows.empty()) {
+      if (log) return complain("--rows: only the rows of a CSV's replay are written", kBadInput);
+      auto opened = RowWriter::open(options_.rows, config_);
+      if (!opened) return complain(fmt::format("--rows {}", opened.error()), kBadInput);
+      rows_ = std::move(*opened);
+    }
     const bool recorded = log && options_.config.empty() && !model;
     Prequential prequential(config_->gate.fpr);
     const auto report = replay(prequential, log, recorded, model);
@@ -244,6 +252,11 @@ class Replay {
     csv.stop_on_error = options_.on_error == "stop";
     if (options_.restore_at > 0) csv.restore_at = options_.restore_at;
     csv.fixed_model = std::move(model);
+    if (rows_) {
+      csv.on_row = [&](const Transaction& transaction, std::span<const float> row, int label) {
+        rows_->add(transaction, row, label);
+      };
+    }
     csv.progress = show;
     csv.notice = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
     return engine::replay_csv(config_, options_.input, csv, on_score);
@@ -252,6 +265,8 @@ class Replay {
   int publish(const ReplayReport& report, const Prequential& prequential, DayRange days, bool recorded) {
     if (scores_ && std::fflush(scores_.get()) != 0)
       return complain(fmt::format("--scores {}: the disk is full", options_.scores), kBadInput);
+    if (rows_ && !rows_->close())
+      return complain(fmt::format("--rows {}: the disk is full", options_.rows), kBadInput);
     const std::string json = report_json(report, prequential, days);
     if (!options_.json.empty()) {
       std::ofstream out(options_.json);
@@ -277,6 +292,7 @@ class Replay {
   DataDir data_;
   engine::ConfigPtr config_;
   std::unique_ptr<std::FILE, CloseFile> scores_;
+  std::unique_ptr<RowWriter> rows_;
 };
 
 }  // namespace
@@ -302,6 +318,10 @@ void add_replay(CLI::App& app, int& exit_code) {
   command->add_option("--days", options->days,
                       "the days to measure, FIRST..LAST, counted from the first transaction's day (0)");
   command->add_option("--scores", options->scores, "write transaction_id,score here");
+  command->add_option(
+      "--rows", options->rows,
+      "write what learners see here, for other programs: transaction_id,time,label and every feature column; "
+      "time in seconds since the first transaction's day began, NaN is empty; .gz compresses (CSV only)");
   command
       ->add_option("--json", options->json,
                    "write the report here as JSON; without a file name: to standard output")

@@ -264,7 +264,7 @@ void add_simulate(CLI::App& app, int& exit_code) {
   command->add_option("--drift-day", s.new_scenario_from_day,
                       "a new fraud scenario appears from this day on");
   command->add_option("--end-scenario-2-day", s.end_scenario_2_at_day,
-                      "no terminal is newly compromised from this day on");
+                      "an old one vanishes: no terminal is compromised from this day on");
   command->add_option("--out,-o", options->out, "write a CSV here; .gz compresses");
   command->add_option("--score", options->score, "a running server's score socket");
   command->add_option("--feedback", options->feedback,

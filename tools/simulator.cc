@@ -150,9 +150,8 @@ void Simulator::compromise(std::vector<SimulatedTransaction>& day) {
   const auto scaled = [](double per_day, int size, int reference) {
     return std::max(1, static_cast<int>(std::lround(per_day * size / reference)));
   };
-  if (options_.end_scenario_2_at_day < 0 || day_ < options_.end_scenario_2_at_day) {
-    fresh(terminal_until_, scaled(2, options_.terminals, 10000), 28);
-  }
+  const bool terminals_safe = options_.end_scenario_2_at_day >= 0 && day_ >= options_.end_scenario_2_at_day;
+  if (!terminals_safe) fresh(terminal_until_, scaled(2, options_.terminals, 10000), 28);
   fresh(customer_until_, scaled(3, options_.customers, 5000), 14);
   const bool drift = options_.new_scenario_from_day >= 0 && day_ >= options_.new_scenario_from_day;
   if (drift) fresh(takeover_until_, scaled(4, options_.customers, 5000), 5);
@@ -161,7 +160,9 @@ void Simulator::compromise(std::vector<SimulatedTransaction>& day) {
   for (size_t i = 0; i < honest; ++i) {
     SimulatedTransaction t = day[i];
     if (t.amount_cents > 22000) t.is_fraud = 1, t.scenario = 1;
-    if (terminal_until_[static_cast<size_t>(t.terminal)] > day_) t.is_fraud = 1, t.scenario = 2;
+    if (!terminals_safe && terminal_until_[static_cast<size_t>(t.terminal)] > day_) {
+      t.is_fraud = 1, t.scenario = 2;
+    }
     if (customer_until_[static_cast<size_t>(t.customer)] > day_ && random_.below(3) == 0) {
       t.amount_cents *= 5;
       t.is_fraud = 1, t.scenario = 3;

@@ -19,7 +19,7 @@ struct SimulationOptions {
   int terminals = 10000;
   double radius = 5;               // of the area in which a customer uses terminals; the world is 100 x 100
   int new_scenario_from_day = -1;  // drift: from this day fraud scenario 4 appears (see simulator.cc)
-  int end_scenario_2_at_day = -1;  // and from this day no further terminal is compromised
+  int end_scenario_2_at_day = -1;  // and from this day no terminal is compromised any more
 };
 
 struct SimulatedTransaction {
