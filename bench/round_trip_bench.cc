@@ -21,7 +21,7 @@ namespace shrike::engine {
 namespace {
 
 std::string config_text(const std::string& durability) {
-  std::ifstream file(SHRIKE_SOURCE_DIR "/examples/handbook.toml");
+  std::ifstream file(SHRIKE_SOURCE_DIR "/examples/handbook-15.toml");
   std::ostringstream out;
   out << file.rdbuf();
   std::string text = out.str();

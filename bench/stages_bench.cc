@@ -22,10 +22,10 @@ namespace {
 
 ConfigPtr config() {
   static const ConfigPtr kConfig = [] {
-    std::ifstream file(SHRIKE_SOURCE_DIR "/examples/handbook.toml");
+    std::ifstream file(SHRIKE_SOURCE_DIR "/examples/handbook-15.toml");
     std::ostringstream text;
     text << file.rdbuf();
-    return *parse_config(text.str(), "handbook.toml");
+    return *parse_config(text.str(), "handbook-15.toml");
   }();
   return kConfig;
 }

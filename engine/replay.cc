@@ -52,6 +52,12 @@ Replayer::Replayer(ConfigPtr config, Setup setup, OnScore on_score)
   if (setup_.live) live_ = std::make_unique<LiveLearner>(config_);
   if (!live_ && !setup_.fixed_model) begin_training(std::make_unique<Trainer>(config_));
   fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
+  if (setup_.first_model && training_) {
+    const ModelEvent event{ModelAction::kActivated, 0,
+                           learners::content_hash(learners::serialize(*setup_.first_model)), ""};
+    fold_->model(event, setup_.first_model);
+    training_->model_event(event, setup_.first_model);
+  }
   waiting_.resize(setup_.batch);
   rows_.resize(setup_.batch * config_->columns.size());
   scores_.resize(setup_.batch);
@@ -212,6 +218,7 @@ tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::
                     {.batch = options.batch,
                      .keep_us = options.label_delay_us,
                      .fixed_model = options.fixed_model,
+                     .first_model = options.first_model,
                      .live = options.live},
                     on_score);
   replayer.show_rows(options.on_row);

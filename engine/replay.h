@@ -62,6 +62,7 @@ class Replayer {
     size_t batch = 256;
     int64_t keep_us = 0;             // how late labels may come and still find their transaction
     learners::ModelPtr fixed_model;  // scores with it throughout; nothing is learned
+    learners::ModelPtr first_model;  // champion at first; learning goes on from it if it was made elsewhere
     bool live =
         false;  // no champion: the learner itself answers as it stands (see live_learner.h), row by row
   };
@@ -112,10 +113,10 @@ struct CsvReplayOptions {
   size_t batch = 256;
   int64_t label_delay_us = 0;
   bool stop_on_error = true;
-  std::optional<uint64_t> restore_at;  // save and restore after this many rows
-  learners::ModelPtr fixed_model;
-  bool live = false;       // see Replayer::Setup
-  Replayer::OnRow on_row;  // before on_score of the same transaction
+  std::optional<uint64_t> restore_at;           // save and restore after this many rows
+  learners::ModelPtr fixed_model, first_model;  // see Replayer::Setup
+  bool live = false;                            // see Replayer::Setup
+  Replayer::OnRow on_row;                       // before on_score of the same transaction
   std::function<void(double share, uint64_t rows)> progress;
   std::function<void(const std::string&)> notice;
 };

@@ -1,6 +1,7 @@
 #include "engine/trainer.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "engine/gate.h"
 #include "engine/log.pb.h"
@@ -130,6 +131,10 @@ void Trainer::model_event(const ModelEvent& event, learners::ModelPtr champion) 
   if (event.action == ModelAction::kRejected) return;
   served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
   champion_ = std::move(champion);
+  if (event.action == ModelAction::kActivated && champion_ != nullptr && !champion_->origin().empty()) {
+    if (const auto adopted = learner_->adopt(*champion_); !adopted)
+      spdlog::warn("learning does not go on from model {}: {}", event.model, adopted.error().reason);
+  }
   trial_.clear();
   next_judgement_ = 0;
 }

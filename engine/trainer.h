@@ -38,7 +38,8 @@ class Trainer : public ExampleSink {
   // Threads to learn on; see learners/workers.h.
   void use(learners::Workers* workers);
   // A model event entered the log. One that answers the outstanding proposal ends it; a new champion (null
-  // for none) restarts the trial of a candidate.
+  // for none) restarts the trial of a candidate. From a model made elsewhere that an operator activates, the
+  // learner goes on if it can.
   void model_event(const ModelEvent& event, learners::ModelPtr champion);
   // The outstanding proposal: repeated until model_event() answers it.
   const std::optional<Proposal>& proposal() const { return proposal_; }

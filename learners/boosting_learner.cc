@@ -5,6 +5,7 @@
 // seed: sums are exact integers, sampling decides by hashes.
 //
 // Before an example is learned its margin is noted: a snapshot is calibrated (Platt) on the newest of these.
+#include <fmt/format.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -28,8 +29,9 @@ namespace shrike::learners {
 namespace {
 
 struct BoostingOptions {
-  int64_t trees = 200, depth = 6, bins = 256, bin_sample = 5000, grow_every = 5000, grow_trees = 10;
-  int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 20000;
+  int64_t trees = 200, depth = 6, bins = 256, bin_sample = 5000, grow_every = 5000, grow_trees = 10,
+          refresh_trees = 0;
+  int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 50000;
   double rate = 0.1, l2 = 5, hessian_min = 3, gain_min = 0, column_rate = 0.7, row_rate = 0.7;
   double negative_rate = 0.02, hard_rate = 30, fraud_weight = 1, half_life = 0;
 };
@@ -44,6 +46,8 @@ constexpr Row kRows[] = {
     {"bin_sample", nullptr, &B::bin_sample, 10, 1e9, "examples before the first trees are grown"},
     {"grow_every", nullptr, &B::grow_every, 1, 1e9, "examples between two growths"},
     {"grow_trees", nullptr, &B::grow_trees, 1, 5000, "trees grown then, and as many of the oldest leave"},
+    {"refresh_trees", nullptr, &B::refresh_trees, 0, 5000,
+     "oldest trees whose leaves then move towards the present; those that no longer help leave"},
     {"frauds_max", nullptr, &B::frauds_max, 10, 1e7, "frauds in the replay buffer, the newest"},
     {"negatives_max", nullptr, &B::negatives_max, 10, 1e8,
      "legitimate examples in the replay buffer, the newest"},
@@ -63,6 +67,13 @@ constexpr Row kRows[] = {
 // Margins of the buffered rows are sums of leaves in fixed point: exact, whatever trees came and went.
 int64_t fixed(float leaf) {
   return static_cast<int64_t>(std::nearbyint(static_cast<double>(leaf) * kLeafOne));
+}
+
+// Of the log loss of one row of probability q.
+GradientPair pair_of(float weight, double q, bool fraud) {
+  const double g = static_cast<double>(weight) * (q - (fraud ? 1 : 0)),
+               h = static_cast<double>(weight) * q * (1 - q);
+  return {static_cast<int64_t>(g * GradientPair::kOne), static_cast<int64_t>(h * GradientPair::kOne)};
 }
 
 class BoostingLearner : public Learner {
@@ -105,6 +116,8 @@ class BoostingLearner : public Learner {
   std::optional<double> live_margin(std::span<const float> row) const override {
     return trees_.empty() ? early_base() : static_cast<double>(scorer_->sum_row(row.data()));
   }
+
+  Result<void> adopt(const Model& model) override;
 
   ModelPtr snapshot() const override {
     const float base = trees_.empty() ? static_cast<float>(early_base()) : base_;
@@ -173,6 +186,7 @@ class BoostingLearner : public Learner {
 
   void grow();
   void fit_bins();
+  void refresh(const GrowOptions& how, std::span<const float> weights);
   void bin(Kept& kept, size_t from, size_t to) {
     for (size_t i = from; i < to; ++i) kept.bins.set(i, &kept.ring.rows[i * columns_.size()]);
   }
@@ -222,7 +236,7 @@ class BoostingLearner : public Learner {
 // Cut points from the buffer as it stands; each class weighs the same. They are fitted anew when a quarter
 // more has been seen.
 void BoostingLearner::fit_bins() {
-  if (cuts_at_ > 0 && examples_ < cuts_at_ + cuts_at_ / 4) return;
+  if (cuts_at_ > 0 && examples_ < cuts_at_ + cuts_at_ / 12) return;
   cuts_at_ = examples_;
   const size_t k = columns_.size();
   BinSample sample;
@@ -280,6 +294,8 @@ void BoostingLearner::grow() {
       weights[(fraud ? 0 : frauds) + i] = static_cast<float>(weight);
     }
   });
+  if (options_.refresh_trees > 0) refresh(how, weights);
+  fresh = std::max(fresh, std::min(2 * fresh, static_cast<size_t>(options_.trees) - trees_.size()));
   std::vector<GradientPair> gradients(n);
   std::vector<uint8_t> sampled(n);
   std::vector<uint32_t> rows, usable;
@@ -298,10 +314,7 @@ void BoostingLearner::grow() {
           const size_t at = (fraud ? 0 : frauds) + block + i;
           sampled[at] =
               options_.row_rate >= 1 || unit(mix(dice ^ mix(kept.ring.keys[block + i]))) < options_.row_rate;
-          const double weight = weights[at], q = static_cast<double>(p[i]);
-          const double g = weight * (q - (fraud ? 1 : 0)), h = weight * q * (1 - q);
-          gradients[at] = {static_cast<int64_t>(g * GradientPair::kOne),
-                           static_cast<int64_t>(h * GradientPair::kOne)};
+          gradients[at] = pair_of(weights[at], static_cast<double>(p[i]), fraud);
         }
       }
     });
@@ -335,6 +348,106 @@ void BoostingLearner::grow() {
     });
   }
   compile();
+}
+
+// Its trees become the oldest of ours, with the calibration folded into their leaves. Leaves move to our
+// fixed point: by less than a millionth each.
+Result<void> BoostingLearner::adopt(const Model& model) {
+  const auto refuse = [](std::string reason) {
+    return tl::make_unexpected(Error{ErrorCode::kMismatch, "", std::move(reason)});
+  };
+  const auto* from = dynamic_cast<const TreeModel*>(&model);
+  if (from == nullptr) return refuse("boosting goes on from tree ensembles only");
+  if (from->columns() != columns_) return refuse("the model is for other features");
+  const std::vector<Tree>& trees = from->scorer().trees();
+  if (trees.size() > static_cast<size_t>(options_.trees))
+    return refuse(fmt::format("the model has {} trees, the learner keeps {} (option trees)", trees.size(),
+                              options_.trees));
+  const auto [slope, shift] = from->calibration();
+  const auto to_fixed = [](double value) {
+    return static_cast<float>(std::nearbyint(value * kLeafOne) / kLeafOne);
+  };
+  trees_ = trees;
+  for (Tree& tree : trees_) {
+    tree.exact.clear();
+    for (TreeNode& node : tree.nodes) {
+      if (node.is_leaf()) node.value = to_fixed(slope * static_cast<double>(node.value));
+    }
+  }
+  base_ = to_fixed(slope * static_cast<double>(from->scorer().base()) + shift);
+  window_ = {};
+  in_parts([&](Kept& kept, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      kept.margins[i] = fixed(base_);
+      for (const Tree& tree : trees_)
+        kept.margins[i] += fixed(tree.leaf(&kept.ring.rows[i * columns_.size()]).value);
+    }
+  });
+  compile();
+  return {};
+}
+
+// The oldest trees were grown on what has long left the buffer: their leaves take a step towards the present,
+// and a tree without which the loss would be lower (to second order) leaves.
+void BoostingLearner::refresh(const GrowOptions& how, std::span<const float> weights) {
+  const size_t frauds = frauds_.ring.size(), n = frauds + negatives_.ring.size();
+  std::vector<uint32_t> leaf_of(n);
+  std::vector<GradientPair> gradients(n);
+  const auto real = [](int64_t one) { return static_cast<double>(one) / GradientPair::kOne; };
+  std::vector<Tree> staying;
+  for (size_t t = 0; t < trees_.size(); ++t) {
+    Tree& tree = trees_[t];
+    if (t >= static_cast<size_t>(options_.refresh_trees)) {
+      staying.push_back(std::move(tree));
+      continue;
+    }
+    in_parts([&](Kept& kept, size_t from, size_t to) {
+      const bool fraud = &kept == &frauds_;
+      for (size_t i = from; i < to; ++i) {
+        const size_t at = (fraud ? 0 : frauds) + i;
+        leaf_of[at] =
+            static_cast<uint32_t>(&tree.leaf(&kept.ring.rows[i * columns_.size()]) - tree.nodes.data());
+        const double q = static_cast<double>(
+            logistic_float(static_cast<float>(static_cast<double>(kept.margins[i]) / kLeafOne)));
+        gradients[at] = pair_of(weights[at], q, fraud);
+      }
+    });
+    std::vector<GradientPair> totals(tree.nodes.size());
+    for (size_t i = 0; i < n; ++i) {
+      totals[leaf_of[i]].gradient += gradients[i].gradient;
+      totals[leaf_of[i]].hessian += gradients[i].hessian;
+    }
+    double without = 0;  // what its leaving would add to the loss
+    std::vector<int64_t> moved(tree.nodes.size());
+    for (size_t k = 0; k < tree.nodes.size(); ++k) {
+      TreeNode& node = tree.nodes[k];
+      if (!node.is_leaf()) continue;
+      const double v = static_cast<double>(node.value);
+      without += -real(totals[k].gradient) * v + real(totals[k].hessian) * v * v / 2;
+    }
+    const bool leaves = without < 0;
+    for (size_t k = 0; k < tree.nodes.size(); ++k) {
+      TreeNode& node = tree.nodes[k];
+      if (!node.is_leaf()) continue;
+      const float now = leaves ? 0.0f
+                               : std::clamp(node.value + leaf_value(totals[k], how),
+                                            -static_cast<float>(kLeafMax), static_cast<float>(kLeafMax));
+      moved[k] = fixed(now) - fixed(node.value);
+      node.value = now;
+      node.cover = static_cast<float>(real(totals[k].hessian));
+    }
+    // Children come after their parents.
+    for (size_t k = tree.nodes.size(); k-- > 0;) {
+      TreeNode& node = tree.nodes[k];
+      if (!node.is_leaf()) node.cover = tree.nodes[node.left].cover + tree.nodes[node.left + 1].cover;
+    }
+    in_parts([&](Kept& kept, size_t from, size_t to) {
+      const size_t offset = &kept == &frauds_ ? 0 : frauds;
+      for (size_t i = from; i < to; ++i) kept.margins[i] += moved[leaf_of[offset + i]];
+    });
+    if (!leaves) staying.push_back(std::move(tree));
+  }
+  trees_ = std::move(staying);
 }
 
 std::string BoostingLearner::save() const {

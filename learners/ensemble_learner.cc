@@ -170,6 +170,13 @@ class EnsembleLearner : public Learner {
     for (const auto& member : members_) member->use(workers);
   }
 
+  Result<void> adopt(const Model& model) override {
+    for (size_t k = 0; k < members_.size(); ++k) {
+      if (options_.members[k] == "boosting") return members_[k]->adopt(model);
+    }
+    return Learner::adopt(model);
+  }
+
   bool observes() const override { return cold_ != nullptr || some_member_observes(); }
   void observe(MatrixView rows, std::span<const uint64_t> keys) override {
     if (cold_) cold_->observe(rows, keys);

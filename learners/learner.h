@@ -40,6 +40,12 @@ class Learner {
   // The margin of one row as the learner stands, without compiling a model; nothing when it has no such form.
   virtual std::optional<double> live_margin(std::span<const float>) const { return std::nullopt; }
 
+  // Goes on from a model made elsewhere as if it were its own; an error when it cannot.
+  virtual Result<void> adopt(const Model&) {
+    return tl::make_unexpected(
+        Error{ErrorCode::kMismatch, "", "only boosting goes on from a model made elsewhere"});
+  }
+
   // Whether it learns from transactions as they are scored, before any label: then observe() gets every one.
   virtual bool observes() const { return false; }
   // The rows in order, with the keys of partial_fit(). How calls interleave with partial_fit() leaves no

@@ -32,11 +32,12 @@ REPLY_MS = 20_000
 
 
 def config_text(mode):
-    text = (ROOT / "examples" / "handbook.toml").read_text()
+    text = (ROOT / "examples" / "handbook-15.toml").read_text()
     for pattern, replacement in [
         (r'mode = "background"', f'mode = "{mode}"'),
         (r"every = 2000 ", "every = 200  "),
-        (r'family = "linear"', 'bin_sample = 500\nfamily = "linear"'),
+        (r'family = "ensemble"', 'bin_sample = 500\nfamily = "linear"'),
+        (r'tails_columns = "amount"', ""),
         (r"examples_min = 6000", "examples_min = 600"),
         (r"frauds_min = 30", "frauds_min = 3"),
         (r"examples_max = 20000", "examples_max = 2000"),

@@ -49,7 +49,7 @@ void print_text(const engine::Config& config) {
     if (family.name != config.training.family) continue;
     for (const learners::OptionInfo& option : family.options) {
       const auto set = config.training.options.find(option.name);
-      fmt::print("  {:<22}{:<10}{} ({})\n", option.name,
+      fmt::print("  {:<27} {:<9} {} ({})\n", option.name,
                  show(set == config.training.options.end() ? option.default_value : set->second), option.help,
                  option.allowed);
     }

@@ -40,7 +40,7 @@ struct Options {
                                                                    on_error = "stop";
   size_t batch = 256;
   uint64_t restore_at = 0;
-  bool json_to_stdout = false, quiet = false;
+  bool json_to_stdout = false, quiet = false, learn = false;
 };
 
 size_t peak_resident_bytes() {
@@ -196,6 +196,8 @@ class Replay {
       return complain("--config is needed to replay a CSV; `shrike replay --help` has an example", kBadInput);
     config_ = options_.config.empty() ? data_.config : read_config(options_.config);
     if (!config_) return kBadInput;
+    if (options_.learn && (options_.model.empty() || log))
+      return complain("--learn goes with --model and a CSV", kBadInput);
     learners::ModelPtr model;
     if (!options_.model.empty()) {
       auto found = find_model(options_, *config_, data_.store.get());
@@ -251,7 +253,7 @@ class Replay {
     csv.label_delay_us = *delay;
     csv.stop_on_error = options_.on_error == "stop";
     if (options_.restore_at > 0) csv.restore_at = options_.restore_at;
-    csv.fixed_model = std::move(model);
+    (options_.learn ? csv.first_model : csv.fixed_model) = std::move(model);
     if (rows_) {
       csv.on_row = [&](const Transaction& transaction, std::span<const float> row, int label) {
         rows_->add(transaction, row, label);
@@ -331,6 +333,10 @@ void add_replay(CLI::App& app, int& exit_code) {
   command->add_option("--model", options->model,
                       "score with this model throughout (a file of ours or of XGBoost, or a hash in the data "
                       "directory); nothing is learned");
+  command->add_flag(
+      "--learn", options->learn,
+      "with --model: it is only the first champion, and learning goes on (from it, if it was made "
+      "elsewhere and the learner can)");
   command->add_option(
       "--label-delay", options->label_delay,
       "how long after a transaction its fraud label comes (CSV only; default: training.maturity)");

@@ -92,7 +92,7 @@ def plot(curves, change, path):
 def main():
     parser = argparse.ArgumentParser(prog="bench/drift/run", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default=ROOT / "examples/handbook-more.toml")
+    parser.add_argument("--config", default=ROOT / "examples/handbook.toml")
     parser.add_argument("--learners", default="linear,boosting,forest,ensemble",
                         help="families of Shrike's, and `config` for the configuration's own; default %(default)s")
     parser.add_argument("--days", type=int, default=112)

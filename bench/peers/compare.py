@@ -111,7 +111,7 @@ def handbook(args):
     if unknown:
         raise SystemExit(f"--peers: no {', '.join(unknown)}; there are shrike, {', '.join(learners.PEERS)}")
     everything = {}
-    for config in args.config or [ROOT / "examples/handbook.toml", ROOT / "examples/handbook-more.toml"]:
+    for config in args.config or [ROOT / "examples/handbook-15.toml", ROOT / "examples/handbook.toml"]:
         config = pathlib.Path(config)
         work = args.work / config.stem
         work.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def main():
     one = command("handbook", handbook, "every peer and Shrike's learners over a stream of card transactions with the "
                                         "columns of `shrike simulate`; 91 days or more")
     one.add_argument("csv", type=pathlib.Path)
-    one.add_argument("--config", action="append", help="a configuration, any number; default: handbook, handbook-more")
+    one.add_argument("--config", action="append", help="a configuration, any number; default: handbook-15, handbook")
     one.add_argument("--peers", help="comma-separated; default: shrike and all but " + ", ".join(learners.SLOW))
     one.add_argument("--rows-max", type=int, default=0, help="peers stop after this many rows (Shrike does not)")
     one.add_argument("--work", type=pathlib.Path, default=ROOT / "build/peers", help="rows and results; default build/peers")

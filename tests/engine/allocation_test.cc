@@ -27,7 +27,7 @@ namespace shrike::engine {
 namespace {
 
 TEST(HotPath, FeaturesAndScoresAllocateNothingWhenWarm) {
-  const ConfigPtr config = must_parse(example("handbook.toml"));
+  const ConfigPtr config = must_parse(handbook_15());
   features::FeatureStore store(config->plan);
   Trainer trainer(config);
   std::vector<float> row(config->columns.size()), scores(1);

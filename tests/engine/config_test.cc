@@ -28,7 +28,13 @@ size_t line_of(const std::string& text, const std::string& what) {
 }
 
 TEST(Config, TheExamplesAreValid) {
-  const ConfigPtr handbook = must_parse(example("handbook.toml"));
+  const ConfigPtr whole = must_parse(example("handbook.toml"));
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->columns.size(), 36u);
+  EXPECT_EQ(whole->training.family, "ensemble");
+  ASSERT_TRUE(must_parse(example("handbook-15.toml")));
+  ASSERT_TRUE(must_parse(example("elec.toml")));
+  const ConfigPtr handbook = must_parse(handbook_15());
   ASSERT_TRUE(handbook);
   EXPECT_EQ(handbook->columns.size(), 15u);
   ASSERT_TRUE(must_parse(example("quickstart.toml")));
@@ -38,7 +44,7 @@ TEST(Config, TheExamplesAreValid) {
 }
 
 TEST(Config, AnUnknownKeyNamesLineAndNearestKey) {
-  const std::string text = with(example("handbook.toml"), "maturity = \"7d\"", "maturty = \"7d\"");
+  const std::string text = with(handbook_15(), "maturity = \"7d\"", "maturty = \"7d\"");
   const std::string found = problem(text);
   EXPECT_NE(found.find(":" + std::to_string(line_of(text, "maturty")) + ": training.maturty"),
             std::string::npos)
@@ -47,23 +53,22 @@ TEST(Config, AnUnknownKeyNamesLineAndNearestKey) {
 }
 
 TEST(Config, AValueOutOfRangeSaysWhatIsAllowed) {
-  const std::string text = with(example("handbook.toml"), "prior = 0.01", "prior = 1.5");
+  const std::string text = with(handbook_15(), "prior = 0.01", "prior = 1.5");
   const std::string found = problem(text);
   EXPECT_NE(found.find("training.prior: found 1.5, allowed are 1e-06 to 0.999999"), std::string::npos)
       << found;
 }
 
 TEST(Config, AWrongTypeSaysWhatIsExpected) {
-  EXPECT_NE(problem(with(example("handbook.toml"), "every = 2000", "every = \"often\""))
-                .find("expected an integer"),
+  EXPECT_NE(problem(with(handbook_15(), "every = 2000", "every = \"often\"")).find("expected an integer"),
             std::string::npos);
-  EXPECT_NE(problem(with(example("handbook.toml"), "windows = [\"1d\", \"7d\", \"30d\"]", "windows = \"7d\""))
+  EXPECT_NE(problem(with(handbook_15(), "windows = [\"1d\", \"7d\", \"30d\"]", "windows = \"7d\""))
                 .find("a list of texts"),
             std::string::npos);
 }
 
 TEST(Config, EveryProblemIsListedInOneRun) {
-  std::string text = with(example("handbook.toml"), "prior = 0.01", "prior = 7");
+  std::string text = with(handbook_15(), "prior = 0.01", "prior = 7");
   text = with(text, "fpr = 0.02", "fpr = 9");
   text = with(text, "durability = \"sync\"", "durability = \"snyc\"");
   const auto all = problems(text);
@@ -74,7 +79,7 @@ TEST(Config, EveryProblemIsListedInOneRun) {
 TEST(Config, SyntaxErrorsHaveALine) { EXPECT_EQ(problem("[schema\nid = 1").rfind("test.toml:1:", 0), 0u); }
 
 TEST(Config, FeaturesAreChecked) {
-  const std::string base = example("handbook.toml");
+  const std::string base = handbook_15();
   const auto feature = [&](const std::string& body) {
     return problem(
         with(base, "[[features]]\nname = \"customer_count\"",
@@ -105,7 +110,7 @@ TEST(Config, FeaturesAreChecked) {
 }
 
 TEST(Config, TheSchemaIsChecked) {
-  const std::string base = example("handbook.toml");
+  const std::string base = handbook_15();
   EXPECT_NE(problem(with(base, "id = \"transaction_id\"", "id = \"transaction\""))
                 .find("did you mean \"transaction_id\""),
             std::string::npos);
@@ -117,11 +122,11 @@ TEST(Config, TheSchemaIsChecked) {
 
 TEST(Config, LearnerOptionsAreChecked) {
   const std::string found =
-      problem(with(example("handbook.toml"), "family = \"linear\"", "family = \"linear\"\nalpha = -1.0"));
+      problem(with(handbook_15(), "family = \"linear\"", "family = \"linear\"\nalpha = -1.0"));
   EXPECT_NE(found.find("learner.alpha: found -1"), std::string::npos) << found;
-  EXPECT_NE(problem(with(example("handbook.toml"), "family = \"linear\"", "family = \"liner\""))
-                .find("allowed are linear"),
-            std::string::npos);
+  EXPECT_NE(
+      problem(with(handbook_15(), "family = \"linear\"", "family = \"liner\"")).find("allowed are linear"),
+      std::string::npos);
 }
 
 TEST(Config, AMissingFileIsSaid) {

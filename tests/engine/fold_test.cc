@@ -20,7 +20,7 @@ struct Sink : ExampleSink {
 
 struct Stream {
   explicit Stream(const std::string& learn)
-      : config(must_parse(with(example("handbook.toml"), "learn = \"auto\"", "learn = \"" + learn + "\""))),
+      : config(must_parse(with(handbook_15(), "learn = \"auto\"", "learn = \"" + learn + "\""))),
         fold(config, sink, nullptr),
         row(config->columns.size()) {}
 

@@ -60,7 +60,7 @@ std::vector<double> brute(const std::vector<Row>& rows, const std::vector<size_t
 
 // Compares a sample of rows; returns how many.
 size_t compare(const std::string& path, size_t rows_max, size_t sample) {
-  const ConfigPtr config = must_parse(example("handbook.toml"));
+  const ConfigPtr config = must_parse(handbook_15());
   auto reader = CsvReader::open(path, config->schema(), true);
   EXPECT_TRUE(reader) << reader.error();
   NoExamples nowhere;
@@ -212,7 +212,7 @@ TEST(Csv, BadLinesAreNumberedAndSkippedOrStopTheReplay) {
   CsvReplayOptions options;
   std::vector<std::string> notices;
   options.notice = [&](const std::string& text) { notices.push_back(text); };
-  const ConfigPtr config = must_parse(example("handbook.toml"));
+  const ConfigPtr config = must_parse(handbook_15());
   auto stopped = replay_csv(config, path, options, nullptr);
   ASSERT_FALSE(stopped);
   EXPECT_NE(stopped.error().find("bad.csv:3: amount: found \"abc\""), std::string::npos) << stopped.error();
@@ -230,7 +230,7 @@ TEST(Csv, BadLinesAreNumberedAndSkippedOrStopTheReplay) {
 
 TEST(Csv, BrokenFilesAreSaidSo) {
   TempDir dir;
-  const ConfigPtr config = must_parse(example("handbook.toml"));
+  const ConfigPtr config = must_parse(handbook_15());
   const auto error = [&](const std::string& path) {
     const auto report = replay_csv(config, path, {}, nullptr);
     EXPECT_FALSE(report);

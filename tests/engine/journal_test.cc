@@ -13,7 +13,7 @@ namespace shrike::engine {
 namespace {
 
 TEST(Journal, AFailingDiskStopsAcknowledgingAndLosesNothing) {
-  const ConfigPtr config = must_parse(example("handbook.toml"));
+  const ConfigPtr config = must_parse(handbook_15());
   TempDir dir;
   storage::FaultEnv env;
   storage::StoreOptions options;

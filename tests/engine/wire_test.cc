@@ -9,7 +9,7 @@ namespace shrike::engine {
 namespace {
 
 const ConfigPtr& handbook() {
-  static const ConfigPtr kConfig = must_parse(example("handbook.toml"));
+  static const ConfigPtr kConfig = must_parse(handbook_15());
   return kConfig;
 }
 

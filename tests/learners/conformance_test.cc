@@ -227,7 +227,9 @@ TEST_P(Conformance, AWeightWorksLikeRepetition) {
                plain_mean = mean(*plain);
   EXPECT_NEAR(weighted_mean, repeated_mean,
               0.25 * repeated_mean);  // one large step against several small ones
-  EXPECT_GT(weighted_mean, 1.5 * plain_mean);
+  // By the probabilities that make_data() draws with, three times the weight gives 1.58 times the mean.
+  EXPECT_GT(weighted_mean, 1.4 * plain_mean);
+  EXPECT_LT(weighted_mean, 1.8 * plain_mean);
 }
 
 TEST_P(Conformance, AWeightOfZeroTeachesNothing) {

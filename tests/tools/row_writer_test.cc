@@ -32,7 +32,7 @@ TEST(RowWriter, GivesTheSameFloatsBack) {
   simulation.terminals = 200;
   const std::string stream = folder / "stream.csv";
   ASSERT_TRUE(write_csv(stream, simulation, nullptr));
-  const auto config = engine::load_config(std::string(SHRIKE_SOURCE_DIR) + "/examples/handbook-more.toml");
+  const auto config = engine::load_config(std::string(SHRIKE_SOURCE_DIR) + "/examples/handbook.toml");
   ASSERT_TRUE(config);
   for (const char* name : {"rows.csv", "rows.csv.gz"}) {
     const std::string path = folder / name;
@@ -79,7 +79,7 @@ TEST(RowWriter, GivesTheSameFloatsBack) {
 }
 
 TEST(RowWriter, SaysWhereItCannotWrite) {
-  const auto config = engine::load_config(std::string(SHRIKE_SOURCE_DIR) + "/examples/handbook.toml");
+  const auto config = engine::load_config(std::string(SHRIKE_SOURCE_DIR) + "/examples/handbook-15.toml");
   const auto writer = RowWriter::open("/nowhere/rows.csv", *config);
   ASSERT_FALSE(writer);
   EXPECT_NE(writer.error().find("/nowhere/rows.csv"), std::string::npos);
