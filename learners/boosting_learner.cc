@@ -481,6 +481,9 @@ Result<void> BoostingLearner::load(std::string_view payload) {
     return tl::make_unexpected(
         Error{ErrorCode::kMismatch, "", "the learner was saved with other columns, options or seed"});
   }
+  if (record.fraud_margins().empty() && !record.frauds().rows().empty())
+    return tl::make_unexpected(
+        Error{ErrorCode::kMismatch, "", "the learner was saved by an earlier version"});
   auto trees = read_trees(record.trees(), columns_.size());
   if (!trees) return tl::make_unexpected(trees.error());
   trees_ = std::move(*trees);

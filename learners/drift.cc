@@ -1,5 +1,7 @@
 #include "learners/drift.h"
 
+#include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "learners/numeric.h"
@@ -207,6 +209,59 @@ bool HddmW::update(double x) {
     return false;
   *this = HddmW(confidence_, lambda_);
   return true;
+}
+
+double ks_tail(uint64_t n, uint64_t steps) {
+  if (steps == 0) return 1;
+  // 2 (C(2n, n - s) - C(2n, n - 2s) + ...) / C(2n, n)
+  double sum = 0, sign = 1;
+  for (uint64_t s = steps; s <= n; s += steps, sign = -sign) {
+    double term = 1;
+    for (uint64_t i = 1; i <= s; ++i) term *= static_cast<double>(n - s + i) / static_cast<double>(n + i);
+    sum += sign * term;
+  }
+  return std::clamp(2 * sum, 0.0, 1.0);
+}
+
+Kswin::Kswin(double alpha, size_t window, size_t newest, uint64_t seed)
+    : alpha_(alpha), width_(window), newest_(newest), seed_(seed) {
+  assert(newest > 0 && 2 * newest <= window);
+  window_.reserve(window);
+}
+
+bool Kswin::differ() {
+  const auto split = window_.end() - static_cast<std::ptrdiff_t>(newest_);
+  older_part_.assign(window_.begin(), split);
+  recent_.assign(split, window_.end());
+  uint64_t dice = mix(seed_ ^ mix(n_));
+  for (size_t i = 0; i < newest_; ++i) {  // the first steps of a shuffle
+    dice = mix(dice + i);
+    std::swap(older_part_[i], older_part_[i + dice % (older_part_.size() - i)]);
+  }
+  drawn_.assign(older_part_.begin(), older_part_.begin() + static_cast<std::ptrdiff_t>(newest_));
+  std::sort(drawn_.begin(), drawn_.end());
+  std::sort(recent_.begin(), recent_.end());
+  size_t steps = 0;
+  for (size_t a = 0, b = 0; a < newest_ && b < newest_;) {
+    const double x = std::fmin(drawn_[a], recent_[b]);
+    while (a < newest_ && drawn_[a] == x) ++a;
+    while (b < newest_ && recent_[b] == x) ++b;
+    steps = std::max(steps, a > b ? a - b : b - a);
+  }
+  return static_cast<double>(steps) > 0.1 * static_cast<double>(newest_) && ks_tail(newest_, steps) <= alpha_;
+}
+
+bool Kswin::update(double x) {
+  if (!std::isfinite(x)) return false;
+  bool changed = false;
+  if (window_.size() == width_) {
+    changed = differ();
+    const size_t stay = changed ? newest_ : width_ - 1;
+    window_.erase(window_.begin(), window_.end() - static_cast<std::ptrdiff_t>(stay));
+  }
+  window_.push_back(x);
+  ++n_;
+  return changed;
 }
 
 }  // namespace shrike::learners

@@ -1,5 +1,6 @@
 // Drift detectors: each watches one number after another (an error, a loss) and says when its mean has
-// changed. Deterministic, a few hundred bytes each, one thread. After a detection a detector begins anew.
+// changed. Deterministic, a few hundred bytes each (Kswin: its window), one thread. After a detection a
+// detector begins anew.
 #pragma once
 
 #include <array>
@@ -116,5 +117,30 @@ class HddmW {
   Average all_, before_, after_;
   double cut_ = 1e300;
 };
+
+// Raab, Heusinger and Schleif, "Reactive Soft Prototype Computing for Concept Drift Streams", 2020: the
+// newest `newest` values of the window against as many of the older ones, drawn without replacement, by the
+// two-sample Kolmogorov-Smirnov test with the exact two-sided distribution (of continuous values; ties make
+// it cautious). Drift when p <= alpha and the statistic is above 0.1; then only the newest values stay. The
+// test comes before the new value enters, so a full window is judged one value later. The draw is a hash of
+// the seed and of how many values there were. What is not finite is left out. 2 * newest <= window.
+class Kswin {
+ public:
+  explicit Kswin(double alpha = 0.005, size_t window = 100, size_t newest = 30, uint64_t seed = 0);
+  bool update(double x);
+
+ private:
+  bool differ();  // the newest values from a sample of the older ones
+
+  double alpha_;
+  size_t width_, newest_;
+  uint64_t seed_, n_ = 0;
+  std::vector<double> window_;                       // oldest first
+  std::vector<double> older_part_, drawn_, recent_;  // scratch of differ()
+};
+
+// P(D >= statistic) of the two-sided two-sample Kolmogorov-Smirnov statistic D of two samples of n continuous
+// values, exactly (Gnedenko and Korolyuk, 1951); `steps` is the statistic times n.
+double ks_tail(uint64_t n, uint64_t steps);
 
 }  // namespace shrike::learners

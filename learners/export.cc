@@ -156,12 +156,20 @@ Result<std::string> export_json(const Model& model) {
     if (!table.categorical) columns += fmt::format(R"("cuts":{},)", list(of->column_cuts_[c]));
     columns += fmt::format(R"("weights":{},"missing":{}}})", list(weights), text(first[table.missing]));
   }
+  std::string pairs;
+  for (size_t i = 0; i < of->layout_.pairs.size(); ++i) {
+    const auto first = of->weights_.begin() + of->layout_.find_pair(i, 0, 0);
+    const std::vector<float> weights(first, first + LinearPair::kCells);
+    pairs += fmt::format(R"({}{{"columns":[{},{}],"weights":{}}})", i == 0 ? "" : ",", of->layout_.pairs[i].a,
+                         of->layout_.pairs[i].b, list(weights));
+  }
+  if (!pairs.empty()) pairs = fmt::format(R"(,"pairs":[{}])", pairs);
   return fmt::format(
-      R"({{"format":"shrike-linear","version":1,"bias":{},"slope":{},"shift":{},"hash_bits":{},)"
-      R"("hash_multiplier":{},"columns":[{}]}})"
+      R"({{"format":"shrike-linear","version":{},"bias":{},"slope":{},"shift":{},"hash_bits":{},)"
+      R"("hash_multiplier":{},"columns":[{}]{}}})"
       "\n",
-      text(of->bias_), text(of->slope_), text(of->shift_), of->layout_.hash_bits,
-      LinearModel::kHashMultiplier, columns);
+      pairs.empty() ? 1 : 2, text(of->bias_), text(of->slope_), text(of->shift_), of->layout_.hash_bits,
+      LinearModel::kHashMultiplier, columns, pairs);
 }
 
 }  // namespace shrike::learners

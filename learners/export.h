@@ -20,11 +20,16 @@ Result<std::string> export_xgboost(const Model& model);
 //   {"format": "shrike-linear", "version": 1, "bias", "slope", "shift", "hash_bits", "hash_multiplier",
 //    "columns": [{"name", "kind": "numeric", "cuts": [rising], "weights": [cuts + 1], "missing"},
 //                {"name", "kind": "categorical", "weights": [2^hash_bits], "missing"}]}
-// margin = bias + one weight per column, summed in float in the order of the columns;
+// and, where there are pairs of columns, with version 2:
+//    "pairs": [{"columns": [first, second], "weights": [64]}]
+// margin = bias + one weight per column, summed in float in the order of the columns, + one weight per pair;
 // probability = 1 / (1 + e^-(slope * margin + shift)).
 // A numeric value takes the weight whose index is the number of cuts <= it; a category in [0, 2^24) the
 // weight at (category * hash_multiplier mod 2^32) >> (32 - hash_bits); NaN, and other categories, take
-// `missing`.
+// `missing`. A pair takes the weight at 8 * the coarse bin of its first column + that of its second: 7 where
+// the column takes `missing`, else index * floor(65536 * min(7, cuts + 1) / (cuts + 1)) >> 16 for a numeric
+// column and index * 7 >> hash_bits for a categorical one, `index` being that of the weight which the column
+// takes.
 Result<std::string> export_json(const Model& model);
 
 }  // namespace shrike::learners

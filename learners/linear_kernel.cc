@@ -1,7 +1,7 @@
 // The linear model's batch kernel with Highway: rows in lanes, one column after the other, binary search and
-// weights by gathers. Every lane does what LinearModel::score_row does, operation by operation (no fused
-// multiply-add), so the bits are those of the scalar reference on every instruction set. Columns must be few
-// enough for 32-bit offsets.
+// weights by gathers, then one pair after the other from the coarse bins kept on the way. Every lane does
+// what LinearModel::score_row does, operation by operation (no fused multiply-add), so the bits are those of
+// the scalar reference on every instruction set. Columns must be few enough for 32-bit offsets.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "learners/linear_kernel.cc"
 #include <hwy/foreach_target.h>
@@ -28,10 +28,14 @@ HWY_ATTR size_t ScoreVectors(const LinearModel& model, MatrixView rows, float* o
   const I stride = hn::Mul(hn::Iota(i32, 0), hn::Set(i32, columns));
   const float* cuts = model.layout_.cuts.data();
   const float* weights = model.weights_.data();
+  const std::vector<LinearPair>& pairs = model.layout_.pairs;
+  // The coarse bins of the columns in pairs: of the columns layout_.in_pairs, in this order.
+  HWY_ALIGN int32_t coarse[2 * LinearPair::kPairsMax * hn::MaxLanes(i32)];
   size_t i = 0;
   for (; i + lanes <= rows.rows(); i += lanes) {
     const float* first = rows.data() + i * rows.columns();
     F sum = hn::Set(f32, model.bias_);
+    size_t kept = 0;
     for (size_t c = 0; c < rows.columns(); ++c) {
       const LinearTable& table = model.layout_.tables[c];
       const F value = hn::GatherIndex(f32, first + c, stride);
@@ -56,6 +60,18 @@ HWY_ATTR size_t ScoreVectors(const LinearModel& model, MatrixView rows, float* o
       }
       const I at = hn::Add(bin, hn::Set(i32, static_cast<int32_t>(table.weights)));
       sum = hn::Add(sum, hn::GatherIndex(f32, weights, at));
+      if (kept == model.layout_.in_pairs.size() || model.layout_.in_pairs[kept] != c) continue;
+      const I scaled = hn::Mul(bin, hn::Set(i32, static_cast<int32_t>(table.scale)));
+      const I code = hn::ShiftRightSame(scaled, static_cast<int>(table.shift));
+      const I last = hn::Set(i32, static_cast<int32_t>(LinearPair::kCoarse) - 1);
+      hn::Store(hn::IfThenElse(hn::Eq(bin, missing), last, code), i32, coarse + lanes * kept++);
+    }
+    for (size_t k = 0; k < pairs.size(); ++k) {
+      const I a = hn::Load(i32, coarse + lanes * model.layout_.slots[k].a);
+      const I b = hn::Load(i32, coarse + lanes * model.layout_.slots[k].b);
+      const I row = hn::Mul(a, hn::Set(i32, static_cast<int32_t>(LinearPair::kCoarse)));
+      const I table = hn::Set(i32, static_cast<int32_t>(model.layout_.find_pair(k, 0, 0)));
+      sum = hn::Add(sum, hn::GatherIndex(f32, weights, hn::Add(table, hn::Add(row, b))));
     }
     const F margin = hn::Add(hn::Mul(sum, hn::Set(f32, model.slope_)), hn::Set(f32, model.shift_));
     hn::StoreU(Logistic(f32, margin), f32, out + i);

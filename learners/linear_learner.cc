@@ -4,9 +4,13 @@
 // examples has doubled, weights carried over. Before it learns an example it notes its margin: a snapshot is
 // calibrated (Platt) on the newest of these.
 //
+// Up to `pairs` pairs of columns have a table of weights of their own (pair_search.h chooses them, one a
+// round of 2 * bin_sample examples); it begins at zero and learns like all others.
+//
 // An example of weight w takes one step with its gradient times w; repeating it w times takes w smaller
 // steps, which agrees to first order.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "learners/cuts.h"
@@ -14,6 +18,7 @@
 #include "learners/linear_model.h"
 #include "learners/numeric.h"
 #include "learners/option_table.h"
+#include "learners/pair_search.h"
 #include "learners/platt.h"
 #include "learners/records.h"
 #include "learners/registry.h"
@@ -23,7 +28,7 @@ namespace {
 
 struct LinearOptions {
   double alpha = 1.5, beta = 1, l1 = 0, l2 = 0.3;
-  int64_t bins = 64, bin_sample = 5000, hash_bits = 18, calibration_window = 20000;
+  int64_t bins = 64, bin_sample = 5000, hash_bits = 18, calibration_window = 20000, pairs = 8;
   double fraud_weight = 1, negative_rate = 1;
 };
 
@@ -37,6 +42,8 @@ constexpr OptionRow<LinearOptions> kRows[] = {
     {"hash_bits", nullptr, &LinearOptions::hash_bits, 1, 24, "a categorical column has 2^hash_bits weights"},
     {"calibration_window", nullptr, &LinearOptions::calibration_window, 100, 1e7,
      "newest examples to calibrate on"},
+    {"pairs", nullptr, &LinearOptions::pairs, 0, LinearPair::kPairsMax,
+     "pairs of columns with weights of their own, at most"},
     {"fraud_weight", &LinearOptions::fraud_weight, nullptr, 1e-3, 1e4, "weight of a fraud while learning"},
     {"negative_rate", &LinearOptions::negative_rate, nullptr, 1e-4, 1,
      "share of legitimate examples that are learned, re-weighted"},
@@ -45,8 +52,13 @@ constexpr OptionRow<LinearOptions> kRows[] = {
 class LinearLearner : public Learner {
  public:
   LinearLearner(LinearOptions options, std::vector<Column> columns, uint64_t seed)
-      : options_(options), columns_(std::move(columns)), seed_(seed), cuts_(columns_.size()) {
-    lay_out();
+      : options_(options),
+        columns_(std::move(columns)),
+        seed_(seed),
+        cuts_(columns_.size()),
+        search_(order_by_name(columns_), static_cast<size_t>(options.pairs),
+                2 * static_cast<uint64_t>(options.bin_sample)) {
+    lay_out({});
   }
 
   std::string_view family() const override { return "linear"; }
@@ -78,7 +90,7 @@ class LinearLearner : public Learner {
     const size_t floats = waiting_rows_.capacity() + waiting_labels_.capacity() +
                           waiting_weights_.capacity() + sample_.fraud_rows.capacity() +
                           sample_.negative_rows.capacity() + window_.margins.capacity() * 3;
-    return sizeof(*this) + floats * sizeof(float) +
+    return sizeof(*this) + floats * sizeof(float) + search_.state_bytes() +
            (z_.capacity() + n_.capacity() + w_.capacity() + counts_.capacity()) * sizeof(double);
   }
 
@@ -94,6 +106,11 @@ class LinearLearner : public Learner {
     record.set_frauds(frauds_);
     record.set_binned(binned_);
     record.set_refit_at(refit_at_);
+    write_pairs(layout_.pairs, record);
+    record.set_search_rounds(search_.rounds());
+    record.set_search_seen(search_.seen());
+    record.set_search_cells(search_.cells());
+    record.set_search_active_cells(search_.active_cells());
     record.set_z(to_bytes(z_));
     record.set_n(to_bytes(n_));
     record.set_counts(to_bytes(counts_));
@@ -126,7 +143,13 @@ class LinearLearner : public Learner {
     frauds_ = record.frauds();
     binned_ = record.binned();
     refit_at_ = record.refit_at();
-    lay_out();
+    std::vector<LinearPair> pairs;
+    if (!read_pairs(record, columns_.size(), pairs) || pairs.size() > static_cast<size_t>(options_.pairs) ||
+        !search_.restore(record.search_rounds(), record.search_seen(), record.search_cells(),
+                         record.search_active_cells(), pairs.size())) {
+      return damaged("the pairs of columns are not sound");
+    }
+    lay_out(std::move(pairs));
     const size_t weights = z_.size();
     const bool read = from_bytes(record.z(), z_) && from_bytes(record.n(), n_) &&
                       from_bytes(record.counts(), counts_) &&
@@ -143,20 +166,22 @@ class LinearLearner : public Learner {
     for (size_t i = 0; i < z_.size(); ++i) {
       if (!std::isfinite(z_[i]) || !(n_[i] >= 0) || !std::isfinite(n_[i]) || !std::isfinite(counts_[i]))
         return damaged("a weight is not finite");
-      w_[i] = weight(z_[i], n_[i]);
+      w_[i] = weight(i);
     }
     return {};
   }
 
  private:
-  void lay_out() {
-    layout_ = LinearLayout(columns_, cuts_, static_cast<uint32_t>(options_.hash_bits));
-    const size_t weights = layout_.weights + size_t{1};  // the last is the bias
+  void lay_out(std::vector<LinearPair> pairs) {
+    layout_ = LinearLayout(columns_, cuts_, static_cast<uint32_t>(options_.hash_bits), std::move(pairs));
+    const size_t weights = layout_.weights() + 1;  // the last is the bias
     z_.assign(weights, 0);
     n_.assign(weights, 0);
     w_.assign(weights, 0);
     counts_.assign(weights, 0);
-    at_.resize(columns_.size() + 1);
+    at_.resize(columns_.size() + layout_.pairs.size() + 1);
+    codes_.resize(columns_.size());
+    pair_weights_.resize(layout_.pairs.size());
   }
 
   void one(const float* row, float label, float weight, uint64_t key) {
@@ -186,7 +211,7 @@ class LinearLearner : public Learner {
   // Cut points are known: what waited is learned.
   void begin() {
     for (size_t c = 0; c < columns_.size(); ++c) fit(c, cuts_);
-    lay_out();
+    lay_out({});
     binned_ = true;
     refit_at_ = examples_ * 2;
     for (size_t i = 0; i < waiting_labels_.size(); ++i) {
@@ -202,18 +227,28 @@ class LinearLearner : public Learner {
     cuts[column] = fit_cuts(sample_, columns_.size(), column, static_cast<size_t>(options_.bins));
   }
 
-  // New cut points; each new bin begins with the parameters of the old bin it starts in.
+  void copy(size_t from, size_t to, const std::vector<double>& z, const std::vector<double>& n,
+            const std::vector<double>& counts) {
+    z_[to] = z[from];
+    n_[to] = n[from];
+    counts_[to] = counts[from];
+  }
+
+  // New cut points; each new bin, coarse ones too, begins with the parameters of the old bin it starts in.
   void refit() {
     std::vector<std::vector<float>> fresh(columns_.size());
     for (size_t c = 0; c < columns_.size(); ++c) fit(c, fresh);
     const LinearLayout old = layout_;
     const std::vector<double> z = z_, n = n_, counts = counts_;
     cuts_ = std::move(fresh);
-    lay_out();
+    lay_out(old.pairs);
+    std::vector<std::array<uint32_t, LinearPair::kCoarse>> coarse(columns_.size());  // new to old
+    constexpr uint32_t kUnused = LinearPair::kCoarse;
+    for (auto& one : coarse) one.fill(kUnused);
     for (size_t c = 0; c < columns_.size(); ++c) {
       const LinearTable& table = layout_.tables[c];
       const LinearTable& was = old.tables[c];
-      for (uint32_t bin = 0; bin <= table.missing; ++bin) {
+      for (uint32_t bin = table.missing + 1; bin-- > 0;) {
         uint32_t from = was.weights;
         if (table.categorical) {
           from += bin;
@@ -222,22 +257,34 @@ class LinearLearner : public Learner {
         } else if (bin > 0) {
           from = old.find(c, cuts_[c][bin - 1]);
         }
-        z_[table.weights + bin] = z[from];
-        n_[table.weights + bin] = n[from];
-        counts_[table.weights + bin] = counts[from];
+        copy(from, table.weights + bin, z, n, counts);
+        coarse[c][layout_.coarse(c, table.weights + bin)] = old.coarse(c, from);  // the first bin stays
       }
     }
-    z_.back() = z.back();
-    n_.back() = n.back();
-    counts_.back() = counts.back();
-    for (size_t i = 0; i < w_.size(); ++i) w_[i] = weight(z_[i], n_[i]);
+    for (size_t i = 0; i < layout_.pairs.size(); ++i) {
+      const auto [a, b] = layout_.pairs[i];
+      for (uint32_t of_a = 0; of_a < LinearPair::kCoarse; ++of_a) {
+        for (uint32_t of_b = 0; of_b < LinearPair::kCoarse; ++of_b) {
+          const uint32_t was_a = coarse[a][of_a], was_b = coarse[b][of_b];
+          if (was_a == kUnused || was_b == kUnused) continue;
+          copy(old.find_pair(i, was_a, was_b), layout_.find_pair(i, of_a, of_b), z, n, counts);
+        }
+      }
+    }
+    copy(z.size() - 1, z_.size() - 1, z, n, counts);
+    search_.forget(layout_.pairs.size());
+    for (size_t i = 0; i < w_.size(); ++i) w_[i] = weight(i);
     refit_at_ = examples_ * 2;
   }
 
-  double weight(double z, double n) const {
+  bool of_pair(size_t i) const { return i >= layout_.column_weights && i < layout_.weights(); }
+  double rate(size_t i) const { return of_pair(i) ? options_.alpha / 2 : options_.alpha; }
+
+  double weight(size_t i) const {
+    const double z = z_[i];
     const double over = std::fabs(z) - options_.l1;
     if (over <= 0) return 0;
-    return -std::copysign(over, z) / ((options_.beta + std::sqrt(n)) / options_.alpha + options_.l2);
+    return -std::copysign(over, z) / ((options_.beta + std::sqrt(n_[i])) / rate(i) + options_.l2);
   }
 
   void learn(const float* row, bool fraud, double true_weight) {
@@ -247,34 +294,65 @@ class LinearLearner : public Learner {
       at_[c] = layout_.find(c, row[c]);
       margin += w_[at_[c]];
     }
-    at_[k] = layout_.weights;
-    margin += w_[at_[k]];
+    if (options_.pairs > 0) {
+      for (size_t c = 0; c < k; ++c) codes_[c] = static_cast<uint8_t>(layout_.coarse(c, at_[c]));
+      for (size_t i = 0; i < layout_.pairs.size(); ++i) {
+        const auto [a, b] = layout_.pairs[i];
+        at_[k + i] = layout_.find_pair(i, codes_[a], codes_[b]);
+        pair_weights_[i] = w_[at_[k + i]];
+        margin += pair_weights_[i];
+      }
+    }
+    at_.back() = static_cast<uint32_t>(layout_.weights());
+    margin += w_[at_.back()];
     window_.add(static_cast<size_t>(options_.calibration_window), margin, fraud ? 1.0f : 0.0f, true_weight);
     const double p = logistic(std::clamp(margin, -30.0, 30.0));
     const double gradient = (p - (fraud ? 1 : 0)) * true_weight * (fraud ? options_.fraud_weight : 1.0);
     const double squared = gradient * gradient;
     for (const uint32_t i : at_) {
       const double n = n_[i] + squared;
-      z_[i] += gradient - (std::sqrt(n) - std::sqrt(n_[i])) / options_.alpha * w_[i];
+      z_[i] += gradient - (std::sqrt(n) - std::sqrt(n_[i])) / rate(i) * w_[i];
       n_[i] = n;
-      w_[i] = weight(z_[i], n);
+      w_[i] = weight(i);
       counts_[i] += true_weight;
     }
+    if (options_.pairs == 0) return;
+    const double hessian = p * (1 - p) * true_weight * (fraud ? options_.fraud_weight : 1.0);
+    if (!search_.add(codes_, -gradient, hessian, fraud, layout_.pairs, pair_weights_)) return;
+    if (const auto change = search_.decide(layout_.pairs)) take(*change);
+  }
+
+  // The pair's weights begin at zero, those of the pair in its place are lost.
+  void take(const PairSearch::Change& change) {
+    const LinearLayout old = layout_;
+    std::vector<LinearPair> pairs = old.pairs;
+    if (change.slot == pairs.size()) pairs.emplace_back();
+    pairs[change.slot] = change.pair;
+    const std::vector<double> z = z_, n = n_, counts = counts_;
+    lay_out(std::move(pairs));
+    for (size_t i = 0; i < old.weights(); ++i) copy(i, i, z, n, counts);
+    copy(z.size() - 1, z_.size() - 1, z, n, counts);
+    for (uint32_t i = 0; i < LinearPair::kCells; ++i) {
+      const size_t at = layout_.find_pair(change.slot, 0, 0) + i;
+      z_[at] = n_[at] = counts_[at] = 0;
+    }
+    for (size_t i = 0; i < w_.size(); ++i) w_[i] = weight(i);
   }
 
   double early_bias() const { return early_margin(frauds_, examples_); }
 
   std::vector<double> means() const {
     std::vector<double> all;
-    for (const LinearTable& table : layout_.tables) {
+    const auto add = [&](size_t first, size_t size) {
       double sum = 0, count = 0;
-      for (uint32_t bin = 0; bin <= table.missing; ++bin) {
-        const size_t i = table.weights + bin;
+      for (size_t i = first; i < first + size; ++i) {
         sum += counts_[i] * static_cast<double>(static_cast<float>(w_[i]));
         count += counts_[i];
       }
       all.push_back(count > 0 ? sum / count : 0);
-    }
+    };
+    for (const LinearTable& table : layout_.tables) add(table.weights, table.missing + size_t{1});
+    for (size_t i = 0; i < layout_.pairs.size(); ++i) add(layout_.find_pair(i, 0, 0), LinearPair::kCells);
     return all;
   }
 
@@ -288,6 +366,9 @@ class LinearLearner : public Learner {
   uint64_t refit_at_ = 0;
   std::vector<double> z_, n_, w_, counts_;
   std::vector<uint32_t> at_;
+  std::vector<uint8_t> codes_;        // of the row being learned
+  std::vector<double> pair_weights_;  // in its cells
+  PairSearch search_;
   std::vector<float> waiting_rows_, waiting_labels_, waiting_weights_;
   BinSample sample_;
   MarginWindow window_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -12,25 +14,39 @@
 namespace shrike::learners {
 
 LinearLayout::LinearLayout(const std::vector<Column>& columns,
-                           const std::vector<std::vector<float>>& column_cuts, uint32_t bits)
-    : hash_bits(bits) {
+                           const std::vector<std::vector<float>>& column_cuts, uint32_t bits,
+                           std::vector<LinearPair> with)
+    : hash_bits(bits), pairs(std::move(with)) {
+  constexpr uint32_t kValues = LinearPair::kCoarse - 1, kShift = 16;
   for (size_t c = 0; c < columns.size(); ++c) {
     LinearTable table;
     table.categorical = columns[c].kind == ColumnKind::kCategorical;
-    table.weights = weights;
+    table.weights = column_weights;
     if (table.categorical) {
       table.missing = 1u << hash_bits;
+      table.scale = kValues;
+      table.shift = hash_bits;
     } else {
       const auto n = static_cast<uint32_t>(column_cuts[c].size());
       table.steps = static_cast<uint32_t>(std::bit_width(n));
       table.cuts = static_cast<uint32_t>(cuts.size());
       table.missing = n + 1;
+      table.scale = (std::min(kValues, n + 1) << kShift) / (n + 1);  // few bins keep their numbers
+      table.shift = kShift;
       cuts.insert(cuts.end(), column_cuts[c].begin(), column_cuts[c].end());
       cuts.resize(table.cuts + (size_t{1} << table.steps) - 1, std::numeric_limits<float>::infinity());
     }
-    weights += table.missing + 1;
+    column_weights += table.missing + 1;
     tables.push_back(table);
   }
+  for (const LinearPair& pair : pairs) in_pairs.insert(in_pairs.end(), {pair.a, pair.b});
+  std::sort(in_pairs.begin(), in_pairs.end());
+  in_pairs.erase(std::unique(in_pairs.begin(), in_pairs.end()), in_pairs.end());
+  const auto slot = [&](uint32_t column) {
+    return static_cast<uint32_t>(std::lower_bound(in_pairs.begin(), in_pairs.end(), column) -
+                                 in_pairs.begin());
+  };
+  for (const LinearPair& pair : pairs) slots.push_back({slot(pair.a), slot(pair.b)});
 }
 
 uint32_t LinearLayout::find(size_t column, float value) const {
@@ -48,9 +64,28 @@ uint32_t LinearLayout::find(size_t column, float value) const {
   return table.weights + std::min(bin, table.missing - 1);  // infinity reaches the padding
 }
 
+namespace {
+
+// Calls of_column(column, position of its weight) in order, then of_pair(pair, position) likewise.
+template <typename OfColumn, typename OfPair>
+void visit(const LinearLayout& layout, const float* row, OfColumn&& of_column, OfPair&& of_pair) {
+  std::array<uint32_t, 2 * LinearPair::kPairsMax> coarse;  // of the columns in pairs
+  size_t kept = 0;
+  for (uint32_t c = 0; c < layout.tables.size(); ++c) {
+    const uint32_t at = layout.find(c, row[c]);
+    of_column(c, at);
+    if (kept < layout.in_pairs.size() && layout.in_pairs[kept] == c) coarse[kept++] = layout.coarse(c, at);
+  }
+  for (size_t i = 0; i < layout.slots.size(); ++i)
+    of_pair(i, layout.find_pair(i, coarse[layout.slots[i].a], coarse[layout.slots[i].b]));
+}
+
+}  // namespace
+
 float LinearModel::score_row(const float* row) const {
   float sum = bias_;
-  for (size_t c = 0; c < columns_.size(); ++c) sum += weights_[layout_.find(c, row[c])];
+  const auto add = [&](size_t, uint32_t at) { sum += weights_[at]; };
+  visit(layout_, row, add, add);
   return logistic_float(sum * slope_ + shift_);
 }
 
@@ -61,16 +96,25 @@ void LinearModel::score(MatrixView rows, std::span<float> out) const {
 
 double LinearModel::explain(std::span<const float> row, std::span<double> out) const {
   double base = bias_;
-  for (size_t c = 0; c < columns_.size(); ++c) {
-    out[c] = static_cast<double>(weights_[layout_.find(c, row[c])]) - means_[c];
+  const auto of_column = [&](size_t c, uint32_t at) {
+    out[c] = static_cast<double>(weights_[at]) - means_[c];
     base += means_[c];
-  }
+  };
+  const auto of_pair = [&](size_t i, uint32_t at) {  // half to each of the two
+    const double mean = means_[columns_.size() + i];
+    const double half = (static_cast<double>(weights_[at]) - mean) / 2;
+    out[layout_.pairs[i].a] += half;
+    out[layout_.pairs[i].b] += half;
+    base += mean;
+  };
+  visit(layout_, row.data(), of_column, of_pair);
   return base;
 }
 
 double LinearModel::margin(std::span<const float> row) const {
   double sum = bias_;
-  for (size_t c = 0; c < columns_.size(); ++c) sum += static_cast<double>(weights_[layout_.find(c, row[c])]);
+  const auto add = [&](size_t, uint32_t at) { sum += static_cast<double>(weights_[at]); };
+  visit(layout_, row.data(), add, add);
   return sum;
 }
 
@@ -81,6 +125,7 @@ std::string LinearModel::payload() const {
     proto::LinearColumn& bins = *record.add_bins();
     for (const float cut : column_cuts_[c]) bins.add_cuts(cut);
   }
+  write_pairs(layout_.pairs, record);
   record.set_hash_bits(layout_.hash_bits);
   record.set_weights(to_bytes(weights_));
   record.set_bias(bias_);
@@ -112,10 +157,14 @@ Result<ModelPtr> load_linear_model(uint32_t, std::string_view payload) {
     const bool categorical = model->columns_[c].kind == ColumnKind::kCategorical;
     expected += categorical ? (uint64_t{1} << record.hash_bits()) + 1 : model->column_cuts_[c].size() + 2;
   }
+  std::vector<LinearPair> pairs;
+  if (!read_pairs(record, model->columns_.size(), pairs))
+    return damaged("the pairs of columns are not sound");
+  expected += pairs.size() * LinearPair::kCells;
   if (expected * sizeof(float) != record.weights().size()) return damaged("the number of weights is wrong");
-  model->layout_ = LinearLayout(model->columns_, model->column_cuts_, record.hash_bits());
+  model->layout_ = LinearLayout(model->columns_, model->column_cuts_, record.hash_bits(), std::move(pairs));
   if (!from_bytes(record.weights(), model->weights_) || !from_bytes(record.means(), model->means_) ||
-      model->means_.size() != model->columns_.size()) {
+      model->means_.size() != model->columns_.size() + model->layout_.pairs.size()) {
     return damaged("the weights have the wrong size");
   }
   model->bias_ = record.bias();

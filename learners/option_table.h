@@ -42,8 +42,10 @@ Result<T> read_options(std::string_view family, std::span<const OptionRow<T>> ro
     const bool typed = whole != nullptr || (real != nullptr && row->real != nullptr);
     const double number = whole != nullptr ? static_cast<double>(*whole) : real != nullptr ? *real : NAN;
     if (!typed || !(number >= row->minimum && number <= row->maximum)) {
+      const auto* text = std::get_if<std::string>(&value);
+      const std::string found = text != nullptr ? fmt::format("\"{}\"", *text) : fmt::format("{}", number);
       return tl::make_unexpected(Error{ErrorCode::kInvalidOption, name,
-                                       fmt::format("found {}, allowed is {} from {} to {}", number,
+                                       fmt::format("found {}, allowed is {} from {} to {}", found,
                                                    row->kind(), row->minimum, row->maximum)});
     }
     if (row->real != nullptr) {

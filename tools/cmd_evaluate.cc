@@ -51,35 +51,46 @@ struct Confusion {
   }
 };
 
-// "boosting:depth=4,rate=0.07" over the configuration's other settings.
+// "boosting:depth=4,rate=0.07" over the configuration's other settings. What is no number is text, and text
+// in quotes may hold commas: ensemble:members="linear, boosting",refresh=5000
 tl::expected<engine::ConfigPtr, std::string> with_learner(const engine::Config& base,
                                                           const std::string& spec) {
   auto changed = std::make_shared<engine::Config>(base);
+  const auto wrong = [&](const std::string& reason) {
+    return tl::make_unexpected(fmt::format("--learner {}: {}", spec, reason));
+  };
   const size_t colon = spec.find(':');
   changed->training.family = spec.substr(0, colon);
   changed->training.options.clear();
   if (changed->training.family == base.training.family) changed->training.options = base.training.options;
   std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
   while (!rest.empty()) {
-    const size_t comma = rest.find(',');
-    const std::string one = rest.substr(0, comma);
-    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
-    const size_t equals = one.find('=');
-    if (equals == std::string::npos)
-      return tl::make_unexpected(
-          fmt::format("--learner {}: found \"{}\", expected OPTION=NUMBER", spec, one));
-    const std::string value = one.substr(equals + 1);
+    const size_t equals = rest.find_first_of("=,");
+    if (equals == std::string::npos || equals == 0 || rest[equals] != '=')
+      return wrong(fmt::format("found \"{}\", expected OPTION=VALUE", rest.substr(0, rest.find(','))));
+    const std::string name = rest.substr(0, equals);
+    rest = rest.substr(equals + 1);
+    const bool quoted = rest.starts_with('"');
+    const size_t close = quoted ? rest.find('"', 1) : std::string::npos;
+    if (quoted && close == std::string::npos)
+      return wrong(fmt::format("{}: the quotes are not closed", name));
+    const std::string value = quoted ? rest.substr(1, close - 1) : rest.substr(0, rest.find(','));
+    rest = rest.substr(quoted ? close + 1 : value.size());
+    if (!rest.empty() && !rest.starts_with(','))
+      return wrong(fmt::format("{}: found \"{}\" after the quotes, expected a comma", name, rest));
+    if (!quoted && value.empty()) return wrong(fmt::format("{}: a value is missing", name));
+    if (!rest.empty()) rest = rest.substr(1);
     const char* end = value.data() + value.size();
     int64_t whole = 0;
     double real = 0;
     if (const auto [stop, error] = std::from_chars(value.data(), end, whole);
-        error == std::errc() && stop == end) {
-      changed->training.options[one.substr(0, equals)] = whole;
+        !quoted && error == std::errc() && stop == end) {
+      changed->training.options[name] = whole;
     } else if (const auto [stop2, error2] = std::from_chars(value.data(), end, real);
-               error2 == std::errc() && stop2 == end) {
-      changed->training.options[one.substr(0, equals)] = real;
+               !quoted && error2 == std::errc() && stop2 == end) {
+      changed->training.options[name] = real;
     } else {
-      return tl::make_unexpected(fmt::format("--learner {}: \"{}\" is not a number", spec, value));
+      changed->training.options[name] = value;
     }
   }
   const auto learner = learners::make_learner(changed->training.family, changed->training.options,
@@ -138,6 +149,14 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
 
 std::string to_json(const std::vector<Result>& results) {
   std::string all;
+  const auto escaped = [](const std::string& name) {  // a learner's options may hold quotes
+    std::string out;
+    for (const char c : name) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    return out;
+  };
   const auto number = [](double v) {
     return std::isfinite(v) ? fmt::format("{:.9g}", v) : std::string("null");
   };
@@ -152,10 +171,11 @@ std::string to_json(const std::vector<Result>& results) {
         R"({}{{"learner":"{}","rows":{},"frauds":{},"average_precision":{},"mean_daily_average_precision":{},"auc":{},)"
         R"("log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr":{},"accuracy":{},"kappa":{},)"
         R"("us_per_transaction":{},"learner_bytes":{},"models_accepted":{}{}}})",
-        all.empty() ? "" : ",", r.name, r.metrics.rows, r.metrics.frauds, number(r.metrics.average_precision),
-        number(r.daily_ap), number(r.metrics.auc), number(r.metrics.log_loss), number(r.metrics.brier),
-        number(r.metrics.card_precision_100), number(r.metrics.recall_at_fpr), number(r.accuracy),
-        number(r.kappa), number(r.us_per_transaction), r.learner_bytes, r.accepted, times);
+        all.empty() ? "" : ",", escaped(r.name), r.metrics.rows, r.metrics.frauds,
+        number(r.metrics.average_precision), number(r.daily_ap), number(r.metrics.auc),
+        number(r.metrics.log_loss), number(r.metrics.brier), number(r.metrics.card_precision_100),
+        number(r.metrics.recall_at_fpr), number(r.accuracy), number(r.kappa), number(r.us_per_transaction),
+        r.learner_bytes, r.accepted, times);
   }
   return "[" + all + "]";
 }
@@ -287,8 +307,10 @@ void add_evaluate(CLI::App& app, int& exit_code) {
       ->add_option("--config,-c", options->config,
                    "TOML: schema, features, gate; its learner's options are the base")
       ->required();
-  command->add_option("--learner", options->learners,
-                      "FAMILY[:OPTION=NUMBER,…], any number of times; all families when absent");
+  command->add_option(
+      "--learner", options->learners,
+      "FAMILY[:OPTION=VALUE,…], any number of times; all families when absent; a value with commas stands in "
+      "quotes: 'ensemble:members=\"linear, boosting\",refresh=5000'");
   command->add_option("--days", options->days,
                       "the days to measure, FIRST..LAST, counted from the first transaction's day (0)");
   command->add_option("--label-delay", options->label_delay,

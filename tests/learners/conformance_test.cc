@@ -229,7 +229,8 @@ TEST_P(Conformance, AWeightWorksLikeRepetition) {
               0.25 * repeated_mean);  // one large step against several small ones
   // By the probabilities that make_data() draws with, three times the weight gives 1.58 times the mean.
   EXPECT_GT(weighted_mean, 1.4 * plain_mean);
-  EXPECT_LT(weighted_mean, 1.8 * plain_mean);
+  // What needs no labels gives every row about the share of fraud, which becomes 2.5 times what it was.
+  EXPECT_LT(weighted_mean, (needs_labels() ? 1.8 : 2.8) * plain_mean);
 }
 
 TEST_P(Conformance, AWeightOfZeroTeachesNothing) {

@@ -50,6 +50,44 @@ TEST(Drift, EddmOnErrors) { EXPECT_EQ(fires(Eddm(), errors()), (Fires{681, 848, 
 TEST(Drift, HddmAOnErrors) { EXPECT_EQ(fires(HddmA(), errors()), (Fires{1047})); }
 TEST(Drift, HddmWOnErrors) { EXPECT_EQ(fires(HddmW(), errors()), (Fires{1018})); }
 
+// As many older values as are drawn: whatever the seed, all of them.
+TEST(Drift, KswinOnIntegers) {
+  for (uint64_t seed = 0; seed < 20; ++seed)
+    EXPECT_EQ(fires(Kswin(1e-4, 200, 100, seed), integers()), (Fires{1043, 1143})) << seed;
+}
+
+TEST(Drift, KswinFindsTheChangeUnderAnySeedAndAlikeUnderOne) {
+  bool differ = false;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const Fires at = fires(Kswin(1e-4, 200, 30, seed), integers());
+    EXPECT_EQ(at, fires(Kswin(1e-4, 200, 30, seed), integers()));
+    ASSERT_FALSE(at.empty());
+    EXPECT_GT(at[0], 1000);
+    EXPECT_LT(at[0], 1040);
+    differ |= at != fires(Kswin(1e-4, 200, 30, seed + 1), integers());
+  }
+  EXPECT_TRUE(differ);
+}
+
+TEST(Drift, KswinIsSilentWhereNothingChanges) {
+  std::mt19937 random(3);
+  int alarms = 0;
+  Kswin detector(1e-4, 300, 50, 1);
+  for (int i = 0; i < 20000; ++i) alarms += detector.update(static_cast<double>(random() % 1000));
+  EXPECT_LE(alarms, 12);
+}
+
+// From SciPy's ks_2samp with method "exact".
+TEST(Drift, TheTailOfKolmogorovAndSmirnovIsExact) {
+  EXPECT_NEAR(ks_tail(10, 6) / 0.05244755244755244, 1, 1e-10);
+  EXPECT_NEAR(ks_tail(30, 15) / 0.0008995776840176799, 1, 1e-10);
+  EXPECT_NEAR(ks_tail(100, 28) / 0.0007377026282063397, 1, 1e-10);
+  EXPECT_NEAR(ks_tail(100, 32) / 6.281176788972264e-05, 1, 1e-10);
+  EXPECT_NEAR(ks_tail(100, 99) / 4.417521386399011e-57, 1, 1e-10);
+  EXPECT_NEAR(ks_tail(5, 1) / 1.0, 1, 1e-10);
+  EXPECT_EQ(ks_tail(10, 0), 1);
+}
+
 TEST(Drift, ASavedAdwinGoesOnAlike) {
   const std::vector<double> stream = integers();
   Adwin whole, before;

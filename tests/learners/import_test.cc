@@ -387,6 +387,12 @@ TEST(ExportJson, ALinearModelCanBeScoredFromItsJson) {
             R"("cuts":[1E0,2.5],"weights":[0.1,0.2,0.3],"missing":0.4},{"name":"kind","kind":"categorical",)"
             R"("weights":[-1E0,-2E0,-3E0,-4E0],"missing":-5E0}]})"
             "\n");
+  ours.layout_ = LinearLayout(ours.columns_, ours.column_cuts_, 2, {{1, 0}});
+  ours.weights_.resize(ours.layout_.weights(), 0.5f);
+  const std::string with_pairs = export_json(ours).value();
+  EXPECT_NE(with_pairs.find(R"("version":2,)"), std::string::npos);
+  EXPECT_NE(with_pairs.find(R"("missing":-5E0}],"pairs":[{"columns":[1,0],"weights":[0.5,)"),
+            std::string::npos);
   EXPECT_NE(export_json(*import_xgboost(model(), kColumns).value()).error().reason.find("only linear"),
             std::string::npos);
 }

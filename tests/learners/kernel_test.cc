@@ -31,9 +31,16 @@ LinearModel random_model(std::mt19937& random) {
     }
     model.column_cuts_.push_back(cuts);
   }
-  model.layout_ = LinearLayout(model.columns_, model.column_cuts_, hash_bits);
-  for (uint32_t i = 0; i < model.layout_.weights; ++i) model.weights_.push_back(real(-3, 3));
-  model.means_.assign(columns, 0);
+  std::vector<LinearPair> pairs;
+  const size_t wanted = columns < 2 || random() % 3 == 0 ? 0 : random() % (LinearPair::kPairsMax + 1);
+  while (pairs.size() < wanted) {
+    const LinearPair pair = {static_cast<uint32_t>(random() % columns),
+                             static_cast<uint32_t>(random() % columns)};
+    if (pair.a != pair.b) pairs.push_back(pair);
+  }
+  model.layout_ = LinearLayout(model.columns_, model.column_cuts_, hash_bits, std::move(pairs));
+  for (size_t i = 0; i < model.layout_.weights(); ++i) model.weights_.push_back(real(-3, 3));
+  model.means_.assign(columns + model.layout_.pairs.size(), 0);
   model.bias_ = real(-5, 1);
   model.slope_ = real(0.2f, 3);
   model.shift_ = real(-2, 2);
