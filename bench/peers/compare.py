@@ -17,7 +17,7 @@ import stream
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SHRIKE_LEARNERS = ["linear", "boosting", "forest", "ensemble"]
-SHRIKE_ELEC = ["forest:trees=10", "forest:trees=30", "boosting", "linear"]
+SHRIKE_ELEC = ["forest:trees=10", "forest:trees=100", "boosting", "linear"]
 # Heading, key, format.
 COLUMNS = [("AP", "ap", "{:.4f}"), ("daily AP", "daily_ap", "{:.4f}"), ("d. AP 30-60", "daily_ap_earlier", "{:.4f}"),
            ("AUC", "auc", "{:.4f}"), ("log loss", "log_loss", "{:.5f}"), ("Brier", "brier", "{:.6f}"),
