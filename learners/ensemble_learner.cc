@@ -76,6 +76,7 @@ class EnsembleModel : public Model {
     return sum;
   }
 
+  uint32_t version() const override { return isotonic_.from.empty() ? 1 : 2; }
   std::string payload() const override {
     proto::EnsembleModelRecord record;
     for (const Column& column : columns_) write_column(column, *record.add_columns());

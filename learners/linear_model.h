@@ -73,6 +73,7 @@ class LinearModel : public Model {
   double explain(std::span<const float> row, std::span<double> out) const override;
   double margin(std::span<const float> row) const override;
   Calibration calibration() const override { return {slope_, shift_}; }
+  uint32_t version() const override { return layout_.pairs.empty() ? 1 : 2; }
   std::string payload() const override;
 
   // The scalar reference: what every kernel equals to the bit.

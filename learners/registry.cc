@@ -11,7 +11,7 @@
 namespace shrike::learners {
 namespace {
 
-constexpr uint32_t kVersionMax = 1;
+constexpr uint32_t kVersionMax = 2;
 
 const std::vector<Family>& registered() {
   static const std::vector<Family> kAll = {linear_family(),   boosting_family(), forest_family(),
@@ -100,7 +100,7 @@ Result<std::unique_ptr<Learner>> load_learner(std::string_view bytes, const Opti
 }
 
 std::string serialize(const Model& model) {
-  return seal(SealedKind::kModel, model.family(), kVersionMax, model.payload());
+  return seal(SealedKind::kModel, model.family(), model.version(), model.payload());
 }
 
 std::string content_hash(std::string_view bytes) {

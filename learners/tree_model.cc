@@ -32,6 +32,16 @@ double TreeModel::explain(std::span<const float> row, std::span<double> out) con
   return expected_;
 }
 
+uint32_t TreeModel::version() const {
+  for (const Tree& tree : scorer_.trees()) {
+    if (!tree.sets.empty() || !tree.exact.empty()) return 2;
+    for (const TreeNode& node : tree.nodes) {
+      if (!node.is_leaf() && node.test != SplitTest::kBelow) return 2;
+    }
+  }
+  return 1;
+}
+
 std::string TreeModel::payload() const {
   proto::TreeModelRecord record;
   for (const Column& column : columns_) write_column(column, *record.add_columns());

@@ -24,6 +24,7 @@ class TreeModel : public Model {
   double margin(std::span<const float> row) const override { return scorer_.margin(row.data()); }
   Calibration calibration() const override { return {platt_.slope, platt_.shift}; }
   std::string_view origin() const override { return origin_; }
+  uint32_t version() const override;
   std::string payload() const override;
 
   const TreeScorer& scorer() const { return scorer_; }
