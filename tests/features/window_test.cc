@@ -80,7 +80,9 @@ std::vector<Column> all_columns() {
             column.spec.empty = naive::kNaN;
             if (filtered) column.spec.where = "amount > 20 and kind <= 2";
             column.filtered = filtered;
-            column.spec.calendar_days = !include && !filtered;
+            const bool age = run ? about.aggregate != Aggregate::kLabelRun
+                                 : first || since || about.aggregate == Aggregate::kTimeSinceLast;
+            column.spec.calendar_days = age && !include && !filtered;
             if (decays) column.spec.half_life_us = 4 * kHour;
             column.question = {about.aggregate,
                                window,
