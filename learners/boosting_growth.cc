@@ -45,6 +45,9 @@ void BoostingLearner::fit_bins() {
 
 void BoostingLearner::grow() {
   fit_bins();
+  const auto every = static_cast<uint64_t>(options_.renew_every);
+  const auto since = std::min(static_cast<uint64_t>(options_.grow_every), examples_);
+  if (every > 0 && examples_ / every != (examples_ - since) / every) trees_.clear();
   // While what came since the last growth is a large part of all there is, more trees are replaced.
   const double share = 2 * static_cast<double>(options_.grow_every) / static_cast<double>(examples_);
   size_t fresh = std::max(static_cast<size_t>(options_.grow_trees),

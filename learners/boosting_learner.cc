@@ -1,8 +1,8 @@
 // Incremental gradient boosting: histogram trees on a replay buffer of frauds and sampled, re-weighted
-// legitimate examples. There is no full retrain. Every `grow_every` examples the `grow_trees` oldest trees
-// leave the ensemble and as many are grown on the whole buffer against what the others predict, so that the
-// ensemble renews itself tree by tree within a fixed size. A function of the examples, the options and the
-// seed: sums are exact integers, sampling decides by hashes.
+// legitimate examples. No full retrain is needed (`renew_every` gives one): every `grow_every` examples the
+// `grow_trees` oldest trees leave the ensemble and as many are grown on the whole buffer against what the
+// others predict, so that the ensemble renews itself tree by tree within a fixed size. A function of the
+// examples, the options and the seed: sums are exact integers, sampling decides by hashes.
 //
 // Before an example is learned its margin is noted: a snapshot is calibrated (Platt) on the newest of these.
 #include "learners/boosting_learner.h"
@@ -27,6 +27,8 @@ constexpr Row kRows[] = {
     {"grow_trees", nullptr, &B::grow_trees, 1, 5000, "trees grown then, and as many of the oldest leave"},
     {"refresh_trees", nullptr, &B::refresh_trees, 0, 5000,
      "oldest trees whose leaves then move towards the present; those that no longer help leave"},
+    {"renew_every", nullptr, &B::renew_every, 0, 1e12,
+     "examples after which all trees are grown anew, a candidate like any other; 0: never"},
     {"frauds_max", nullptr, &B::frauds_max, 10, 1e7, "frauds in the replay buffer, the newest"},
     {"negatives_max", nullptr, &B::negatives_max, 10, 1e8,
      "legitimate examples in the replay buffer, the newest"},

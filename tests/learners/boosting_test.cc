@@ -123,6 +123,32 @@ TEST(Boosting, RefreshedLeavesFollowAChangeAndThreadsLeaveNoTrace) {
   EXPECT_NE(plain->save(), refreshed->save());
 }
 
+TEST(Boosting, AFullRenewalForgetsTheTreesItHad) {
+  auto never = boosting(), renewed = boosting({{"renew_every", int64_t{3000}}});
+  const Data first = make(2900, 6), rest = make(200, 7);
+  for (Learner* one : {never.get(), renewed.get()}) fit(*one, first);
+  const auto trees = [](const Learner& learner) {
+    const ModelPtr model = learner.snapshot();
+    return dynamic_cast<const TreeModel&>(*model).scorer().trees();
+  };
+  const auto before = trees(*renewed);
+  ASSERT_EQ(before.size(), 20u);
+  for (Learner* one : {never.get(), renewed.get()}) fit(*one, rest);
+  const auto same = [&](const std::vector<Tree>& now) {
+    size_t n = 0;
+    for (const Tree& one : now) {
+      for (const Tree& other : before) {
+        n += one.nodes.size() == other.nodes.size() && one.nodes[0].value == other.nodes[0].value &&
+             one.nodes.back().value == other.nodes.back().value;
+      }
+    }
+    return n;
+  };
+  EXPECT_GE(same(trees(*never)), 5u);
+  EXPECT_EQ(same(trees(*renewed)), 0u);
+  EXPECT_EQ(trees(*renewed).size(), 20u);
+}
+
 class OnThreads : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Families, OnThreads, ::testing::Values("boosting", "forest", "ensemble"));
 
