@@ -289,9 +289,10 @@ Result<std::unique_ptr<EnsembleLearner>> make(const Options& given, std::vector<
         return bad_option(name, "allowed are \"tails\", \"half_space\" and \"\" (none)");
       options.cold = *text;
     } else {
-      const auto family = std::find_if(families.begin(), families.end(), [&](const Family& one) {
-        return name.rfind(one.info.name + "_", 0) == 0;
-      });
+      const auto family = std::find_if(families.begin(), families.end(),
+                                       [&, option = std::string_view(name)](const Family& one) {
+                                         return option.rfind(one.info.name + "_", 0) == 0;
+                                       });
       if (family == families.end()) return bad_option(name, "the ensemble family has no such option");
       options.of[family->info.name][name.substr(family->info.name.size() + 1)] = value;
     }
