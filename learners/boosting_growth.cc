@@ -43,6 +43,24 @@ void BoostingLearner::fit_bins() {
   in_parts([&](Kept& kept, size_t from, size_t to) { bin(kept, from, to); });
 }
 
+// Of rows `from` .. `to` of a class, at their present margins; both arrays hold frauds first.
+void BoostingLearner::fill_gradients(const Kept& kept, size_t from, size_t to, std::span<const float> weights,
+                                     std::span<GradientPair> gradients) const {
+  const bool fraud = &kept == &frauds_;
+  constexpr size_t kBlock = 256;
+  float p[kBlock];
+  for (size_t block = from; block < to; block += kBlock) {
+    const size_t m = std::min(kBlock, to - block);
+    for (size_t i = 0; i < m; ++i)
+      p[i] = static_cast<float>(static_cast<double>(kept.margins[block + i]) / kLeafOne);
+    squash({p, m}, 1, 0);
+    for (size_t i = 0; i < m; ++i) {
+      const size_t at = (fraud ? 0 : frauds_.ring.size()) + block + i;
+      gradients[at] = pair_of(weights[at], static_cast<double>(p[i]), fraud);
+    }
+  }
+}
+
 void BoostingLearner::grow() {
   fit_bins();
   const auto every = static_cast<uint64_t>(options_.renew_every);
@@ -92,20 +110,11 @@ void BoostingLearner::grow() {
   for (size_t t = 0; t < fresh; ++t) {
     const uint64_t dice = mix(seed_ ^ mix(++grown_));
     in_parts([&](Kept& kept, size_t from, size_t to) {
-      const bool fraud = &kept == &frauds_;
-      constexpr size_t kBlock = 256;
-      float p[kBlock];
-      for (size_t block = from; block < to; block += kBlock) {
-        const size_t m = std::min(kBlock, to - block);
-        for (size_t i = 0; i < m; ++i)
-          p[i] = static_cast<float>(static_cast<double>(kept.margins[block + i]) / kLeafOne);
-        squash({p, m}, 1, 0);
-        for (size_t i = 0; i < m; ++i) {
-          const size_t at = (fraud ? 0 : frauds) + block + i;
-          sampled[at] =
-              options_.row_rate >= 1 || unit(mix(dice ^ mix(kept.ring.keys[block + i]))) < options_.row_rate;
-          gradients[at] = pair_of(weights[at], static_cast<double>(p[i]), fraud);
-        }
+      fill_gradients(kept, from, to, weights, gradients);
+      const size_t offset = &kept == &frauds_ ? 0 : frauds;
+      for (size_t i = from; i < to; ++i) {
+        sampled[offset + i] =
+            options_.row_rate >= 1 || unit(mix(dice ^ mix(kept.ring.keys[i]))) < options_.row_rate;
       }
     });
     rows.clear();
@@ -192,14 +201,11 @@ void BoostingLearner::refresh(const GrowOptions& how, std::span<const float> wei
       continue;
     }
     in_parts([&](Kept& kept, size_t from, size_t to) {
-      const bool fraud = &kept == &frauds_;
+      fill_gradients(kept, from, to, weights, gradients);
+      const size_t offset = &kept == &frauds_ ? 0 : frauds;
       for (size_t i = from; i < to; ++i) {
-        const size_t at = (fraud ? 0 : frauds) + i;
-        leaf_of[at] =
+        leaf_of[offset + i] =
             static_cast<uint32_t>(&tree.leaf(&kept.ring.rows[i * columns_.size()]) - tree.nodes.data());
-        const double q = static_cast<double>(
-            logistic_float(static_cast<float>(static_cast<double>(kept.margins[i]) / kLeafOne)));
-        gradients[at] = pair_of(weights[at], q, fraud);
       }
     });
     std::vector<GradientPair> totals(tree.nodes.size());

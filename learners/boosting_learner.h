@@ -144,6 +144,8 @@ class BoostingLearner : public Learner {
 
   void grow();
   void fit_bins();
+  void fill_gradients(const Kept& kept, size_t from, size_t to, std::span<const float> weights,
+                      std::span<GradientPair> gradients) const;
   void refresh(const GrowOptions& how, std::span<const float> weights);
   void bin(Kept& kept, size_t from, size_t to) {
     for (size_t i = from; i < to; ++i) kept.bins.set(i, &kept.ring.rows[i * columns_.size()]);

@@ -14,6 +14,7 @@
 #include "learners/ensemble_model.h"
 #include "learners/envelope.h"
 #include "learners/numeric.h"
+#include "learners/option_table.h"
 #include "learners/platt.h"
 #include "learners/records.h"
 #include "learners/registry.h"
@@ -252,10 +253,7 @@ std::vector<Family> member_families() {
 Result<std::vector<std::string>> read_members(std::string_view text) {
   std::vector<std::string> members;
   while (!text.empty()) {
-    std::string_view one = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), one.size() + 1));
-    while (!one.empty() && one.front() == ' ') one.remove_prefix(1);
-    while (!one.empty() && one.back() == ' ') one.remove_suffix(1);
+    const std::string_view one = take_item(text);
     const auto families = member_families();
     if (std::none_of(families.begin(), families.end(), [&](const Family& f) { return f.info.name == one; }))
       return bad_option("members", fmt::format("\"{}\" is not a family that can be a member", one));

@@ -57,6 +57,15 @@ Result<T> read_options(std::string_view family, std::span<const OptionRow<T>> ro
   return options;
 }
 
+// Takes the next item, without the spaces around it, off a list with commas.
+inline std::string_view take_item(std::string_view& list) {
+  std::string_view item = list.substr(0, list.find(','));
+  list.remove_prefix(std::min(list.size(), item.size() + 1));
+  while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+  while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+  return item;
+}
+
 // Two learners with the same text learn alike.
 template <typename T>
 std::string canonical_options(std::span<const OptionRow<T>> rows, const T& options, uint64_t seed) {

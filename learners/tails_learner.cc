@@ -191,10 +191,7 @@ Result<std::vector<double>> read_weights(std::string_view text, const std::vecto
     return weights;
   }
   while (!text.empty()) {
-    std::string_view item = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), item.size() + 1));
-    while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
-    while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+    const std::string_view item = take_item(text);
     const size_t colon = item.find(':');
     const std::string_view name = item.substr(0, colon);
     const auto column = std::find_if(columns.begin(), columns.end(),
