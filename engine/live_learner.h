@@ -5,25 +5,12 @@
 
 #include <memory>
 #include <span>
-#include <vector>
 
+#include "engine/call_times.h"
 #include "engine/fold.h"
 #include "learners/learner.h"
 
 namespace shrike::engine {
-
-// What calls took, a row at a time.
-class CallTimes {
- public:
-  void add(double us) { us_.push_back(static_cast<float>(us)); }
-  size_t calls() const { return us_.size(); }
-  double mean() const;
-  // In microseconds; 0 without calls.
-  double quantile(double q) const;
-
- private:
-  std::vector<float> us_;
-};
 
 class LiveLearner : public ExampleSink {
  public:
@@ -38,6 +25,8 @@ class LiveLearner : public ExampleSink {
   size_t state_bytes() const { return learner_->state_bytes(); }
   const CallTimes& predicting() const { return predicting_; }
   const CallTimes& learning() const { return learning_; }
+  // Busy waits as long as the mean call of learning(), between such calls: what the machine adds by itself.
+  const CallTimes& waiting() const { return waiting_; }
 
  private:
   static constexpr uint64_t kRenew = 1000;
@@ -46,7 +35,7 @@ class LiveLearner : public ExampleSink {
   std::unique_ptr<learners::Learner> learner_;
   learners::ModelPtr model_;
   uint64_t renewed_at_ = 0;
-  CallTimes predicting_, learning_;
+  CallTimes predicting_, learning_, waiting_;
 };
 
 }  // namespace shrike::engine

@@ -72,6 +72,7 @@ ExampleSink& Replayer::sink() {
 void Replayer::begin_training(std::unique_ptr<Trainer> trainer) {
   trainer_ = trainer.get();
   trainer_->use(&workers_);
+  trainer_->time_calls(setup_.time_calls);
   auto awaited = std::make_shared<Config>(*config_);
   awaited->training.mode = TrainingMode::kAwaited;
   training_ = std::make_unique<TrainingThread>(
@@ -124,6 +125,11 @@ void Replayer::flush() {
     scores_[0] = live_->score(rows.row(0));
   } else {
     const learners::Model& model = setup_.fixed_model ? *setup_.fixed_model : *fold_->champion();
+    if (setup_.time_calls) {
+      const auto start = CallTimes::Clock::now();
+      model.score({rows.row(0), columns}, scores_);
+      report_.predicting.add(CallTimes::us_since(start));
+    }
     model.score(rows, scores_);
   }
   const ModelId id = from_hex(fold_->champion_hash());
@@ -199,7 +205,13 @@ void Replayer::finish() {
   report_.pending_bytes = fold_->pending_bytes();
   if (training_) training_->await();
   report_.learner_bytes = live_ ? live_->state_bytes() : training_ ? trainer_->state_bytes() : 0;
-  if (live_) report_.predicting = live_->predicting(), report_.learning = live_->learning();
+  if (live_) {
+    report_.predicting = live_->predicting();
+    report_.learning = live_->learning();
+    report_.waiting = live_->waiting();
+  } else if (training_ && setup_.time_calls) {
+    report_.learning = trainer_->learning();
+  }
   report_.champion = fold_->champion_hash();
 }
 
@@ -219,7 +231,8 @@ tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::
                      .keep_us = options.label_delay_us,
                      .fixed_model = options.fixed_model,
                      .first_model = options.first_model,
-                     .live = options.live},
+                     .live = options.live,
+                     .time_calls = options.time_calls},
                     on_score);
   replayer.show_rows(options.on_row);
   ReplayReport& report = replayer.report();

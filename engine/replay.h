@@ -43,7 +43,9 @@ struct ReplayReport {
   std::vector<features::EntityStats> features;
   size_t pending_bytes = 0, learner_bytes = 0;
   std::string champion;
-  CallTimes predicting, learning;  // of a replay without champion
+  // With Setup::time_calls or live: scoring one row, and learning one example.
+  CallTimes predicting, learning;
+  CallTimes waiting;  // of a live learner: see LiveLearner::waiting()
   // Of a log replayed as recorded.
   uint64_t scores_compared = 0, scores_different = 0, rows_different = 0;
 
@@ -65,6 +67,7 @@ class Replayer {
     learners::ModelPtr first_model;  // champion at first; learning goes on from it if it was made elsewhere
     bool live =
         false;  // no champion: the learner itself answers as it stands (see live_learner.h), row by row
+    bool time_calls = false;  // the champion on one row of each batch, and learning
   };
   Replayer(ConfigPtr config, Setup setup, OnScore on_score);
 
@@ -115,7 +118,7 @@ struct CsvReplayOptions {
   bool stop_on_error = true;
   std::optional<uint64_t> restore_at;           // save and restore after this many rows
   learners::ModelPtr fixed_model, first_model;  // see Replayer::Setup
-  bool live = false;                            // see Replayer::Setup
+  bool live = false, time_calls = false;        // see Replayer::Setup
   Replayer::OnRow on_row;                       // before on_score of the same transaction
   std::function<void(double share, uint64_t rows)> progress;
   std::function<void(const std::string&)> notice;

@@ -73,7 +73,9 @@ void Trainer::flush() {
     candidate_->score(rows, std::span(trial_.candidate).subspan(from));
     for (const float label : labels_) trial_.labels.push_back(label > 0.5f ? 1 : 0);
   }
+  const auto start = CallTimes::Clock::now();
   learner_->partial_fit(rows, labels_, weights_, keys_);
+  if (timed_) learning_.add(CallTimes::us_since(start) / static_cast<double>(labels_.size()));
   rows_.clear();
   labels_.clear();
   weights_.clear();

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/call_times.h"
 #include "engine/fold.h"
 #include "learners/learner.h"
 
@@ -47,6 +48,9 @@ class Trainer : public ExampleSink {
   uint64_t examples() const { return examples_; }
   uint64_t frauds() const { return frauds_; }
   size_t state_bytes() const { return learner_->state_bytes(); }
+  // Times learning from now on: one entry per batch, its mean per example.
+  void time_calls(bool on) { timed_ = on; }
+  const CallTimes& learning() const { return learning_; }
 
   std::string save();
   tl::expected<void, std::string> restore(std::string_view bytes);
@@ -82,6 +86,8 @@ class Trainer : public ExampleSink {
   // Transactions not yet observed by it, alike.
   std::vector<float> observed_rows_;
   std::vector<uint64_t> observed_keys_;
+  bool timed_ = false;
+  CallTimes learning_;
 };
 
 }  // namespace shrike::engine

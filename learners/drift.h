@@ -16,7 +16,10 @@ namespace shrike::learners {
 // buckets are tried.
 class Adwin {
  public:
-  explicit Adwin(double delta = 0.002, uint32_t clock = 32) : delta_(delta), clock_(clock) {}
+  // It looks for a cut at every clock-th value; `ticks`: how many it is taken to have had, so that several
+  // need not look at the same time.
+  explicit Adwin(double delta = 0.002, uint32_t clock = 32, uint64_t ticks = 0)
+      : delta_(delta), clock_(clock), ticks_(ticks) {}
 
   // True when the window was cut.
   bool update(double x);
@@ -44,7 +47,7 @@ class Adwin {
 
   double delta_;
   uint32_t clock_;
-  uint64_t ticks_ = 0, width_ = 0;
+  uint64_t ticks_, width_ = 0;
   double total_ = 0, variance_ = 0;
   std::vector<Row> rows_;
 };

@@ -66,7 +66,13 @@ class ForestLearner : public Learner {
     how_.histogram_bytes =
         (static_cast<size_t>(options.memory_mib) << 20) / static_cast<size_t>(options.trees);
     for (int64_t t = 0; t < options.trees; ++t)
-      members_.emplace_back(plant(static_cast<size_t>(t), 0), options);
+      members_.emplace_back(plant(static_cast<size_t>(t), 0),
+                            watch_for(static_cast<size_t>(t), options.warning),
+                            watch_for(static_cast<size_t>(t), options.drift));
+    for (Member& member : members_) trees_.push_back(&member.tree);
+    // A leaf is looked at once in `grace` / `lambda` examples at most: this leaves room for two.
+    look_every_ =
+        std::clamp<uint64_t>(static_cast<uint64_t>(options.grace / options.lambda / 2), 1, members_.size());
     double term = exact_exp(-options.lambda), sum = term;
     for (int k = 1; k < 60; ++k) {
       poisson_.push_back(sum);
@@ -92,9 +98,11 @@ class ForestLearner : public Learner {
     if (refit_at_ == 0) return early_margin(frauds_, examples_);
     std::vector<float> row(columns_.size());
     for (size_t c = 0; c < columns_.size(); ++c) row[c] = given[by_name_[c]];
+    std::vector<uint32_t> leaves(members_.size());
+    HoeffdingTree::find_in_step(trees_, row.data(), leaves.data());
     double sum = 0;
-    for (const Member& member : members_)
-      sum += static_cast<double>(member.tree.opinion(row.data(), how_).margin());
+    for (size_t t = 0; t < members_.size(); ++t)
+      sum += static_cast<double>(members_[t].tree.opinion(leaves[t]).margin());
     return sum / static_cast<double>(members_.size());
   }
 
@@ -107,7 +115,7 @@ class ForestLearner : public Learner {
     }
     const float share = 1.0f / static_cast<float>(members_.size());
     for (const Member& member : members_) {
-      trees.push_back(member.tree.compile(share, how_));
+      trees.push_back(member.tree.compile(share));
       for (TreeNode& node : trees.back().nodes) {
         if (!node.is_leaf()) node.column = static_cast<int32_t>(by_name_[static_cast<size_t>(node.column)]);
       }
@@ -130,8 +138,8 @@ class ForestLearner : public Learner {
 
  private:
   struct Member {
-    Member(HoeffdingTree planted, const ForestOptions& options)
-        : tree(std::move(planted)), warning(options.warning), drift(options.drift) {}
+    Member(HoeffdingTree planted, Adwin to_warn, Adwin to_replace)
+        : tree(std::move(planted)), warning(std::move(to_warn)), drift(std::move(to_replace)) {}
     HoeffdingTree tree;
     std::unique_ptr<HoeffdingTree> background;
     Adwin warning, drift;
@@ -140,10 +148,17 @@ class ForestLearner : public Learner {
   struct Batch {
     std::vector<float> rows, labels, weights;
     std::vector<uint64_t> keys;
+    void clear() { rows.clear(), labels.clear(), weights.clear(), keys.clear(); }
   };
 
   HoeffdingTree plant(size_t t, uint64_t time) const {
-    return {mix(seed_ ^ mix(t + 1 + (time << 20))), columns_.size()};
+    return {mix(seed_ ^ mix(t + 1 + (time << 20))), columns_.size(), how_};
+  }
+
+  // Detectors of different trees look at different examples.
+  static Adwin watch_for(size_t t, double confidence) {
+    constexpr uint32_t kClock = 32;
+    return Adwin(confidence, kClock, mix(t) % kClock);
   }
 
   double poisson(uint64_t dice) const {
@@ -192,7 +207,14 @@ class ForestLearner : public Learner {
       for (size_t c = 0; c < k; ++c) bins_[i * k + c] = bin_of(cuts_[c], batch_.rows[i * k + c]);
     }
     margins_.resize(members_.size() * n);
-    run_tasks(workers_, members_.size(), [&](size_t t) { learn_tree(t); });
+    if (n == 1) {
+      found_.resize(members_.size());
+      HoeffdingTree::find_in_step(trees_, batch_.rows.data(), found_.data());
+      for (size_t t = 0; t < members_.size(); ++t) members_[t].tree.prefetch(found_[t], bins_.data(), cuts_);
+    } else {
+      found_.clear();
+    }
+    run_tasks(n == 1 ? nullptr : workers_, members_.size(), [&](size_t t) { learn_tree(t); });
     for (size_t i = 0; i < n; ++i) {
       double sum = 0;
       for (size_t t = 0; t < members_.size(); ++t) sum += static_cast<double>(margins_[t * n + i]);
@@ -202,7 +224,7 @@ class ForestLearner : public Learner {
         window_.add(static_cast<size_t>(options_.calibration_window), margin, batch_.labels[i],
                     batch_.weights[i] / keep);
     }
-    batch_ = {};
+    batch_.clear();
   }
 
   void learn_tree(size_t t) {
@@ -212,17 +234,24 @@ class ForestLearner : public Learner {
       const float* row = &batch_.rows[i * k];
       const uint16_t* bins = &bins_[i * k];
       const bool fraud = batch_.labels[i] > 0.5f;
-      HoeffdingTree::Opinion opinion = member.tree.opinion(row, how_);
+      uint32_t leaf = found_.empty() ? member.tree.find(row) : found_[t];
+      const HoeffdingTree::Opinion& opinion = member.tree.opinion(leaf);
       margins_[t * n + i] = opinion.margin();
       ++member.seen;
-      if (watch(t, -opinion.log_probability[fraud ? 1 : 0])) opinion.leaf = member.tree.find(row);
+      if (watch(t, -opinion.log_probability[fraud ? 1 : 0])) leaf = member.tree.find(row);
       const uint64_t dice = mix(batch_.keys[i] ^ mix(seed_));
       const double weight = poisson(mix(dice + t)) * static_cast<double>(batch_.weights[i]) *
                             (fraud ? options_.fraud_weight : 1.0);
-      if (weight == 0) continue;
-      member.tree.learn(opinion.leaf, bins, cuts_, fraud, weight, how_);
-      if (member.background)
-        member.background->learn(member.background->find(row), bins, cuts_, fraud, weight, how_);
+      if (weight > 0) {
+        member.tree.learn(leaf, bins, cuts_, fraud, weight, how_);
+        if (member.background)
+          member.background->learn(member.background->find(row), bins, cuts_, fraud, weight, how_);
+      }
+      // Trees take turns.
+      const uint64_t turn = member.seen + t;
+      if (turn % look_every_ == 0) member.tree.look(cuts_, how_);
+      if (member.background && (turn + look_every_ / 2) % look_every_ == 0)
+        member.background->look(cuts_, how_);
     }
   }
 
@@ -237,8 +266,8 @@ class ForestLearner : public Learner {
     if (!member.drift.update(loss) || member.drift.mean() <= drifted) return false;
     member.tree = member.background ? std::move(*member.background) : plant(t, 2 * member.seen + 1);
     member.background.reset();
-    member.warning = Adwin(options_.warning);
-    member.drift = Adwin(options_.drift);
+    member.warning = watch_for(t, options_.warning);
+    member.drift = watch_for(t, options_.drift);
     return true;
   }
 
@@ -251,12 +280,15 @@ class ForestLearner : public Learner {
   std::vector<uint32_t>
       by_name_;  // trees see columns in the order of their names, not that of the configuration
   Workers* workers_ = nullptr;
-  std::vector<Member> members_;
-  std::vector<double> poisson_;  // cumulative
+  std::vector<Member> members_;              // as many as at first
+  std::vector<const HoeffdingTree*> trees_;  // of the members
+  uint64_t look_every_ = 1;                  // examples between two of a tree's turns to look at a leaf
+  std::vector<double> poisson_;              // cumulative
   BinSample sample_;
-  Batch batch_;                 // what is not yet learned; between calls only before the first cut points
-  std::vector<uint16_t> bins_;  // of the batch
-  std::vector<float> margins_;  // of the batch, by tree
+  Batch batch_;                  // what is not yet learned; between calls only before the first cut points
+  std::vector<uint16_t> bins_;   // of the batch
+  std::vector<float> margins_;   // of the batch, by tree
+  std::vector<uint32_t> found_;  // the leaves of a lone example
   MarginWindow window_;
 };
 
@@ -270,9 +302,9 @@ std::string ForestLearner::save() const {
   record.set_options(canonical_options<ForestOptions>(kRows, options_, seed_));
   for (const Member& member : members_) {
     proto::ForestMember& out = *record.add_members();
-    member.tree.save(*out.mutable_tree(), how_);
+    member.tree.save(*out.mutable_tree());
     out.set_seen(member.seen);
-    if (member.background) member.background->save(*out.mutable_background(), how_);
+    if (member.background) member.background->save(*out.mutable_background());
     for (const double one : member.warning.save()) out.add_warning(one);
     for (const double one : member.drift.save()) out.add_drift(one);
   }
@@ -313,7 +345,7 @@ Result<void> ForestLearner::load(std::string_view payload) {
     member.seen = in.seen();
     if (auto loaded = member.tree.load(in.tree(), cuts_, how_); !loaded) return loaded;
     if (in.has_background()) {
-      member.background = std::make_unique<HoeffdingTree>(0, columns_.size());
+      member.background = std::make_unique<HoeffdingTree>(0, columns_.size(), how_);
       if (auto loaded = member.background->load(in.background(), cuts_, how_); !loaded) return loaded;
     }
     if (!member.warning.restore({in.warning().begin(), in.warning().end()}) ||

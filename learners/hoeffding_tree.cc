@@ -41,11 +41,27 @@ uint32_t HoeffdingTree::find(const float* row) const {
   return node->leaf;
 }
 
-HoeffdingTree::Opinion HoeffdingTree::opinion(const float* row, const HoeffdingOptions& options) const {
-  const uint32_t leaf = find(row);
-  Opinion opinion = leaves_[leaf].opinion(options.smoothing);
-  opinion.leaf = leaf;
-  return opinion;
+void HoeffdingTree::find_in_step(std::span<const HoeffdingTree* const> trees, const float* row,
+                                 uint32_t* leaves) {
+  constexpr size_t kStep = 16;
+  for (size_t from = 0; from < trees.size(); from += kStep) {
+    const size_t n = std::min(kStep, trees.size() - from);
+    const Node* at[kStep];
+    for (size_t t = 0; t < n; ++t) at[t] = trees[from + t]->nodes_.data();
+    for (bool moving = true; moving;) {
+      moving = false;
+      for (size_t t = 0; t < n; ++t) {
+        const Node* const node = at[t];
+        if (node->column < 0) continue;
+        moving = true;
+        const float v = row[node->column];
+        const bool left = v != v ? node->missing_left != 0 : v < node->threshold;
+        at[t] = trees[from + t]->nodes_.data() + node->left + (left ? 0 : 1);
+        __builtin_prefetch(at[t]);
+      }
+    }
+    for (size_t t = 0; t < n; ++t) leaves[from + t] = at[t]->leaf;
+  }
 }
 
 std::vector<uint32_t> HoeffdingTree::subspace(uint32_t node, double rate) const {
@@ -72,9 +88,19 @@ double HoeffdingTree::Leaf::probability(double smoothing) const {
   return (static_cast<double>(frauds) + smoothing * static_cast<double>(prior)) / (n + smoothing);
 }
 
-HoeffdingTree::Opinion HoeffdingTree::Leaf::opinion(double smoothing) const {
-  const double p = std::clamp(probability(smoothing), 1e-6, 1 - 1e-6);
-  return {0, {exact_log(1 - p), exact_log(p)}};
+void HoeffdingTree::form_opinion(uint32_t leaf, double smoothing) {
+  const double p = std::clamp(leaves_[leaf].probability(smoothing), 1e-6, 1 - 1e-6);
+  opinions_[leaf] = {{exact_log(1 - p), exact_log(p)}};
+}
+
+void HoeffdingTree::prefetch(uint32_t leaf, const uint16_t* bins,
+                             const std::vector<std::vector<float>>& cuts) const {
+  if (histograms_[leaf].empty()) return;
+  const float* cells = histograms_[leaf].data();
+  for (const uint32_t c : subspaces_[leaf]) {
+    __builtin_prefetch(cells + 2 * bins[c], 1);
+    cells += 2 * (cuts[c].size() + 2);
+  }
 }
 
 void HoeffdingTree::learn(uint32_t at, const uint16_t* bins, const std::vector<std::vector<float>>& cuts,
@@ -87,30 +113,37 @@ void HoeffdingTree::learn(uint32_t at, const uint16_t* bins, const std::vector<s
   }
   (fraud ? leaf.frauds : leaf.legitimate) += static_cast<float>(weight);
   leaf.since += static_cast<float>(weight);
+  form_opinion(at, options.smoothing);
   if (leaf.resting != 0 || leaf.depth >= options.depth) return;
-  std::vector<float>& histogram = histograms_[at];
   if (subspaces_[at].empty()) subspaces_[at] = subspace(leaf.node, options.column_rate);
   const std::vector<uint32_t>& columns = subspaces_[at];
-  if (histogram.empty()) {
+  if (histograms_[at].empty()) {
     const size_t size = cells(columns, cuts);
     make_room(size * sizeof(float), options);
     if (leaf.resting != 0) return;
-    histogram.assign(size, 0.0f);
+    histograms_[at] = pool_.take(size);
     histogram_bytes_ += size * sizeof(float);
   }
   size_t offset = fraud ? 1 : 0;
   for (const uint32_t c : columns) {
-    histogram[offset + 2 * bins[c]] += static_cast<float>(weight);
+    histograms_[at][offset + 2 * bins[c]] += static_cast<float>(weight);
     offset += 2 * (cuts[c].size() + 2);
   }
   if (leaf.since < static_cast<float>(options.grace)) return;
   leaf.since = 0;
-  if (leaf.frauds <= 0 || leaf.legitimate <= 0) return;
-  const Split found = best_split(histogram, columns, cuts);
+  if (leaf.frauds > 0 && leaf.legitimate > 0) due_.push_back(at);
+}
+
+void HoeffdingTree::look(const std::vector<std::vector<float>>& cuts, const HoeffdingOptions& options) {
+  if (due_.empty()) return;
+  const uint32_t at = due_.front();
+  due_.erase(due_.begin());
+  if (histograms_[at].empty()) return;  // new cut points came, or it was put to rest
+  const Split found = best_split(histograms_[at], subspaces_[at], cuts);
   if (found.gain >= options.significance) split(at, found, cuts, options);
 }
 
-HoeffdingTree::Split HoeffdingTree::best_split(const std::vector<float>& histogram,
+HoeffdingTree::Split HoeffdingTree::best_split(std::span<const float> histogram,
                                                const std::vector<uint32_t>& columns,
                                                const std::vector<std::vector<float>>& cuts) const {
   Split best;
@@ -125,11 +158,7 @@ HoeffdingTree::Split HoeffdingTree::best_split(const std::vector<float>& histogr
       all[1] += static_cast<double>(cell[2 * b + 1]);
     }
     const double parent = log_likelihood(all[0], all[1]);
-    double left[2] = {0, 0};
-    for (uint32_t b = 1; b + 1 < bins; ++b) {
-      if (cell[2 * b] == 0 && cell[2 * b + 1] == 0) continue;
-      left[0] += static_cast<double>(cell[2 * b]);
-      left[1] += static_cast<double>(cell[2 * b + 1]);
+    const auto consider = [&](uint32_t bin, const double* left) {
       for (const bool missing_left : {false, true}) {
         if (missing_left && cell[0] == 0 && cell[1] == 0) break;
         const double l0 = left[0] + (missing_left ? static_cast<double>(cell[0]) : 0);
@@ -140,12 +169,26 @@ HoeffdingTree::Split HoeffdingTree::best_split(const std::vector<float>& histogr
         if (gain > best.gain) {
           best = {gain,
                   c,
-                  b,
+                  bin,
                   missing_left,
                   {static_cast<float>(l0), static_cast<float>(l1)},
                   {static_cast<float>(r0), static_cast<float>(r1)}};
         }
       }
+    };
+    // Where no value is missing, a split between two bins of one and the same class is never best: the gain
+    // is convex along them (Fayyad and Irani, Machine Learning 8, 1992).
+    const bool missing = cell[0] != 0 || cell[1] != 0;
+    double left[2] = {0, 0};
+    uint32_t before = 0;  // the last bin that has examples
+    for (uint32_t b = 1; b < bins; ++b) {
+      const float *const here = cell + 2 * b, *const last = cell + 2 * before;
+      if (here[0] == 0 && here[1] == 0) continue;
+      const bool mixed = (last[0] != 0 || here[0] != 0) && (last[1] != 0 || here[1] != 0);
+      if (before > 0 && (mixed || missing)) consider(before, left);
+      left[0] += static_cast<double>(here[0]);
+      left[1] += static_cast<double>(here[1]);
+      before = b;
     }
   }
   return best;
@@ -159,8 +202,7 @@ void HoeffdingTree::split(uint32_t at, const Split& split, const std::vector<std
   node = {static_cast<int32_t>(split.column), cuts[split.column][split.bin - 1], left_node, 0,
           split.missing_left ? 1u : 0u};
   nodes_.resize(nodes_.size() + 2);
-  histogram_bytes_ -= histograms_[at].size() * sizeof(float);
-  histograms_[at] = {};
+  drop_histogram(at);
   histograms_.emplace_back();
   subspaces_[at] = {};
   subspaces_.emplace_back();
@@ -168,8 +210,10 @@ void HoeffdingTree::split(uint32_t at, const Split& split, const std::vector<std
   const auto place = [&](uint32_t leaf, uint32_t where, const float* counts) {
     leaves_[leaf] = {counts[0], counts[1], 0, prior, where, parent.depth + 1, 0, 0};
     nodes_[where].leaf = leaf;
+    form_opinion(leaf, options.smoothing);
   };
   leaves_.emplace_back();
+  opinions_.emplace_back();
   place(at, left_node, split.left);
   place(static_cast<uint32_t>(leaves_.size() - 1), left_node + 1, split.right);
 }
@@ -183,18 +227,24 @@ void HoeffdingTree::make_room(size_t bytes, const HoeffdingOptions& options) {
       if (least == leaves_.size() || leaves_[i].frauds < leaves_[least].frauds) least = i;
     }
     if (least == leaves_.size()) return;
-    histogram_bytes_ -= histograms_[least].size() * sizeof(float);
-    histograms_[least] = {};
+    drop_histogram(static_cast<uint32_t>(least));
     leaves_[least].resting = 1;
   }
 }
 
+void HoeffdingTree::drop_histogram(uint32_t leaf) {
+  histogram_bytes_ -= histograms_[leaf].size_bytes();
+  pool_.give_back(histograms_[leaf]);
+  histograms_[leaf] = {};
+}
+
 void HoeffdingTree::forget_histograms() {
   for (auto& one : histograms_) one = {};
+  pool_.reset();
   histogram_bytes_ = 0;
 }
 
-Tree HoeffdingTree::compile(float share, const HoeffdingOptions& options) const {
+Tree HoeffdingTree::compile(float share) const {
   constexpr auto kOne = static_cast<float>(kLeafOne);
   Tree tree;
   std::vector<uint32_t> order{0};
@@ -204,8 +254,8 @@ Tree HoeffdingTree::compile(float share, const HoeffdingOptions& options) const 
     TreeNode out;
     if (node.column < 0) {
       const Leaf& leaf = leaves_[node.leaf];
-      out.value = std::nearbyint(leaf.opinion(options.smoothing).margin() * share * kOne) /
-                  kOne;  // sums of few such are exact
+      out.value =
+          std::nearbyint(opinions_[node.leaf].margin() * share * kOne) / kOne;  // sums of few such are exact
       out.cover = leaf.legitimate + leaf.frauds;
     } else {
       out = {node.threshold, 0, node.column, static_cast<uint32_t>(order.size()), node.missing_left != 0};
@@ -222,16 +272,17 @@ Tree HoeffdingTree::compile(float share, const HoeffdingOptions& options) const 
 }
 
 size_t HoeffdingTree::bytes() const {
-  return nodes_.capacity() * sizeof(Node) + leaves_.capacity() * sizeof(Leaf) + histogram_bytes_ +
-         histograms_.capacity() * sizeof(histograms_[0]);
+  return nodes_.capacity() * sizeof(Node) + leaves_.capacity() * (sizeof(Leaf) + sizeof(Opinion)) +
+         histogram_bytes_ + histograms_.capacity() * sizeof(histograms_[0]);
 }
 
-void HoeffdingTree::save(proto::HoeffdingRecord& out, const HoeffdingOptions& options) const {
+void HoeffdingTree::save(proto::HoeffdingRecord& out) const {
   out.set_seed(seed_);
   out.set_nodes(to_bytes(nodes_));
   std::vector<Leaf> leaves = leaves_;
-  for (Leaf& leaf : leaves) leaf.margin = leaf.opinion(options.smoothing).margin();
+  for (size_t i = 0; i < leaves.size(); ++i) leaves[i].margin = opinions_[i].margin();
   out.set_leaves(to_bytes(leaves));
+  out.set_due(to_bytes(due_));
   std::vector<float> all;
   for (const auto& one : histograms_) {
     out.add_histogram_sizes(static_cast<uint32_t>(one.size()));
@@ -263,6 +314,7 @@ Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in,
   if (nodes_.size() != 2 * splits + 1 || leaves_.size() != splits + 1)
     return damaged("a tree has loose ends");
   size_t at = 0;
+  pool_.reset();
   histograms_.assign(leaves_.size(), {});
   subspaces_.assign(leaves_.size(), {});
   histogram_bytes_ = 0;
@@ -275,12 +327,19 @@ Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in,
     if (leaf.node >= nodes_.size() || size > all.size() - at) return damaged("a leaf has no histogram");
     if (size > 0 && size != cells(subspace(leaf.node, options.column_rate), cuts))
       return damaged("a histogram is of another size");
-    histograms_[i].assign(all.begin() + static_cast<std::ptrdiff_t>(at),
-                          all.begin() + static_cast<std::ptrdiff_t>(at + size));
+    if (size > 0) histograms_[i] = pool_.take(size);
+    std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(at), size, histograms_[i].begin());
     histogram_bytes_ += size * sizeof(float);
+    if (size > 0) subspaces_[i] = subspace(leaf.node, options.column_rate);
     at += size;
   }
   if (at != all.size()) return damaged("a histogram is left over");
+  if (!from_bytes(in.due(), due_)) return damaged("the leaves to look at cannot be read");
+  for (const uint32_t leaf : due_) {
+    if (leaf >= leaves_.size()) return damaged("a leaf to look at does not exist");
+  }
+  opinions_.assign(leaves_.size(), {});
+  for (uint32_t i = 0; i < leaves_.size(); ++i) form_opinion(i, options.smoothing);
   return {};
 }
 

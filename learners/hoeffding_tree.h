@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "learners/cell_pool.h"
 #include "learners/error.h"
 #include "learners/trees.h"
 
@@ -30,30 +32,41 @@ struct HoeffdingOptions {
 
 class HoeffdingTree {
  public:
-  HoeffdingTree(uint64_t seed, size_t columns) : seed_(seed), columns_(columns) {}
+  HoeffdingTree(uint64_t seed, size_t columns, const HoeffdingOptions& options)
+      : seed_(seed), columns_(columns) {
+    form_opinion(0, options.smoothing);
+  }
 
   uint64_t seed() const { return seed_; }
   // What a row's leaf says: log P(legitimate) and log P(fraud).
   struct Opinion {
-    uint32_t leaf;
-    double log_probability[2];
+    double log_probability[2] = {0, 0};
     float margin() const { return static_cast<float>(log_probability[1] - log_probability[0]); }
   };
-  Opinion opinion(const float* row, const HoeffdingOptions& options) const;
-  // Learns an example in the leaf where opinion() found it. `bins` are the row's bins by `cuts`: 0 for a
-  // missing value, else 1 + how many cuts are <= value.
+  const Opinion& opinion(uint32_t leaf) const { return opinions_[leaf]; }
+  // The leaf of a row.
+  uint32_t find(const float* row) const;
+  // The same of several trees, which are walked in step: what each waits for from memory, it waits for beside
+  // the others. leaves[t] is of trees[t].
+  static void find_in_step(std::span<const HoeffdingTree* const> trees, const float* row, uint32_t* leaves);
+  // Learns an example in its leaf. `bins` are the row's bins by `cuts`: 0 for a missing value, else 1 + how
+  // many cuts are <= value.
   void learn(uint32_t leaf, const uint16_t* bins, const std::vector<std::vector<float>>& cuts, bool fraud,
              double weight, const HoeffdingOptions& options);
-  uint32_t find(const float* row) const;
+  // Looks at one leaf that has learned enough since its last look, if there is any, and perhaps splits it:
+  // the costly part of learning, which the caller spreads over examples.
+  void look(const std::vector<std::vector<float>>& cuts, const HoeffdingOptions& options);
+  // Asks for the memory that learn() will touch.
+  void prefetch(uint32_t leaf, const uint16_t* bins, const std::vector<std::vector<float>>& cuts) const;
   // New cut points: what leaves have counted so far belongs to the old ones.
   void forget_histograms();
 
   // As a tree whose leaves add their log-odds times `share`.
-  Tree compile(float share, const HoeffdingOptions& options) const;
+  Tree compile(float share) const;
   size_t leaves() const { return leaves_.size(); }
   size_t bytes() const;
 
-  void save(proto::HoeffdingRecord& out, const HoeffdingOptions& options) const;
+  void save(proto::HoeffdingRecord& out) const;
   Result<void> load(const proto::HoeffdingRecord& in, const std::vector<std::vector<float>>& cuts,
                     const HoeffdingOptions& options);
 
@@ -74,7 +87,6 @@ class HoeffdingTree {
 
     // Of fraud, smoothed towards the parent's.
     double probability(double smoothing) const;
-    Opinion opinion(double smoothing) const;
   };
   struct Split {
     double gain = 0;
@@ -85,19 +97,25 @@ class HoeffdingTree {
 
   std::vector<uint32_t> subspace(uint32_t node, double rate) const;
   size_t cells(const std::vector<uint32_t>& columns, const std::vector<std::vector<float>>& cuts) const;
-  Split best_split(const std::vector<float>& histogram, const std::vector<uint32_t>& columns,
+  Split best_split(std::span<const float> histogram, const std::vector<uint32_t>& columns,
                    const std::vector<std::vector<float>>& cuts) const;
   void split(uint32_t leaf, const Split& split, const std::vector<std::vector<float>>& cuts,
              const HoeffdingOptions& options);
+  void form_opinion(uint32_t leaf, double smoothing);
   void make_room(size_t bytes, const HoeffdingOptions& options);
 
   uint64_t seed_;
   size_t columns_;
   std::vector<Node> nodes_{Node{}};
   std::vector<Leaf> leaves_{Leaf{}};
-  std::vector<std::vector<float>> histograms_{{}};  // per leaf: for each column of the subspace, pairs by bin
+  CellPool pool_;
+  std::vector<std::span<float>> histograms_{{}};  // per leaf: for each column of the subspace, pairs by bin
   std::vector<std::vector<uint32_t>> subspaces_{{}};  // per leaf, once it has counted; follows from its node
+  std::vector<Opinion> opinions_{Opinion{}};          // per leaf; follow from its weights
+  std::vector<uint32_t> due_;                         // leaves to look at, the first come first
   size_t histogram_bytes_ = 0;
+
+  void drop_histogram(uint32_t leaf);
 };
 
 }  // namespace shrike::learners

@@ -29,7 +29,7 @@ struct Result {
   std::string name;
   Metrics metrics;
   double daily_ap = 0, accuracy = 0, kappa = 0, us_per_transaction = 0;
-  engine::CallTimes predicting, learning;  // with --live
+  engine::CallTimes predicting, learning, waiting;  // waiting: with --live
   size_t learner_bytes = 0;
   uint64_t accepted = 0;
   std::vector<Prequential::Day> days;
@@ -121,6 +121,7 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   if (!delay) return tl::make_unexpected(delay.error());
   how.label_delay_us = *delay;
   how.live = options.live;
+  how.time_calls = !options.live;
   how.progress = [&](double share, uint64_t rows) { progress.update(share, rows); };
   if (notices) how.notice = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
   const auto report = engine::replay_csv(config, options.input, how, on_score);
@@ -144,6 +145,7 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   result.accepted = report->counters.accepted;
   result.predicting = report->predicting;
   result.learning = report->learning;
+  result.waiting = report->waiting;
   return result;
 }
 
@@ -162,20 +164,29 @@ std::string to_json(const std::vector<Result>& results) {
   };
   for (const Result& r : results) {
     std::string times;
-    for (const auto& [name, of] : {std::pair("predict", &r.predicting), std::pair("learn", &r.learning)}) {
+    for (const auto& [name, of] : {std::pair("predict", &r.predicting), std::pair("learn", &r.learning),
+                                   std::pair("wait", &r.waiting)}) {
       if (of->calls() == 0) continue;
       times += fmt::format(R"(,"{0}_us":{{"mean":{1:.4g},"p50":{2:.4g},"p99":{3:.4g},"p999":{4:.4g}}})", name,
                            of->mean(), of->quantile(0.5), of->quantile(0.99), of->quantile(0.999));
     }
+    std::string days;
+    for (const Prequential::Day& day : r.days) {
+      days += fmt::format(
+          R"({}{{"day":{},"rows":{},"frauds":{},"average_precision":{},"log_loss":{},"card_precision_100":{}}})",
+          days.empty() ? "" : ",", day.day, day.metrics.rows, day.metrics.frauds,
+          number(day.metrics.average_precision), number(day.metrics.log_loss),
+          number(day.metrics.card_precision_100));
+    }
     all += fmt::format(
         R"({}{{"learner":"{}","rows":{},"frauds":{},"average_precision":{},"mean_daily_average_precision":{},"auc":{},)"
         R"("log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr":{},"accuracy":{},"kappa":{},)"
-        R"("us_per_transaction":{},"learner_bytes":{},"models_accepted":{}{}}})",
+        R"("us_per_transaction":{},"learner_bytes":{},"models_accepted":{}{},"by_day":[{}]}})",
         all.empty() ? "" : ",", escaped(r.name), r.metrics.rows, r.metrics.frauds,
         number(r.metrics.average_precision), number(r.daily_ap), number(r.metrics.auc),
         number(r.metrics.log_loss), number(r.metrics.brier), number(r.metrics.card_precision_100),
         number(r.metrics.recall_at_fpr), number(r.accuracy), number(r.kappa), number(r.us_per_transaction),
-        r.learner_bytes, r.accepted, times);
+        r.learner_bytes, r.accepted, times, days);
   }
   return "[" + all + "]";
 }
@@ -274,15 +285,18 @@ int run(const Options& options) {
         r.metrics.brier, r.metrics.card_precision_100, r.metrics.recall_at_fpr, r.accuracy, r.kappa,
         r.us_per_transaction, static_cast<double>(r.learner_bytes) / (1 << 20), r.accepted);
   }
-  if (options.live) {
-    fmt::print("\n{:<{}} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "a row, us", width, "predict", "p50",
-               "p99.9", "learn", "p50", "p99.9");
-    for (const Result& r : results) {
-      fmt::print("{:<{}} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f}\n", r.name, width,
-                 r.predicting.mean(), r.predicting.quantile(0.5), r.predicting.quantile(0.999),
-                 r.learning.mean(), r.learning.quantile(0.5), r.learning.quantile(0.999));
-    }
+  fmt::print("\n{:<{}} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}{}\n", "a row, us", width, "predict", "p50",
+             "p99.9", "learn", "p50", "p99.9", options.live ? "  wait p99.9" : "");
+  for (const Result& r : results) {
+    fmt::print("{:<{}} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f}{}\n", r.name, width,
+               r.predicting.mean(), r.predicting.quantile(0.5), r.predicting.quantile(0.999),
+               r.learning.mean(), r.learning.quantile(0.5), r.learning.quantile(0.999),
+               options.live ? fmt::format("{:>12.2f}", r.waiting.quantile(0.999)) : "");
   }
+  if (options.live)
+    fmt::print("wait: a busy wait as long as the mean of learning, in the same run: what the machine adds\n");
+  else
+    fmt::print("predict: the champion on one row of each batch; learn: of each batch, per example\n");
   if (!options.json.empty() && !write(options.json, to_json(results) + "\n"))
     return complain(fmt::format("--json {}: the file cannot be written", options.json), kBadInput);
   if (!options.svg.empty() && !write(options.svg, to_svg(results)))
@@ -317,7 +331,7 @@ void add_evaluate(CLI::App& app, int& exit_code) {
                       "how long after a transaction its fraud label comes (default: training.maturity)");
   command->add_flag("--live", options->live,
                     "no gate and no champion: the learner answers as it stands and learns each label the "
-                    "moment it comes (test-then-train); times each row");
+                    "moment it comes (test-then-train)");
   command->add_option("--json", options->json, "write the table here as JSON");
   command->add_option("--svg", options->svg, "write average precision over time here as a chart");
   command->callback([options, &exit_code] { exit_code = run(*options); });
