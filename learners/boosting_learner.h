@@ -22,9 +22,9 @@
 namespace shrike::learners {
 
 struct BoostingOptions {
-  int64_t trees = 200, depth = 6, bins = 256, bin_sample = 5000, grow_every = 5000, grow_trees = 10,
+  int64_t trees = 200, depth = 6, bins = 256, bin_sample = 5000, grow_every = 10000, grow_trees = 30,
           refresh_trees = 0, renew_every = 0;
-  int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 50000;
+  int64_t frauds_max = 20000, negatives_max = 100000, calibration_window = 200000;
   double rate = 0.1, l2 = 5, hessian_min = 3, gain_min = 0, column_rate = 0.7, row_rate = 0.7;
   double negative_rate = 0.02, hard_rate = 30, fraud_weight = 1, half_life = 0;
 };

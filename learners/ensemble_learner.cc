@@ -4,6 +4,9 @@
 // prefer a member to the fit when the stream changes (see stacking.h). Members, weights and calibration are
 // one model and are swapped together. Before any label is known, a member that needs none may serve.
 //
+// A young ensemble has seen few ways in which frauds end: what always was fraud so far looks certain. With F
+// frauds judged, its probabilities stay below 1 - doubt / (F + 10 doubt).
+//
 // A member's options carry its name: `boosting_depth` is boosting's `depth`.
 #include <fmt/format.h>
 
@@ -26,6 +29,7 @@ namespace {
 
 struct EnsembleOptions {
   int64_t refresh = 10000, calibration_window = 50000;
+  double doubt = 50;
   std::vector<std::string> members = {"linear", "boosting", "forest"};
   std::string cold = "tails";         // who serves before any label; empty: nobody
   std::map<std::string, Options> of;  // by family
@@ -105,7 +109,10 @@ class EnsembleLearner : public Learner {
     for (size_t i = 0; i < margins.size(); ++i)
       margins[i] = stack.margin(std::span(window_.logits).subspan(i * members_.size(), members_.size()));
     Isotonic isotonic = fit_isotonic(margins, window_.labels, window_.weights);
-    return std::make_shared<EnsembleModel>(columns_, std::move(fresh), std::move(stack), std::move(isotonic));
+    const double ceiling =
+        options_.doubt > 0 ? 1 - options_.doubt / (frauds_judged_ + 10 * options_.doubt) : 1;
+    return std::make_shared<EnsembleModel>(columns_, std::move(fresh), std::move(stack), std::move(isotonic),
+                                           static_cast<float>(ceiling));
   }
 
   size_t state_bytes() const override {
@@ -130,6 +137,7 @@ class EnsembleLearner : public Learner {
     for (const double weight : stack_.weights) record.add_stack_weights(weight);
     record.set_stack_bias(stack_.bias);
     for (const double share : switcher_.shares) record.add_shares(share);
+    record.set_frauds_judged(frauds_judged_);
     return seal(SealedKind::kLearner, "ensemble", 1, record.SerializeAsString());
   }
 
@@ -179,8 +187,9 @@ class EnsembleLearner : public Learner {
     stack_.weights.assign(record.stack_weights().begin(), record.stack_weights().end());
     stack_.bias = record.stack_bias();
     switcher_.shares.assign(record.shares().begin(), record.shares().end());
+    frauds_judged_ = record.frauds_judged();
     sound = sound && stack_.weights.size() == count && std::isfinite(stack_.bias) &&
-            switcher_.shares.size() == count + 1;
+            switcher_.shares.size() == count + 1 && frauds_judged_ >= 0 && frauds_judged_ < 1e15;
     for (const double one : stack_.weights) sound &= one >= 0 && one < 1e4;
     for (const double one : switcher_.shares) sound &= one >= 0 && one <= 1;
     for (const float one : window_.logits) sound &= std::isfinite(one);
@@ -210,6 +219,7 @@ class EnsembleLearner : public Learner {
       if (weights[i] <= 0) continue;
       const auto row = std::span<const float>(logits_).subspan(i * count, count);
       const float label = labels[i] > 0.5f ? 1.0f : 0.0f;
+      frauds_judged_ += static_cast<double>(label * weights[i]);
       const double margin = stack_.margin(row);
       switcher_.update(margin, row, label, weights[i]);
       const double keep = chance_to_keep(label > 0, logistic(std::clamp(margin, -30.0, 30.0)));
@@ -231,7 +241,8 @@ class EnsembleLearner : public Learner {
   std::vector<Column> columns_;
   uint64_t seed_;
   uint64_t examples_ = 0;
-  bool judging_ = false;  // all members were ready at the last refresh
+  double frauds_judged_ = 0;  // their weight
+  bool judging_ = false;      // all members were ready at the last refresh
   std::vector<std::unique_ptr<Learner>> members_;
   std::unique_ptr<Learner> cold_;
   std::vector<ModelPtr> models_;  // the members as they stood then
@@ -277,6 +288,11 @@ Result<std::unique_ptr<EnsembleLearner>> make(const Options& given, std::vector<
       if (whole == nullptr || *whole < 100 || *whole > 10'000'000)
         return bad_option(name, "allowed is an integer from 100 to 10000000");
       (name == "refresh" ? options.refresh : options.calibration_window) = *whole;
+    } else if (name == "doubt") {
+      const auto* real = std::get_if<double>(&value);
+      options.doubt = whole != nullptr ? static_cast<double>(*whole) : real != nullptr ? *real : -1;
+      if (!(options.doubt >= 0 && options.doubt <= 1e6))
+        return bad_option(name, "allowed is a number from 0 to 1000000");
     } else if (name == "members") {
       if (text == nullptr) return bad_option(name, "allowed is text: FAMILY, …");
       auto members = read_members(*text);
@@ -331,6 +347,8 @@ Family ensemble_family() {
        "examples between two snapshots of the members, whose predictions are judged"},
       {"calibration_window", defaults.calibration_window, "an integer from 100 to 10000000",
        "newest predictions kept (frauds, hard ones, a sample of the rest) that weights are fitted to"},
+      {"doubt", defaults.doubt, "a number from 0 to 1000000",
+       "how far short of certain a young ensemble stays: see the head of ensemble_learner.cc; 0: not at all"},
       {"members", std::string("linear, boosting, forest"), "text: FAMILY, …", "the families that take part"},
       {"cold", defaults.cold, "tails, half_space, or empty",
        "the family that serves before any label is known"}};

@@ -26,6 +26,7 @@ void EnsembleModel::score(MatrixView rows, std::span<float> out) const {
     }
     for (size_t i = 0; i < n; ++i) out[from + i] = static_cast<float>(isotonic_(margins[i]));
     squash(out.subspan(from, n), 1, 0);
+    for (float& one : out.subspan(from, n)) one *= ceiling_;
   }
 }
 
@@ -60,6 +61,7 @@ std::string EnsembleModel::payload() const {
   record.set_bias(stack_.bias);
   for (const double one : isotonic_.from) record.add_isotonic_from(one);
   for (const double one : isotonic_.to) record.add_isotonic_to(one);
+  if (ceiling_ < 1) record.set_ceiling(ceiling_);
   return record.SerializeAsString();
 }
 
@@ -84,6 +86,8 @@ Result<ModelPtr> load_ensemble_model(uint32_t, std::string_view payload) {
     for (size_t i = 0; i < knots->size(); ++i)
       sound &= std::fabs((*knots)[i]) < 1e6 && (i == 0 || (*knots)[i] > (*knots)[i - 1]);
   }
+  const float ceiling = record.has_ceiling() ? record.ceiling() : 1.0f;
+  sound &= ceiling > 0 && ceiling <= 1;
   if (!sound) return damaged("the ensemble's weights or calibration are not sound");
   for (const std::string& bytes : record.members()) {
     const auto sealed = unseal(SealedKind::kModel, UINT32_MAX, bytes);
@@ -94,7 +98,7 @@ Result<ModelPtr> load_ensemble_model(uint32_t, std::string_view payload) {
     members.push_back(std::move(*member));
   }
   return std::make_shared<EnsembleModel>(std::move(columns), std::move(members), std::move(stack),
-                                         std::move(isotonic));
+                                         std::move(isotonic), ceiling);
 }
 
 }  // namespace shrike::learners

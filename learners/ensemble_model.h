@@ -1,5 +1,5 @@
-// The ensemble's scoring form: members, their weights and the calibration by bands. Immutable; any thread.
-// Internal to learners/.
+// The ensemble's scoring form: members, their weights, the calibration by bands and a ceiling. Immutable; any
+// thread. Internal to learners/.
 #pragma once
 
 #include <memory>
@@ -14,18 +14,21 @@ namespace shrike::learners {
 
 class EnsembleModel : public Model {
  public:
-  EnsembleModel(std::vector<Column> columns, std::vector<ModelPtr> members, Stack stack, Isotonic isotonic)
+  // `ceiling` in (0, 1]: calibrated probabilities are multiplied by it.
+  EnsembleModel(std::vector<Column> columns, std::vector<ModelPtr> members, Stack stack, Isotonic isotonic,
+                float ceiling)
       : columns_(std::move(columns)),
         members_(std::move(members)),
         stack_(std::move(stack)),
-        isotonic_(std::move(isotonic)) {}
+        isotonic_(std::move(isotonic)),
+        ceiling_(ceiling) {}
 
   std::string_view family() const override { return "ensemble"; }
   const std::vector<Column>& columns() const override { return columns_; }
   void score(MatrixView rows, std::span<float> out) const override;
   double explain(std::span<const float> row, std::span<double> out) const override;
   double margin(std::span<const float> row) const override;
-  uint32_t version() const override { return isotonic_.from.empty() ? 1 : 2; }
+  uint32_t version() const override { return ceiling_ < 1 ? 3 : isotonic_.from.empty() ? 1 : 2; }
   std::string payload() const override;
 
  private:
@@ -33,6 +36,7 @@ class EnsembleModel : public Model {
   std::vector<ModelPtr> members_;
   Stack stack_;
   Isotonic isotonic_;
+  float ceiling_;
 };
 
 Result<ModelPtr> load_ensemble_model(uint32_t version, std::string_view payload);

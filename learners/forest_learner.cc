@@ -25,7 +25,7 @@ namespace shrike::learners {
 namespace {
 
 struct ForestOptions {
-  int64_t trees = 30, depth = 40, bins = 256, bin_sample = 5000, memory_mib = 256, calibration_window = 20000;
+  int64_t trees = 30, depth = 40, bins = 256, bin_sample = 5000, memory_mib = 256, calibration_window = 200000;
   double lambda = 6, grace = 200, significance = 20, column_rate = 0.6, smoothing = 2, warning = 0.05,
          drift = 0.01;
   double fraud_weight = 1, memory = 0;

@@ -36,12 +36,14 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(),
                    [&](uint32_t a, uint32_t b) { return log_odds[a] < log_odds[b]; });
-  std::vector<double> p(log_odds.size());
+  // In that order: log-odds, and probabilities at the correction in hand.
+  std::vector<float> sorted(log_odds.size());
+  for (size_t k = 0; k < sorted.size(); ++k) sorted[k] = static_cast<float>(log_odds[order[k]]);
+  std::vector<float> p = sorted;
+  squash(p, 1, 0);
   double total = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    p[i] = logistic(std::clamp(log_odds[i], -30.0, 30.0));
-    total += static_cast<double>(weights[i]) * p[i] * (1 - p[i]);
-  }
+  for (size_t k = 0; k < p.size(); ++k) total += static_cast<double>(weights[order[k]] * p[k] * (1 - p[k]));
+  std::vector<float> at;
   const double enough = std::max(kInformationMin, total / kBandsMax);
   std::vector<Band> bands;
   // By how much the band's log-odds are off: Newton's method on its log loss.
@@ -49,11 +51,12 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
     double by = 0;
     for (int round = 0; round < 5; ++round) {
       double slope = -kPull * by, curve = kPull;
+      at.assign(sorted.begin() + static_cast<std::ptrdiff_t>(first),
+                sorted.begin() + static_cast<std::ptrdiff_t>(last + 1));
+      squash(at, 1, static_cast<float>(by));
       for (size_t k = first; k <= last; ++k) {
-        const uint32_t i = order[k];
-        const double weight = static_cast<double>(weights[i]);
-        const double q = logistic(std::clamp(log_odds[i] + by, -30.0, 30.0));
-        slope += weight * (static_cast<double>(labels[i]) - q);
+        const double weight = static_cast<double>(weights[order[k]]), q = static_cast<double>(at[k - first]);
+        slope += weight * (static_cast<double>(labels[order[k]]) - q);
         curve += weight * q * (1 - q);
       }
       const double step = std::clamp(slope / curve, -1.0, 1.0);
@@ -66,7 +69,8 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
   double information = 0, moment = 0;
   for (size_t k = 0; k < order.size(); ++k) {
     const uint32_t i = order[k];
-    const double weight = static_cast<double>(weights[i]), h = weight * p[i] * (1 - p[i]);
+    const double weight = static_cast<double>(weights[i]), q = static_cast<double>(p[k]),
+                 h = weight * q * (1 - q);
     information += h;
     moment += h * log_odds[i];
     const bool same_next = k + 1 < order.size() && log_odds[order[k + 1]] == log_odds[i];

@@ -35,7 +35,7 @@ class Model {
   virtual double margin(std::span<const float> row) const = 0;
 
   // How the margin becomes the log-odds of score(): slope * margin + shift, clipped. (An ensemble's log-odds
-  // are its margin, corrected by bands.)
+  // are its margin, corrected by bands; a ceiling follows.)
   struct Calibration {
     double slope = 1, shift = 0;
   };
@@ -44,7 +44,7 @@ class Model {
   // The tool that trained it, when it was imported: "xgboost" or "lightgbm". Empty for ours.
   virtual std::string_view origin() const { return {}; }
 
-  // The version of the form of payload(): 2 for what the first form could not say, which earlier versions of
+  // The version of the form of payload(): higher for what the first form could not say, which earlier versions of
   // Shrike then refuse instead of leaving it out.
   virtual uint32_t version() const { return 1; }
   // The family's own bytes (inside the envelope that serialize() adds).

@@ -29,17 +29,23 @@ Platt fit_platt(const MarginWindow& window) {
   if (total > 0) middle /= total;
   double a = 1, b = middle;
   constexpr double kPull = 1;
+  constexpr size_t kBlock = 256;
+  float p[kBlock];
   for (int round = 0; round < 20; ++round) {
     double ga = kPull * (a - 1), gb = kPull * (b - a * middle), haa = kPull, hab = 0, hbb = kPull;
-    for (size_t i = 0; i < window.margins.size(); ++i) {
-      const double m = window.margins[i] - middle, w = window.weights[i];
-      const double p = logistic(a * m + b);
-      const double g = w * (p - window.labels[i]), h = w * p * (1 - p);
-      ga += g * m;
-      gb += g;
-      haa += h * m * m;
-      hab += h * m;
-      hbb += h;
+    for (size_t from = 0; from < window.margins.size(); from += kBlock) {
+      const size_t n = std::min(kBlock, window.margins.size() - from);
+      std::copy_n(window.margins.begin() + static_cast<std::ptrdiff_t>(from), n, p);
+      squash({p, n}, static_cast<float>(a), static_cast<float>(b - a * middle));
+      for (size_t i = 0; i < n; ++i) {
+        const double m = window.margins[from + i] - middle, w = window.weights[from + i], q = p[i];
+        const double g = w * (q - window.labels[from + i]), h = w * q * (1 - q);
+        ga += g * m;
+        gb += g;
+        haa += h * m * m;
+        hab += h * m;
+        hbb += h;
+      }
     }
     const double determinant = haa * hbb - hab * hab;
     if (!(determinant > 1e-12)) break;

@@ -33,6 +33,8 @@ void solve(std::vector<double>& a, std::vector<double>& b) {
 
 Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& used) {
   constexpr double kPull = 10;
+  constexpr size_t kBlock = 256;
+  float probabilities[kBlock];
   const size_t n = used.size() + 1;
   const double equal = 1.0 / static_cast<double>(used.size());
   std::vector<double> w(n, equal), x(n), gradient(n), hessian(n * n);
@@ -44,17 +46,25 @@ Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& 
       gradient[i] = kPull * (w[i] - (i + 1 < n ? equal : 0));
       hessian[i * n + i] = kPull;
     }
-    for (size_t r = 0; r < window.size(); ++r) {
-      double margin = w.back();
-      for (size_t i = 0; i + 1 < n; ++i) {
-        x[i] = static_cast<double>(window.logits[r * members + used[i]]);
-        margin += w[i] * x[i];
+    for (size_t from = 0; from < window.size(); from += kBlock) {
+      const size_t rows = std::min(kBlock, window.size() - from);
+      for (size_t r = 0; r < rows; ++r) {
+        double margin = w.back();
+        for (size_t i = 0; i + 1 < n; ++i)
+          margin += w[i] * static_cast<double>(window.logits[(from + r) * members + used[i]]);
+        probabilities[r] = static_cast<float>(margin);
       }
-      const double p = logistic(std::clamp(margin, -30.0, 30.0)), weight = window.weights[r];
-      const double g = weight * (p - static_cast<double>(window.labels[r])), h = weight * p * (1 - p);
-      for (size_t i = 0; i < n; ++i) {
-        gradient[i] += g * x[i];
-        for (size_t k = 0; k < n; ++k) hessian[i * n + k] += h * x[i] * x[k];
+      squash({probabilities, rows}, 1, 0);
+      for (size_t r = 0; r < rows; ++r) {
+        for (size_t i = 0; i + 1 < n; ++i)
+          x[i] = static_cast<double>(window.logits[(from + r) * members + used[i]]);
+        const double p = static_cast<double>(probabilities[r]), weight = window.weights[from + r];
+        const double g = weight * (p - static_cast<double>(window.labels[from + r])),
+                     h = weight * p * (1 - p);
+        for (size_t i = 0; i < n; ++i) {
+          gradient[i] += g * x[i];
+          for (size_t k = 0; k < n; ++k) hessian[i * n + k] += h * x[i] * x[k];
+        }
       }
     }
     std::vector<double> step = gradient, a = hessian;

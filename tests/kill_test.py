@@ -35,11 +35,12 @@ def config_text(mode):
     text = (ROOT / "examples" / "handbook-15.toml").read_text()
     for pattern, replacement in [
         (r'mode = "background"', f'mode = "{mode}"'),
-        (r"every = 2000 ", "every = 200  "),
+        (r"every = 1000 ", "every = 200  "),
         (r'family = "ensemble"', 'bin_sample = 500\nfamily = "linear"'),
+        (r"boosting_grow_trees = 100", ""),
         (r'tails_columns = "amount"', ""),
-        (r"examples_min = 6000", "examples_min = 600"),
-        (r"frauds_min = 30", "frauds_min = 3"),
+        (r"examples_min = 3000", "examples_min = 600"),
+        (r"frauds_min = 15", "frauds_min = 3"),
         (r"examples_max = 20000", "examples_max = 2000"),
         (r"calibration_error_max = 0.05", "calibration_error_max = 1.0"),
         (r"log_loss_ratio_max = 1.05", "log_loss_ratio_max = 50.0"),

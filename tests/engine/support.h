@@ -44,8 +44,8 @@ inline ConfigPtr must_parse(const std::string& text) {
 
 // The handbook's 15 features with the learner that is quickest to begin.
 inline std::string handbook_15() {
-  return with(with(example("handbook-15.toml"), "family = \"ensemble\"", "family = \"linear\""),
-              "tails_columns = \"amount\"", "");
+  std::string text = with(example("handbook-15.toml"), "family = \"ensemble\"", "family = \"linear\"");
+  return with(with(text, "boosting_grow_trees = 100", ""), "tails_columns = \"amount\"", "");
 }
 
 // The same at a scale at which a test sees models come and go.
@@ -53,10 +53,10 @@ inline std::string small_handbook(const std::string& mode, const std::string& du
   std::string text = handbook_15();
   text = with(text, "mode = \"background\"", "mode = \"" + mode + "\"");
   text = with(text, "durability = \"sync\"", "durability = \"" + durability + "\"");
-  text = with(text, "every = 2000", "every = 200");
+  text = with(text, "every = 1000", "every = 200");
   text = with(text, "family = \"linear\"", "bin_sample = 400\nfamily = \"linear\"");
-  text = with(text, "examples_min = 6000", "examples_min = 400");
-  text = with(text, "frauds_min = 30", "frauds_min = 3");
+  text = with(text, "examples_min = 3000", "examples_min = 400");
+  text = with(text, "frauds_min = 15", "frauds_min = 3");
   text = with(text, "examples_max = 20000", "examples_max = 2000");
   text = with(text, "checkpoint_every = 200000", "checkpoint_every = 1000");
   for (int i = 0; i < 3; ++i) text = with(text, "127.0.0.1:720", "127.0.0.1:*\" # ");

@@ -38,9 +38,12 @@ Data make(size_t n, uint32_t seed) {
 }
 
 std::unique_ptr<Learner> boosting(Options more = {}, const char* family = "boosting") {
-  Options options = {{"trees", int64_t{20}}, {"bin_sample", int64_t{500}}, {"grow_every", int64_t{500}}};
-  options.merge(more);
-  auto made = make_learner(family, options, kColumns, 3);
+  Options options = {{"trees", int64_t{20}},
+                     {"bin_sample", int64_t{500}},
+                     {"grow_every", int64_t{500}},
+                     {"grow_trees", int64_t{10}}};
+  more.merge(options);
+  auto made = make_learner(family, more, kColumns, 3);
   EXPECT_TRUE(made) << made.error().field << made.error().reason;
   return std::move(*made);
 }
