@@ -1,8 +1,9 @@
 // The walk with Highway. Every lane decides as Tree::goes_left does and sums in the same order, so the bits
 // are those of the scalar reference on every instruction set.
 // Compiled only for the instruction sets that have gathers: without them walking the nodes is faster.
+// Not for SVE, whose vectors have no size at compile time: Arm has NEON here.
 #undef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "learners/tree_walk.cc"
 #include <hwy/foreach_target.h>
