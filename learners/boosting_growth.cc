@@ -156,7 +156,8 @@ Result<void> BoostingLearner::adopt(const Model& model) {
     return tl::make_unexpected(Error{ErrorCode::kMismatch, "", std::move(reason)});
   };
   const auto* from = dynamic_cast<const TreeModel*>(&model);
-  if (from == nullptr) return refuse("boosting goes on from tree ensembles only");
+  if (from == nullptr || from->leaf_sum() != LeafSum::kLogOdds)
+    return refuse("boosting goes on from tree ensembles that add up log-odds only");
   if (from->columns() != columns_) return refuse("the model is for other features");
   const std::vector<Tree>& trees = from->scorer().trees();
   if (trees.size() > static_cast<size_t>(options_.trees))

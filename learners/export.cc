@@ -126,17 +126,21 @@ Result<std::string> export_xgboost(const Model& model) {
   const auto name = [](const Column& column) { return quoted(column.name); };
   const auto type = [](bool one) -> std::string { return one ? "\"c\"" : "\"float\""; };
   const Model::Calibration calibration = model.calibration();
+  // XGBoost has no objective whose leaves are shares of a probability: there its prediction is the sum,
+  // before calibration.
+  const bool probability = of->leaf_sum() == LeafSum::kProbability;
   return fmt::format(
       R"({{"learner":{{"attributes":{{"shrike_family":{},"shrike_shift":"{:.9g}","shrike_slope":"{:.9g}"}},)"
       R"("feature_names":{},"feature_types":{},"gradient_booster":{{"model":{{"gbtree_model_param":)"
       R"({{"num_parallel_tree":"1","num_trees":"{}","size_leaf_vector":"0"}},"iteration_indptr":[{}],)"
-      R"("tree_info":[{}],"trees":[{}]}},"name":"gbtree"}},"learner_model_param":{{"base_score":"5E-1",)"
+      R"("tree_info":[{}],"trees":[{}]}},"name":"gbtree"}},"learner_model_param":{{"base_score":"{}",)"
       R"("boost_from_average":"1","num_class":"0","num_feature":"{}","num_target":"1"}},)"
-      R"("objective":{{"name":"binary:logistic","reg_loss_param":{{"scale_pos_weight":"1"}}}}}},)"
+      R"("objective":{{"name":"{}","reg_loss_param":{{"scale_pos_weight":"1"}}}}}},)"
       R"("version":[1,7,4]}})"
       "\n",
       quoted(model.family()), calibration.shift, calibration.slope, list(model.columns(), name),
-      list(categorical, type), scorer.trees().size() + 1, iterations, zeros, trees, features);
+      list(categorical, type), scorer.trees().size() + 1, iterations, zeros, trees,
+      probability ? "0E0" : "5E-1", features, probability ? "reg:squarederror" : "binary:logistic");
 }
 
 Result<std::string> export_json(const Model& model) {

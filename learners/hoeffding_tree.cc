@@ -90,7 +90,7 @@ double HoeffdingTree::Leaf::probability(double smoothing) const {
 
 void HoeffdingTree::form_opinion(uint32_t leaf, double smoothing) {
   const double p = std::clamp(leaves_[leaf].probability(smoothing), 1e-6, 1 - 1e-6);
-  opinions_[leaf] = {{exact_log(1 - p), exact_log(p)}};
+  opinions_[leaf] = {p, {exact_log(1 - p), exact_log(p)}};
 }
 
 void HoeffdingTree::prefetch(uint32_t leaf, const uint16_t* bins,
@@ -245,7 +245,6 @@ void HoeffdingTree::forget_histograms() {
 }
 
 Tree HoeffdingTree::compile(float share) const {
-  constexpr auto kOne = static_cast<float>(kLeafOne);
   Tree tree;
   std::vector<uint32_t> order{0};
   tree.nodes.clear();
@@ -254,8 +253,7 @@ Tree HoeffdingTree::compile(float share) const {
     TreeNode out;
     if (node.column < 0) {
       const Leaf& leaf = leaves_[node.leaf];
-      out.value =
-          std::nearbyint(opinions_[node.leaf].margin() * share * kOne) / kOne;  // sums of few such are exact
+      out.value = static_cast<float>(opinions_[node.leaf].probability) * share;
       out.cover = leaf.legitimate + leaf.frauds;
     } else {
       out = {node.threshold, 0, node.column, static_cast<uint32_t>(order.size()), node.missing_left != 0};
@@ -280,7 +278,8 @@ void HoeffdingTree::save(proto::HoeffdingRecord& out) const {
   out.set_seed(seed_);
   out.set_nodes(to_bytes(nodes_));
   std::vector<Leaf> leaves = leaves_;
-  for (size_t i = 0; i < leaves.size(); ++i) leaves[i].margin = opinions_[i].margin();
+  for (size_t i = 0; i < leaves.size(); ++i)
+    leaves[i].margin = static_cast<float>(opinions_[i].log_probability[1] - opinions_[i].log_probability[0]);
   out.set_leaves(to_bytes(leaves));
   out.set_due(to_bytes(due_));
   std::vector<float> all;

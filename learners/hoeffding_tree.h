@@ -38,10 +38,10 @@ class HoeffdingTree {
   }
 
   uint64_t seed() const { return seed_; }
-  // What a row's leaf says: log P(legitimate) and log P(fraud).
+  // What a row's leaf says: P(fraud), log P(legitimate) and log P(fraud).
   struct Opinion {
+    double probability = 0;
     double log_probability[2] = {0, 0};
-    float margin() const { return static_cast<float>(log_probability[1] - log_probability[0]); }
   };
   const Opinion& opinion(uint32_t leaf) const { return opinions_[leaf]; }
   // The leaf of a row.
@@ -61,7 +61,7 @@ class HoeffdingTree {
   // New cut points: what leaves have counted so far belongs to the old ones.
   void forget_histograms();
 
-  // As a tree whose leaves add their log-odds times `share`.
+  // As a tree whose leaves add their probability times `share`.
   Tree compile(float share) const;
   size_t leaves() const { return leaves_.size(); }
   size_t bytes() const;

@@ -9,30 +9,52 @@
 #include "learners/trees.pb.h"
 
 namespace shrike::learners {
+namespace {
+
+constexpr double kProbabilityMin = 1e-6;  // what sums are clipped to, and as far below 1
+
+}  // namespace
 
 TreeModel::TreeModel(std::string family, std::vector<Column> columns, float base, std::vector<Tree> trees,
-                     Platt platt, std::string origin)
+                     Platt platt, std::string origin, LeafSum leaf_sum)
     : family_(std::move(family)),
       origin_(std::move(origin)),
       columns_(std::move(columns)),
       scorer_(base, std::move(trees), columns_.size()),
       platt_(platt),
+      leaf_sum_(leaf_sum),
       expected_(base) {
   for (const Tree& tree : scorer_.trees()) expected_ += expected_value(tree);
 }
 
+double TreeModel::to_margin(double sum) const {
+  return leaf_sum_ == LeafSum::kLogOdds ? sum
+                                        : exact_logit(std::clamp(sum, kProbabilityMin, 1 - kProbabilityMin));
+}
+
 void TreeModel::score(MatrixView rows, std::span<float> out) const {
+  out = out.first(rows.rows());
   scorer_.sum(rows, out.data());
-  squash(out.first(rows.rows()), platt_.slope, platt_.shift);
+  if (leaf_sum_ == LeafSum::kProbability) {
+    for (float& one : out) one = static_cast<float>(to_margin(static_cast<double>(one)));
+  }
+  squash(out, platt_.slope, platt_.shift);
 }
 
 double TreeModel::explain(std::span<const float> row, std::span<double> out) const {
   std::fill(out.begin(), out.end(), 0.0);
   for (const Tree& tree : scorer_.trees()) add_contributions(tree, row.data(), out);
-  return expected_;
+  if (leaf_sum_ == LeafSum::kLogOdds) return expected_;
+  double sum = 0;
+  for (const double one : out) sum += one;
+  const double base = to_margin(expected_), margin = this->margin(row);
+  if (std::fabs(sum) < 1e-12) return margin;  // contributions add up to nothing
+  for (double& one : out) one *= (margin - base) / sum;
+  return base;
 }
 
 uint32_t TreeModel::version() const {
+  if (leaf_sum_ != LeafSum::kLogOdds) return 3;
   for (const Tree& tree : scorer_.trees()) {
     if (!tree.sets.empty() || !tree.exact.empty()) return 2;
     for (const TreeNode& node : tree.nodes) {
@@ -50,11 +72,12 @@ std::string TreeModel::payload() const {
   record.set_slope(platt_.slope);
   record.set_shift(platt_.shift);
   record.set_origin(origin_);
+  record.set_probabilities(leaf_sum_ == LeafSum::kProbability);
   return record.SerializeAsString();
 }
 
 Result<ModelPtr> make_tree_model(std::string family, std::vector<Column> columns, float base,
-                                 std::vector<Tree> trees, Platt platt, std::string origin) {
+                                 std::vector<Tree> trees, Platt platt, std::string origin, LeafSum leaf_sum) {
   double most = std::fabs(base);
   for (const Tree& tree : trees) {
     double leaf = 0;
@@ -68,7 +91,7 @@ Result<ModelPtr> make_tree_model(std::string family, std::vector<Column> columns
   if (!(most < 1e6) || !(std::fabs(platt.slope) < 1e6f) || !(std::fabs(platt.shift) < 1e6f))
     return damaged("a leaf is not a finite number of sensible size");
   return std::make_shared<TreeModel>(std::move(family), std::move(columns), base, std::move(trees), platt,
-                                     std::move(origin));
+                                     std::move(origin), leaf_sum);
 }
 
 Result<ModelPtr> load_tree_model(std::string family, std::string_view payload) {
@@ -83,7 +106,8 @@ Result<ModelPtr> load_tree_model(std::string family, std::string_view payload) {
   auto trees = read_trees(record.trees(), columns.size());
   if (!trees) return tl::make_unexpected(trees.error());
   return make_tree_model(std::move(family), std::move(columns), record.base(), std::move(*trees),
-                         {record.slope(), record.shift()}, record.origin());
+                         {record.slope(), record.shift()}, record.origin(),
+                         record.probabilities() ? LeafSum::kProbability : LeafSum::kLogOdds);
 }
 
 }  // namespace shrike::learners

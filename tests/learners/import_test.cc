@@ -367,6 +367,18 @@ TEST(ExportXgboost, WhatWasExportedScoresAlike) {
   }
 }
 
+TEST(ExportXgboost, AForestsMeanIsARegression) {
+  Tree tree;
+  tree.nodes[0].value = 0.25f;
+  const TreeModel ours("forest", kColumns, 0, {tree}, Platt{}, "", LeafSum::kProbability);
+  const std::string exported = export_xgboost(ours).value();
+  EXPECT_NE(exported.find(R"("name":"reg:squarederror")"), std::string::npos);
+  EXPECT_NE(exported.find(R"("base_score":"0E0")"), std::string::npos);
+  const auto again = import_xgboost(exported, kColumns);
+  ASSERT_FALSE(again);
+  EXPECT_NE(again.error().reason.find("reg:squarederror"), std::string::npos) << again.error().reason;
+}
+
 TEST(ExportXgboost, WhatXgboostCannotHoldIsRefused) {
   const auto reason = [](const ModelPtr& given) { return export_xgboost(*given).error().reason; };
   EXPECT_NE(reason(import_lightgbm(lightgbm_model(), kColumns).value()).find("summed in double"),

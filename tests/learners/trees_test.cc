@@ -197,6 +197,38 @@ TEST(TreeModel, LoadsWhatItSavedAndScoresAlike) {
   EXPECT_EQ(first, second);
 }
 
+TEST(TreeModel, LeavesMayAddUpToAProbability) {
+  std::mt19937 random(10);
+  const std::vector<Column> columns = {
+      {"a", ColumnKind::kNumeric}, {"b", ColumnKind::kNumeric}, {"c", ColumnKind::kNumeric}};
+  std::vector<Tree> trees;
+  for (int t = 0; t < 10; ++t) {
+    trees.push_back(random_tree(random, 3, 5));
+    for (TreeNode& node : trees.back().nodes) {
+      if (node.is_leaf()) node.value = static_cast<float>(random() % 1000) / 10'000;  // 0 .. a tenth
+    }
+  }
+  const Platt platt{0.9f, -0.2f};
+  const TreeModel model("forest", columns, 0, trees, platt, "", LeafSum::kProbability);
+  EXPECT_EQ(model.version(), 3u);  // which earlier versions refuse
+  const auto loaded = load_model(serialize(model)).value();
+  EXPECT_EQ(serialize(*loaded), serialize(model));
+  const std::vector<float> values = random_rows(random, 200, 3);
+  std::vector<float> scores(200);
+  loaded->score({values, 3}, scores);
+  std::vector<double> parts(3);
+  for (size_t i = 0; i < 200; ++i) {
+    const auto row = MatrixView(values, 3).row(i);
+    const double p = static_cast<double>(sum_of_leaves(0, trees, row.data()));
+    const double margin = std::log(p / (1 - p));
+    EXPECT_NEAR(loaded->margin(row), margin, 1e-5);
+    EXPECT_NEAR(scores[i], 1 / (1 + std::exp(-(0.9 * margin - 0.2))), 1e-6);
+    double sum = loaded->explain(row, parts);
+    for (const double part : parts) sum += part;
+    EXPECT_NEAR(sum, margin, 1e-5);
+  }
+}
+
 TEST(Trees, UnsoundRecordsAreRefused) {
   Tree tree;
   tree.nodes.resize(3);
