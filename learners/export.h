@@ -11,7 +11,9 @@ namespace shrike::learners {
 // A tree ensemble as XGBoost's JSON (`Booster.load_model`, version 1.7 and later), objective binary:logistic.
 // Its margins there equal margin() to the bit; the base is the first tree, a lone leaf. XGBoost has no place
 // for our calibration: the probability it gives is that of the raw margin. The attributes shrike_slope and
-// shrike_shift hold what score() makes of it: 1 / (1 + e^-(slope * margin + shift)).
+// shrike_shift hold what score() makes of it: 1 / (1 + e^-(slope * margin + shift)). A forest, whose leaves
+// add up to a probability, is exported with objective reg:squarederror: XGBoost predicts that sum; its
+// log-odds are margin().
 //
 // Refused: other families, and models that XGBoost cannot hold, such as those imported from LightGBM.
 Result<std::string> export_xgboost(const Model& model);

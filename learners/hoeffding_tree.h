@@ -3,6 +3,10 @@
 // class fell into each bin; it splits once the best split explains the labels significantly better
 // (likelihood ratio) than no split. Frauds are too rare for the Hoeffding bound on information gain, which
 // they never reach before the tie-break does. Owned by its forest; one thread.
+//
+// Counts by bin were measured beside normal distributions by class and column with ten candidate splits, which
+// other forests keep: on the handbook's 15 features (days 60-90, 30 trees, live) average precision 0.767
+// against 0.762, for nine times the memory and the same time.
 #pragma once
 
 #include <cstdint>
