@@ -66,9 +66,10 @@ void ShrikeGrow(benchmark::State& state) {
       if (data.labels[i] > 0 || i % 20 == 0)
         sample.add(&data.rows[i * kColumns], kColumns, data.labels[i] > 0);
     }
-    std::vector<std::vector<float>> cuts;
-    for (size_t c = 0; c < kColumns; ++c) cuts.push_back(fit_cuts(sample, kColumns, c, kBins));
-    BinnedRows bins(cuts);
+    std::vector<ColumnBins> columns_bins;
+    for (size_t c = 0; c < kColumns; ++c)
+      columns_bins.push_back(fit_bins(sample, kColumns, c, ColumnKind::kNumeric, kBins));
+    BinnedRows bins(columns_bins);
     for (size_t i = 0; i < kTrain; ++i) bins.set(i, &data.rows[i * kColumns]);
     std::vector<uint32_t> rows(kTrain), columns(kColumns);
     for (uint32_t i = 0; i < kTrain; ++i) rows[i] = i;

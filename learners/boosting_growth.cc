@@ -20,7 +20,7 @@ GradientPair pair_of(float weight, double q, bool fraud) {
 
 }  // namespace
 
-// Cut points from the buffer as it stands; each class weighs the same. They are fitted anew when a quarter
+// Bins from the buffer as it stands; each class weighs the same. They are fitted anew when a quarter
 // more has been seen.
 void BoostingLearner::fit_bins() {
   if (cuts_at_ > 0 && examples_ < cuts_at_ + cuts_at_ / 12) return;
@@ -33,11 +33,12 @@ void BoostingLearner::fit_bins() {
   };
   thin(frauds_.ring, BinSample::kFraudsMax, true);
   thin(negatives_.ring, BinSample::kNegativesMax, false);
-  std::vector<std::vector<float>> cuts(k);
-  run_tasks(workers_, k,
-            [&](size_t c) { cuts[c] = fit_cuts(sample, k, c, static_cast<size_t>(options_.bins)); });
+  std::vector<ColumnBins> bins(k);
+  run_tasks(workers_, k, [&](size_t c) {
+    bins[c] = learners::fit_bins(sample, k, c, columns_[c].kind, static_cast<size_t>(options_.bins));
+  });
   for (Kept* kept : {&frauds_, &negatives_}) {
-    kept->bins = BinnedRows(cuts);
+    kept->bins = BinnedRows(bins);
     kept->bins.reserve(kept->ring.size());
   }
   in_parts([&](Kept& kept, size_t from, size_t to) { bin(kept, from, to); });

@@ -61,12 +61,13 @@ std::string BoostingLearner::save() const {
   record.set_fraud_margins(to_bytes(frauds_.margins));
   record.set_negative_margins(to_bytes(negatives_.margins));
   record.set_cuts_at(cuts_at_);
-  for (const auto& cuts : frauds_.bins.cuts()) {
-    proto::LinearColumn& out = *record.add_bins();
-    for (const float cut : cuts) out.add_cuts(cut);
+  uint32_t version = version_of(trees_) == 4 ? 4 : 1;
+  for (const ColumnBins& bins : frauds_.bins.of()) {
+    write_bins(bins, *record.add_bins());
+    if (bins.categorical) version = 4;
   }
   write_window(window_, record);
-  return seal(SealedKind::kLearner, "boosting", 1, record.SerializeAsString());
+  return seal(SealedKind::kLearner, "boosting", version, record.SerializeAsString());
 }
 
 Result<void> BoostingLearner::load(std::string_view payload) {
@@ -100,15 +101,15 @@ Result<void> BoostingLearner::load(std::string_view payload) {
   read(record.negatives(), record.negative_margins(), options_.negatives_max, negatives_);
   sound &= read_window(record, options_.calibration_window, window_);
   sound &= record.bins_size() == (cuts_at_ > 0 ? static_cast<int>(columns_.size()) : 0);
-  std::vector<std::vector<float>> cuts;
+  std::vector<ColumnBins> bins;
   for (const proto::LinearColumn& in : record.bins()) {
-    cuts.emplace_back(in.cuts().begin(), in.cuts().end());
-    sound &= cuts.back().size() < 65535 && std::is_sorted(cuts.back().begin(), cuts.back().end());
+    bins.push_back(read_bins(in));
+    sound = sound && bins.size() <= columns_.size() && bins.back().sound(columns_[bins.size() - 1].kind);
   }
   if (!sound) return damaged("a part of the learner has the wrong size");
   if (cuts_at_ > 0) {
     for (Kept* kept : {&frauds_, &negatives_}) {
-      kept->bins = BinnedRows(cuts);
+      kept->bins = BinnedRows(bins);
       bin(*kept, 0, kept->ring.size());
     }
   }

@@ -86,7 +86,10 @@ class BoostingLearner : public Learner {
   size_t state_bytes() const override {
     const size_t buffered = frauds_.ring.size() + negatives_.ring.size();
     size_t nodes = 0;
-    for (const Tree& tree : trees_) nodes += tree.nodes.capacity();
+    for (const Tree& tree : trees_) {
+      nodes += tree.nodes.capacity();
+      for (const auto& set : tree.sets) nodes += set.capacity() * sizeof(uint32_t) / sizeof(TreeNode);
+    }
     return sizeof(*this) + buffered * (columns_.size() * (sizeof(float) + sizeof(uint16_t)) + 32) +
            nodes * sizeof(TreeNode) + window_.margins.capacity() * 3 * sizeof(float);
   }

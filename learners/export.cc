@@ -15,6 +15,9 @@ tl::unexpected<Error> refuse(std::string reason) {
   return tl::make_unexpected(Error{ErrorCode::kMismatch, "", std::move(reason)});
 }
 
+// Of the bit sets that XGBoost would make of a model's sets of categories.
+constexpr size_t kSetBytesMax = size_t{256} << 20;
+
 // The shortest text that reads back as the same float; never that of an integer, which readers tell apart.
 std::string text(float value) {
   std::string shortest = fmt::format("{}", value);
@@ -74,10 +77,7 @@ std::string tree_json(const Tree& tree, size_t index, size_t features) {
     type[i] = 1;
     set_nodes.push_back(static_cast<int64_t>(i));
     set_begins.push_back(static_cast<int64_t>(categories.size()));
-    const std::vector<uint32_t>& set = tree.sets[static_cast<size_t>(node.value)];
-    for (size_t c = 0; c < 32 * set.size(); ++c) {
-      if ((set[c / 32] >> (c % 32) & 1) != 0) categories.push_back(static_cast<int64_t>(c));
-    }
+    tree.for_each_member(node, [&](uint32_t category) { categories.push_back(category); });
     set_sizes.push_back(static_cast<int64_t>(categories.size()) - set_begins.back());
   }
   return fmt::format(
@@ -105,14 +105,24 @@ Result<std::string> export_xgboost(const Model& model) {
         "its leaves are summed in double, as LightGBM does, and XGBoost sums in float; export it as "
         "shrike");
   std::vector<bool> categorical(model.columns().size());
+  size_t set_bytes = 0;
   for (const Tree& tree : scorer.trees()) {
     for (const TreeNode& node : tree.nodes) {
       if (node.test == SplitTest::kBelowZeroMissing || node.test == SplitTest::kMemberTowardZero ||
           !std::isfinite(node.value))
         return refuse("it has splits that XGBoost does not know; export it as shrike");
-      if (node.is_categorical()) categorical[static_cast<size_t>(node.column)] = true;
+      if (!node.is_categorical()) continue;
+      categorical[static_cast<size_t>(node.column)] = true;
+      uint32_t largest = 0;
+      tree.for_each_member(node, [&](uint32_t category) { largest = category; });
+      set_bytes += largest / 8;
     }
   }
+  if (set_bytes > kSetBytesMax)
+    return refuse(
+        fmt::format("XGBoost keeps a bit for every code up to the largest of a set, which would take {} MiB "
+                    "for its sets of hashed categories, and at most {} are exported; export it as shrike",
+                    set_bytes >> 20, kSetBytesMax >> 20));
   const size_t features = model.columns().size();
   Tree base;
   base.nodes[0].value = scorer.base();

@@ -15,7 +15,8 @@ namespace shrike::learners {
 // add up to a probability, is exported with objective reg:squarederror: XGBoost predicts that sum; its
 // log-odds are margin().
 //
-// Refused: other families, and models that XGBoost cannot hold, such as those imported from LightGBM.
+// Refused: other families, and models that XGBoost cannot hold, such as those imported from LightGBM, or that
+// it could hold only in hundreds of megabytes: those with many sets of hashed categories.
 Result<std::string> export_xgboost(const Model& model);
 
 // A linear model as JSON:

@@ -56,6 +56,16 @@ std::vector<Column> read_columns(const Records& records) {
   return columns;
 }
 
+inline void write_bins(const ColumnBins& bins, proto::LinearColumn& out) {
+  for (const float cut : bins.cuts) out.add_cuts(cut);
+  out.set_categories(bins.categorical);
+}
+
+// Ask sound() of what was read.
+inline ColumnBins read_bins(const proto::LinearColumn& in) {
+  return {{in.cuts().begin(), in.cuts().end()}, in.categories()};
+}
+
 template <typename T>
 std::string to_bytes(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};

@@ -11,7 +11,7 @@
 namespace shrike::learners {
 namespace {
 
-constexpr uint32_t kVersionMax = 3;
+constexpr uint32_t kVersionMax = 4;
 
 const std::vector<Family>& registered() {
   static const std::vector<Family> kAll = {linear_family(),   boosting_family(), forest_family(),

@@ -15,6 +15,9 @@ typedef int64_t Pair __attribute__((vector_size(16), may_alias));
 double score(double gradient, double hessian, double l2) { return gradient * gradient / (hessian + l2); }
 double real(int64_t fixed) { return static_cast<double>(fixed) / GradientPair::kOne; }
 
+GradientPair operator+(const GradientPair& a, const GradientPair& b) {
+  return {a.gradient + b.gradient, a.hessian + b.hessian};
+}
 GradientPair operator-(const GradientPair& a, const GradientPair& b) {
   return {a.gradient - b.gradient, a.hessian - b.hessian};
 }
@@ -33,7 +36,7 @@ float leaf_value(const GradientPair& total, const GrowOptions& options) {
 }
 
 BinnedRows::BinnedRows(const BinnedRows& first, const BinnedRows& second, size_t first_rows)
-    : cuts_(first.cuts_) {
+    : of_(first.of_) {
   bins_.reserve(first_rows * columns() + second.bins_.size());
   bins_.assign(first.bins_.begin(),
                first.bins_.begin() + static_cast<std::ptrdiff_t>(first_rows * columns()));
@@ -41,9 +44,9 @@ BinnedRows::BinnedRows(const BinnedRows& first, const BinnedRows& second, size_t
 }
 
 void BinnedRows::set(size_t i, const float* row) {
-  const size_t k = cuts_.size();
+  const size_t k = of_.size();
   reserve(i + 1);
-  for (size_t c = 0; c < k; ++c) bins_[i * k + c] = bin_of(cuts_[c], row[c]);
+  for (size_t c = 0; c < k; ++c) bins_[i * k + c] = of_[c].of(row[c]);
 }
 
 std::vector<GradientPair> TreeGrower::take_histogram() {
@@ -84,8 +87,12 @@ TreeGrower::Split TreeGrower::find(const BinnedRows& data, size_t from, size_t t
   best.gain = options.gain_min;
   const double parent = score(real(open.total.gradient), real(open.total.hessian), options.l2);
   for (size_t c = from; c < to; ++c) {
+    if (data.of()[columns_[c]].categorical) {
+      find_set(data, c, open, options, best);
+      continue;
+    }
     const GradientPair* const cells = &open.histogram[offsets_[c]];
-    const auto cuts = static_cast<uint32_t>(data.cuts()[columns_[c]].size());
+    const auto cuts = static_cast<uint32_t>(data.of()[columns_[c]].cuts.size());
     const GradientPair missing = cells[0];
     GradientPair left;  // of the bins so far, without the missing ones
     for (uint32_t bin = 1; bin <= cuts; ++bin) {
@@ -107,14 +114,73 @@ TreeGrower::Split TreeGrower::find(const BinnedRows& data, size_t from, size_t t
   return best;
 }
 
+void TreeGrower::find_set(const BinnedRows& data, size_t c, const Open& open, const GrowOptions& options,
+                          Split& best) const {
+  const GradientPair* const cells = &open.histogram[offsets_[c]];
+  const ColumnBins& bins = data.of()[columns_[c]];
+  struct Ordered {
+    double ratio;
+    uint16_t bin;
+    bool operator<(const Ordered& other) const {
+      return ratio != other.ratio ? ratio < other.ratio : bin < other.bin;
+    }
+  };
+  std::vector<Ordered> order;
+  for (size_t bin = 1; bin <= bins.cuts.size(); ++bin) {
+    if (real(cells[bin].hessian) < kCategoryMin) continue;
+    order.push_back({real(cells[bin].gradient) / (real(cells[bin].hessian) + kCategorySmoothing),
+                     static_cast<uint16_t>(bin)});
+  }
+  std::sort(order.begin(), order.end());
+  const double parent = score(real(open.total.gradient), real(open.total.hessian), options.l2);
+  const double l2 = options.l2 + kCategoryL2;
+  const size_t most = std::min(order.size(), kSetMax);
+  const auto nth = [&](bool from_above, size_t i) {
+    return order[from_above ? order.size() - 1 - i : i].bin;
+  };
+  size_t size = 0;  // of the best set
+  bool above = false;
+  for (const bool from_above : {false, true}) {
+    GradientPair set;
+    for (size_t i = 0; i < most; ++i) {
+      set = set + cells[nth(from_above, i)];
+      for (const bool missing_left : {false, true}) {
+        if (missing_left && cells[0].hessian == 0) break;
+        const GradientPair all = missing_left ? set + cells[0] : set;
+        const double gl = real(all.gradient), hl = real(all.hessian);
+        const double gr = real(open.total.gradient) - gl, hr = real(open.total.hessian) - hl;
+        if (hl < options.hessian_min || hr < options.hessian_min) continue;
+        const double gain = score(gl, hl, l2) + score(gr, hr, l2) - parent;
+        if (gain <= best.gain) continue;
+        best = {gain, columns_[c], 0, missing_left, all};
+        size = i + 1;
+        above = from_above;
+      }
+    }
+  }
+  if (size == 0) return;
+  best.set.assign(bins.count(), 0);
+  for (size_t i = 0; i < size; ++i) best.set[nth(above, i)] = 1;
+}
+
 // Rows that go left come first; they keep their order on both sides. Returns where the right ones begin.
 uint32_t TreeGrower::partition(const BinnedRows& data, const Open& open) {
+  const Split& split = open.split;
+  if (!split.set.empty())
+    return partition(data, open,
+                     [&](uint16_t bin) { return bin == 0 ? split.missing_left : split.set[bin] != 0; });
+  return partition(data, open,
+                   [&](uint16_t bin) { return bin == 0 ? split.missing_left : bin <= split.bin; });
+}
+
+template <typename GoesLeft>
+uint32_t TreeGrower::partition(const BinnedRows& data, const Open& open, GoesLeft left_is) {
   uint32_t to = open.begin, aside = open.begin;
   for (uint32_t i = open.begin; i < open.end; ++i) {
     if (i + kAhead < open.end) __builtin_prefetch(data.row(order_[i + kAhead]) + open.split.column);
     const uint32_t row = order_[i];
     const uint16_t bin = data.row(row)[open.split.column];
-    const bool goes_left = bin == 0 ? open.split.missing_left : bin <= open.split.bin;
+    const bool goes_left = left_is(bin);
     order_[to] = scratch_[aside] = row;
     to += goes_left;
     aside += !goes_left;
@@ -133,7 +199,7 @@ Tree TreeGrower::grow(const BinnedRows& data, std::span<const uint32_t> rows,
   histogram_size_ = 0;
   for (const uint32_t c : columns_) {
     offsets_.push_back(static_cast<uint32_t>(histogram_size_));
-    histogram_size_ += data.cuts()[c].size() + 2;
+    histogram_size_ += data.of()[c].count();
   }
   spare_.clear();
   const size_t groups = workers == nullptr ? 1 : std::min(kGroups, columns_.size());
@@ -159,6 +225,7 @@ Tree TreeGrower::grow(const BinnedRows& data, std::span<const uint32_t> rows,
   }
   finish(level[0]);
   split_bins_.assign(1, 0);
+  split_sets_.clear();
   leaf_rows_.clear();
   run_tasks(workers, groups, [&](size_t g) {
     fill(data, gradients, begin_of(g), begin_of(g + 1), level[0]);
@@ -186,14 +253,26 @@ Tree TreeGrower::grow(const BinnedRows& data, std::span<const uint32_t> rows,
     });
     const bool goes_on = depth + 1 < options.depth;
     for (size_t s = 0; s < splitting.size(); ++s) {
-      const Open& open = *splitting[s];
+      Open& open = *splitting[s];
       const auto left_node = static_cast<uint32_t>(tree.nodes.size());
       TreeNode& node = tree.nodes[open.node];
       node.column = static_cast<int32_t>(open.split.column);
-      node.value = data.cuts()[open.split.column][open.split.bin - 1];
       node.missing_left = open.split.missing_left;
       node.left = left_node;
-      split_bins_[open.node] = static_cast<uint16_t>(open.split.bin);
+      const std::vector<float>& cuts = data.of()[open.split.column].cuts;
+      if (open.split.set.empty()) {
+        node.value = cuts[open.split.bin - 1];
+        split_bins_[open.node] = static_cast<uint16_t>(open.split.bin);
+      } else {
+        node.test = SplitTest::kListed;
+        node.value = static_cast<float>(tree.sets.size());
+        std::vector<uint32_t>& set = tree.sets.emplace_back();
+        for (size_t i = 0; i < cuts.size(); ++i) {
+          if (open.split.set[1 + i] != 0) set.push_back(static_cast<uint32_t>(cuts[i]));
+        }
+        split_bins_[open.node] = static_cast<uint16_t>(split_sets_.size());
+        split_sets_.push_back(std::move(open.split.set));
+      }
       tree.nodes.resize(tree.nodes.size() + 2);
       split_bins_.resize(tree.nodes.size());
       for (uint32_t side = 0; side < 2; ++side) {

@@ -1,38 +1,48 @@
 // Grows one regression tree on binned rows from gradients and hessians (Chen and Guestrin, "XGBoost", KDD
 // 2016; histograms with subtraction as Ke et al., "LightGBM", NeurIPS 2017). Gradients are fixed-point
 // integers, so every sum is exact: a tree depends neither on the order in which rows are added nor on how
-// many threads add them. Internal to learners/.
+// many threads add them.
+//
+// Splits of a categorical column are sets of categories: a node's are ordered by gradient / hessian,
+// smoothed, and the best set is a prefix or a suffix of that order (Fisher, "On grouping for maximum
+// homogeneity", JASA 1958; many against many as LightGBM). Limits: at most kSetMax categories are in a set,
+// and the others, all without a bin of their own among them, go right; the order is fitted to the very
+// gradients that it splits, so the constants below hold small categories back (chosen on streams of our own:
+// without them a column of some hundred categories is worse than hashes taken for numbers).
+//
+// Internal to learners/.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "learners/cuts.h"
 #include "learners/trees.h"
 #include "learners/workers.h"
 
 namespace shrike::learners {
 
-// Rows as bins: 0 for a missing value (NaN), else 1 + how many of the column's cuts are <= value.
+// Rows as bins.
 class BinnedRows {
  public:
   BinnedRows() = default;
-  explicit BinnedRows(std::vector<std::vector<float>> cuts) : cuts_(std::move(cuts)) {}
-  // The rows of both, which have the same cuts, one after the other; `first_rows` of the first.
+  explicit BinnedRows(std::vector<ColumnBins> of) : of_(std::move(of)) {}
+  // The rows of both, which have the same bins, one after the other; `first_rows` of the first.
   BinnedRows(const BinnedRows& first, const BinnedRows& second, size_t first_rows);
 
-  size_t columns() const { return cuts_.size(); }
-  size_t rows() const { return cuts_.empty() ? 0 : bins_.size() / cuts_.size(); }
-  const std::vector<std::vector<float>>& cuts() const { return cuts_; }
-  const uint16_t* row(size_t i) const { return &bins_[i * cuts_.size()]; }
+  size_t columns() const { return of_.size(); }
+  size_t rows() const { return of_.empty() ? 0 : bins_.size() / of_.size(); }
+  const std::vector<ColumnBins>& of() const { return of_; }  // by column
+  const uint16_t* row(size_t i) const { return &bins_[i * of_.size()]; }
   // Replaces row i, or makes it.
   void set(size_t i, const float* row);
   void reserve(size_t rows) {
-    if (bins_.size() < rows * cuts_.size()) bins_.resize(rows * cuts_.size());
+    if (bins_.size() < rows * of_.size()) bins_.resize(rows * of_.size());
   }
 
  private:
-  std::vector<std::vector<float>> cuts_;
+  std::vector<ColumnBins> of_;
   std::vector<uint16_t> bins_;
 };
 
@@ -57,6 +67,11 @@ float leaf_value(const GradientPair& total, const GrowOptions& options);
 
 class TreeGrower {
  public:
+  static constexpr size_t kSetMax = 32;
+  // Least hessian of a category to be in a set; added to it where categories are ordered; added to l2 where a
+  // set is weighed against no split.
+  static constexpr double kCategoryMin = 1, kCategorySmoothing = 20, kCategoryL2 = 50;
+
   // `rows` of `data` and the columns that may split. Reuses its buffers from tree to tree.
   Tree grow(const BinnedRows& data, std::span<const uint32_t> rows, std::span<const GradientPair> gradients,
             std::span<const uint32_t> columns, const GrowOptions& options, Workers* workers = nullptr);
@@ -73,7 +88,10 @@ class TreeGrower {
     while (!tree.nodes[at].is_leaf()) {
       const TreeNode& node = tree.nodes[at];
       const uint16_t bin = bins[node.column];
-      at = node.left + ((bin == 0 ? node.missing_left : bin <= split_bins_[at]) ? 0 : 1);
+      const bool left = bin == 0                ? node.missing_left
+                        : node.is_categorical() ? split_sets_[split_bins_[at]][bin] != 0
+                                                : bin <= split_bins_[at];
+      at = node.left + (left ? 0 : 1);
     }
     return at;
   }
@@ -81,9 +99,10 @@ class TreeGrower {
  private:
   struct Split {
     double gain = 0;
-    uint32_t column = 0, bin = 0;  // bins 1 .. bin go left
+    uint32_t column = 0, bin = 0;  // bins 1 .. bin go left ...
     bool missing_left = false;
     GradientPair left;
+    std::vector<uint8_t> set = {};  // ... or, of a categorical column, the bins that are marked here
   };
   struct Open {
     uint32_t node, begin, end;  // rows order_[begin, end)
@@ -96,11 +115,16 @@ class TreeGrower {
             Open& open) const;
   Split find(const BinnedRows& data, size_t from, size_t to, const Open& open,
              const GrowOptions& options) const;
+  void find_set(const BinnedRows& data, size_t c, const Open& open, const GrowOptions& options,
+                Split& best) const;
   uint32_t partition(const BinnedRows& data, const Open& open);
+  template <typename GoesLeft>
+  uint32_t partition(const BinnedRows& data, const Open& open, GoesLeft left_is);
   std::vector<GradientPair> take_histogram();
 
   std::vector<uint32_t> order_, scratch_, columns_, offsets_;
-  std::vector<uint16_t> split_bins_;  // by node
+  std::vector<uint16_t> split_bins_;  // by node: the last bin that goes left, or which of the sets
+  std::vector<std::vector<uint8_t>> split_sets_;
   std::vector<LeafRows> leaf_rows_;
   size_t histogram_size_ = 0;
   std::vector<std::vector<GradientPair>> spare_;

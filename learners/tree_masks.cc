@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
-#include <map>
-#include <tuple>
+#include <type_traits>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -12,7 +11,7 @@
 
 namespace shrike::learners {
 
-bool TreeMasks::compile(std::span<const Tree> trees, size_t columns) {
+bool TreeMasks::compile(std::span<const Tree> trees, size_t columns, const CategoryIndex& categories) {
   for (const Tree& tree : trees) depth_ = std::max(depth_, tree.depth());
   if (trees.empty() || depth_ == 0 || depth_ > kDepthMax) return false;
   trees_ = trees.size();
@@ -48,7 +47,14 @@ bool TreeMasks::compile(std::span<const Tree> trees, size_t columns) {
     // A value of infinity counts every pivot: the block after the last is read.
     thresholds_.resize(thresholds_.size() + 16 * 16, std::numeric_limits<float>::infinity());
   }
-  std::map<std::tuple<int32_t, SplitTest, bool, std::vector<uint32_t>>, uint16_t> member_of;
+  categories_ = categories;
+  size_t set_rows = 0;
+  for (size_t view = 0; view < categories_.views(); ++view) {
+    set_rows_.push_back(set_rows);
+    set_rows += categories_.numbers(view) + 1;
+  }
+  if (set_rows * trees_ > kSetBitsMax) return false;
+  set_bits_.assign(set_rows * trees_, 0);
   const size_t leaf_count = size_t{1} << depth_;
   const bool doubles =
       std::any_of(trees.begin(), trees.end(), [](const Tree& tree) { return !tree.exact.empty(); });
@@ -76,19 +82,7 @@ bool TreeMasks::compile(std::span<const Tree> trees, size_t columns) {
       at[2 * heap + 1] = node.left + 1;
       const size_t slot = t * slots_ + heap;
       if (node.is_categorical()) {
-        const std::vector<uint32_t>& set = tree.sets[static_cast<size_t>(node.value)];
-        const auto [found, added] = member_of.try_emplace({node.column, node.test, node.missing_left, set},
-                                                          static_cast<uint16_t>(virtuals_));
-        if (added) {
-          members_.push_back(
-              {static_cast<uint32_t>(node.column), static_cast<uint32_t>(set_words_.size()),
-               static_cast<uint32_t>(set.size()),
-               node.test == SplitTest::kMember ? -std::numeric_limits<float>::denorm_min() : -1.0f,
-               node.missing_left, static_cast<uint16_t>(virtuals_++)});
-          set_words_.insert(set_words_.end(), set.begin(), set.end());
-        }
-        test_virtual_[slot] = found->second;
-        test_rank_[slot] = 0;
+        add_set(tree, node, t, heap);
       } else {
         int16_t& seen_as = virtual_of(ranked_[ranked_of[static_cast<size_t>(node.column)]], node);
         if (seen_as < 0) seen_as = static_cast<int16_t>(virtuals_++);
@@ -113,18 +107,22 @@ int16_t& TreeMasks::virtual_of(Ranked& ranked, const TreeNode& node) const {
   return node.missing_left ? ranked.left : ranked.right;
 }
 
-void TreeMasks::rank_members(const float* row, uint16_t* ranks, size_t step, uint16_t flip) const {
-  for (const Member& one : members_) {
-    const float v = row[one.column];
-    bool left = one.missing_left;
-    if (v == v) {
-      const bool valid = v > one.above && v < static_cast<float>(Tree::kCategoriesMax);
-      const auto category = static_cast<uint32_t>(static_cast<int32_t>(valid ? v : 0));
-      left = valid && category / 32 < one.size &&
-             (set_words_[one.words + category / 32] >> (category % 32) & 1) != 0;
-    }
-    ranks[one.seen_as * step] = static_cast<uint16_t>((left ? 0 : 1) ^ flip);
+void TreeMasks::add_set(const Tree& tree, const TreeNode& node, size_t t, size_t heap) {
+  const size_t view = categories_.view_of(node);
+  const auto word = [&](size_t row) -> uint64_t& { return set_bits_[(set_rows_[view] + row) * trees_ + t]; };
+  const uint64_t bit = uint64_t{1} << heap;
+  if (!node.missing_left) word(0) |= bit;
+  for (size_t number = 0; number < categories_.numbers(view); ++number) word(1 + number) |= bit;
+  categories_.for_each_number(tree, node, [&](uint32_t number) { word(1 + number) &= ~bit; });
+}
+
+size_t TreeMasks::find_set_bits(const float* row, const uint64_t** bits) const {
+  for (size_t view = 0; view < set_rows_.size(); ++view) {
+    const float v = row[categories_.column(view)];
+    const size_t at = set_rows_[view] + (v != v ? 0 : 1 + categories_.number(view, v));
+    bits[view] = &set_bits_[at * trees_];
   }
+  return set_rows_.size();
 }
 
 template <>
@@ -176,6 +174,35 @@ inline void merge_levels(uint64_t* masks, uint64_t* bits, uint32_t depth) {
   }
 }
 
+// Of 64 words: bit k of word i and bit i of word k change places.
+inline void transpose(uint64_t* words) {
+  uint64_t low = 0xFFFFFFFF;
+  for (size_t half = 32; half > 0; half /= 2, low ^= low << half) {
+    for (size_t from = 0; from < 64; from += 2 * half) {
+      for (size_t k = from; k < from + half; ++k) {
+        const uint64_t swapped = ((words[k] >> half) ^ words[k + half]) & low;
+        words[k] ^= swapped << half;
+        words[k + half] ^= swapped;
+      }
+    }
+  }
+}
+
+// The tests of tree t that ask for sets, as masks over rows: bit b is that of the row whose words `rows` has
+// at b, for each of the views.
+inline void add_sets(const uint64_t* const* rows, size_t views, size_t t, size_t tests, uint64_t* masks) {
+  uint64_t words[64];
+  uint64_t any = 0;
+  for (size_t b = 0; b < 64; ++b) {
+    words[b] = 0;
+    for (size_t view = 0; view < views; ++view) words[b] |= rows[b * views + view][t];
+    any |= words[b];
+  }
+  if (any == 0) return;
+  transpose(words);
+  for (size_t k = 1; k < tests; ++k) masks[k] |= words[k];
+}
+
 }  // namespace
 
 // The rank of a value: how many of its column's thresholds are <= it, so that `value < threshold j` is `rank
@@ -193,7 +220,6 @@ SHRIKE_AVX512 void TreeMasks::rank_row_avx512(const float* row, uint16_t* ranks,
     const uint32_t rank = 16 * block + count(&thresholds_[one.thresholds + 16 * block], value);
     place(one, scalar, rank, 0, ranks, step);
   }
-  rank_members(row, ranks, step, 0);
 }
 
 // Ranks with their top bit flipped: AVX2 compares 16-bit integers as signed ones only.
@@ -211,7 +237,6 @@ SHRIKE_AVX2 void TreeMasks::rank_row_avx2(const float* row, uint16_t* ranks, siz
     const uint32_t rank = 16 * block + count(&thresholds_[one.thresholds + 16 * block], value);
     place(one, scalar, rank, 0x8000, ranks, step);
   }
-  rank_members(row, ranks, step, 0x8000);
 }
 
 template <typename Sum>
@@ -234,25 +259,39 @@ SHRIKE_AVX512 Sum TreeMasks::sum_row_avx512(Sum base, const float* row) const {
     }
     return _mm512_cmpgt_epu16_mask(value, _mm512_loadu_si512(test));
   };
-  Sum sum = base;
-  for (size_t t = 0; t < trees_; ++t) {
-    uint64_t right = bits_of(columns, tests);
-    if (slots_ == 64) right |= static_cast<uint64_t>(bits_of(columns + 32, tests + 32)) << 32;
-    uint64_t node = 1;
-    for (uint32_t d = 0; d < depth_; ++d) node = 2 * node + ((right >> node) & 1);
-    sum += leaf[node - leaf_count];
-    columns += slots_;
-    tests += slots_;
-    leaf += leaf_count;
-  }
-  return sum;
+  const uint64_t* sets[CategoryIndex::kViewsMax];
+  const size_t views = find_set_bits(row, sets);
+  const auto add_up = [&](auto has_sets) SHRIKE_AVX512 {
+    Sum sum = base;
+    for (size_t t = 0; t < trees_; ++t) {
+      uint64_t right = bits_of(columns, tests);
+      if (slots_ == 64) right |= static_cast<uint64_t>(bits_of(columns + 32, tests + 32)) << 32;
+      if constexpr (has_sets) {
+        for (size_t view = 0; view < views; ++view) right |= sets[view][t];
+      }
+      uint64_t node = 1;
+      for (uint32_t d = 0; d < depth_; ++d) node = 2 * node + ((right >> node) & 1);
+      sum += leaf[node - leaf_count];
+      columns += slots_;
+      tests += slots_;
+      leaf += leaf_count;
+    }
+    return sum;
+  };
+  return views > 0 ? add_up(std::true_type{}) : add_up(std::false_type{});
 }
 
 template <typename Sum>
 SHRIKE_AVX512 void TreeMasks::sum_block_avx512(Sum base, const float* rows, size_t stride, size_t n,
                                                Sum* out) const {
   alignas(64) uint16_t ranks[kVirtualMax * kBlock];
-  for (size_t i = 0; i < n; ++i) rank_row_avx512(rows + i * stride, ranks + i, kBlock);
+  const uint64_t* sets[kBlock * CategoryIndex::kViewsMax];
+  const size_t views = set_rows_.size();
+  for (size_t i = 0; i < n; ++i) {
+    rank_row_avx512(rows + i * stride, ranks + i, kBlock);
+    find_set_bits(rows + i * stride, sets + i * views);
+  }
+  for (size_t i = n; i < kBlock && views > 0; ++i) std::copy_n(sets, views, sets + i * views);
   constexpr size_t kLanes = 64 / sizeof(Sum), kGroups = kBlock / kLanes;
   alignas(64) Sum sums[kBlock];
   std::fill_n(sums, kBlock, base);
@@ -269,6 +308,7 @@ SHRIKE_AVX512 void TreeMasks::sum_block_avx512(Sum base, const float* rows, size
       const __mmask32 high = _mm512_cmpgt_epu16_mask(_mm512_load_si512(of + 32), test);
       masks[k] = _mm512_kunpackd(high, low);
     }
+    if (views > 0) add_sets(sets, views, t, leaf_count, masks);
     merge_levels(masks, bits, depth_);
     const Sum* leaf = leaves<Sum>() + t * leaf_count;
     for (size_t group = 0; group < kGroups; ++group) {
@@ -298,7 +338,15 @@ template <typename Sum>
 SHRIKE_AVX2 void TreeMasks::sum_block_avx2(Sum base, const float* rows, size_t stride, size_t n,
                                            Sum* out) const {
   alignas(64) uint16_t ranks[kVirtualMax * kBlock];
+  // Packing, below, interleaves: these rows begin the bytes of a mask.
+  constexpr size_t kRowsOf[8] = {0, 16, 8, 24, 32, 48, 40, 56};
+  const uint64_t* sets[kBlock * CategoryIndex::kViewsMax];
+  const size_t views = set_rows_.size();
   for (size_t i = 0; i < n; ++i) rank_row_avx2(rows + i * stride, ranks + i, kBlock);
+  for (size_t b = 0; b < kBlock && views > 0; ++b) {
+    const size_t i = kRowsOf[b / 8] + b % 8;
+    find_set_bits(rows + (i < n ? i : 0) * stride, sets + b * views);
+  }
   alignas(64) Sum sums[kBlock];
   std::fill_n(sums, kBlock, base);
   const size_t leaf_count = size_t{1} << depth_;
@@ -311,7 +359,6 @@ SHRIKE_AVX2 void TreeMasks::sum_block_avx2(Sum base, const float* rows, size_t s
     for (size_t k = 1; k < leaf_count; ++k) {
       const __m256i test = _mm256_set1_epi16(static_cast<int16_t>(tests[k] ^ 0x8000));
       const auto* of = reinterpret_cast<const __m256i*>(ranks + columns[k] * kBlock);
-      // Packing interleaves: in each half the bits are those of rows 0-7, 16-23, 8-15, 24-31.
       const auto half = [&](const __m256i* from) SHRIKE_AVX2 {
         const __m256i low = _mm256_cmpgt_epi16(_mm256_load_si256(from), test);
         const __m256i high = _mm256_cmpgt_epi16(_mm256_load_si256(from + 1), test);
@@ -320,6 +367,7 @@ SHRIKE_AVX2 void TreeMasks::sum_block_avx2(Sum base, const float* rows, size_t s
       };
       masks[k] = half(of) | half(of + 2) << 32;
     }
+    if (views > 0) add_sets(sets, views, t, leaf_count, masks);
     merge_levels(masks, bits, depth_);
     const Sum* leaf = leaves<Sum>() + t * leaf_count;
     for (size_t group = 0; group < 8; ++group) {
@@ -330,7 +378,6 @@ SHRIKE_AVX2 void TreeMasks::sum_block_avx2(Sum base, const float* rows, size_t s
         const __m256i right = _mm256_cmpeq_epi32(here, lane_bits);
         index = _mm256_sub_epi32(_mm256_add_epi32(index, index), right);
       }
-      constexpr size_t kRowsOf[8] = {0, 16, 8, 24, 32, 48, 40, 56};
       Sum* const to = sums + kRowsOf[group];
       if constexpr (sizeof(Sum) == 4) {
         _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), _mm256_i32gather_ps(leaf, index, 4)));

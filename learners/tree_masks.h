@@ -1,6 +1,7 @@
 // Kernels for trees up to depth 6. A row's values are first replaced by their ranks among the thresholds of
-// their column, so that a node's test compares two 16-bit integers; a set of categories gives ranks 0 (goes
-// left) and 1.
+// their column, so that a node's test compares two 16-bit integers. For each category that sets name there is
+// a table row with a word per tree: the bits of the nodes whose test sends it right. Any number of different
+// sets costs no more than that.
 //
 // - one row (AVX-512): the ranks lie in registers; all tests of a tree are one permute and one compare per 32
 //   nodes, and the path is walked in the resulting bits. (After Lucchese et al., "QuickScorer", SIGIR 2015,
@@ -18,6 +19,7 @@
 #include <span>
 #include <vector>
 
+#include "learners/category_index.h"
 #include "learners/trees.h"
 
 namespace shrike::learners {
@@ -27,9 +29,9 @@ class TreeMasks {
   static constexpr uint32_t kDepthMax = 6;
   static constexpr size_t kBlock = 64;  // rows
 
-  // False when the ensemble does not fit: too deep, too many columns, thresholds or sets. Then nothing else
-  // may be called.
-  bool compile(std::span<const Tree> trees, size_t columns);
+  // False when the ensemble does not fit: too deep, too many columns, thresholds or categories. Then nothing
+  // else may be called.
+  bool compile(std::span<const Tree> trees, size_t columns, const CategoryIndex& categories);
   // Whether there are few enough virtual columns for sum_row_avx512().
   bool fits_row() const { return virtuals_ <= kRowVirtualMax; }
 
@@ -47,6 +49,7 @@ class TreeMasks {
   static constexpr size_t kRowVirtualMax = 128;  // what two permutes reach
   static constexpr size_t kVirtualMax = 512;
   static constexpr size_t kThresholdsMax = 16 * 16 * 16;  // of a column
+  static constexpr size_t kSetBitsMax = 1 << 19;          // words
 
   // A column whose thresholds nodes test. Nodes see it as virtual columns, which differ in the rank of a
   // missing value (0 goes left everywhere, 65535 right) and in whether zero is missing.
@@ -57,18 +60,13 @@ class TreeMasks {
     uint32_t pivot_vectors = 0;
     int16_t left = -1, right = -1, zero_left = -1, zero_right = -1;  // its virtual columns
   };
-  // A column and a set of categories that nodes test.
-  struct Member {
-    uint32_t column;
-    uint32_t words, size;  // in set_words_
-    float above;           // values up to it are in no set
-    bool missing_left;
-    uint16_t seen_as;
-  };
 
   int16_t& virtual_of(Ranked& ranked, const TreeNode& node) const;
-  // Ranks of one row, `step` apart; xor `flip`.
-  void rank_members(const float* row, uint16_t* ranks, size_t step, uint16_t flip) const;
+  // The bits of a categorical node of tree t, at a position of its heap.
+  void add_set(const Tree& tree, const TreeNode& node, size_t t, size_t heap);
+  // The rows of set_bits_ that a row's categories have, view by view; how many.
+  size_t find_set_bits(const float* row, const uint64_t** bits) const;
+  // Ranks of one row, `step` apart.
   void rank_row_avx512(const float* row, uint16_t* ranks, size_t step) const;
   void rank_row_avx2(const float* row, uint16_t* ranks, size_t step) const;
   template <typename Sum>
@@ -79,12 +77,13 @@ class TreeMasks {
   size_t slots_ = 0;    // 2^depth, at least 32: nodes 1 .. 2^depth - 1 are tests
   std::vector<Ranked> ranked_;
   std::vector<float> thresholds_, pivots_;
-  std::vector<Member> members_;
-  std::vector<uint32_t> set_words_;
+  CategoryIndex categories_;
+  std::vector<size_t> set_rows_;    // of each view: its first row in set_bits_, that of missing values
+  std::vector<uint64_t> set_bits_;  // trees_ a row; after the first the view's numbers
   size_t virtuals_ = 0;
   std::vector<uint16_t> test_virtual_;     // slots_ a tree
   std::vector<uint8_t> test_row_virtual_;  // the same when fits_row()
-  std::vector<uint16_t> test_rank_;        // goes right when the value's rank is greater
+  std::vector<uint16_t> test_rank_;        // goes right when the value's rank is greater: never at 65535
   std::vector<float> leaves_;              // 2^depth a tree
   std::vector<double> exact_;              // the same, when leaves are summed in double
 };

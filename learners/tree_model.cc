@@ -54,14 +54,7 @@ double TreeModel::explain(std::span<const float> row, std::span<double> out) con
 }
 
 uint32_t TreeModel::version() const {
-  if (leaf_sum_ != LeafSum::kLogOdds) return 3;
-  for (const Tree& tree : scorer_.trees()) {
-    if (!tree.sets.empty() || !tree.exact.empty()) return 2;
-    for (const TreeNode& node : tree.nodes) {
-      if (!node.is_leaf() && node.test != SplitTest::kBelow) return 2;
-    }
-  }
-  return 1;
+  return std::max(version_of(scorer_.trees()), leaf_sum_ == LeafSum::kLogOdds ? 1u : 3u);
 }
 
 std::string TreeModel::payload() const {

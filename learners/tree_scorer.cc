@@ -30,8 +30,10 @@ MatrixView part(MatrixView rows, size_t from, size_t n) {
 TreeScorer::TreeScorer(float base, std::vector<Tree> trees, size_t columns)
     : base_(base), trees_(std::move(trees)) {
   exact_ = std::any_of(trees_.begin(), trees_.end(), [](const Tree& tree) { return !tree.exact.empty(); });
-  has_masks_ = masks_.compile(trees_, columns);
-  has_walk_ = walk_.compile(trees_, columns);
+  CategoryIndex categories;
+  const bool numbered = categories.compile(trees_);
+  has_masks_ = numbered && masks_.compile(trees_, columns, categories);
+  has_walk_ = numbered && walk_.compile(trees_, columns, categories);
 }
 
 template <typename Sum>

@@ -36,40 +36,45 @@ using U = hn::Vec<decltype(kUnsigned)>;
 using M = hn::Mask<decltype(kFloats)>;
 constexpr size_t kVectors = 4;  // walked side by side: the gathers of one hide behind those of others
 
-// Which lanes go left, nodes of categories and of zero as missing among them.
-HWY_ATTR HWY_NOINLINE M LeftRare(const TreeWalk& walk, F v, F value, U packed, M missing, M missing_left) {
+// The numbers of a row's categories, view by view.
+HWY_INLINE void Numbers(const TreeWalk& walk, const float* row, int32_t* numbers) {
+  for (size_t v = 0; v < walk.categories.views(); ++v)
+    numbers[v] = static_cast<int32_t>(walk.categories.number(v, row[walk.categories.column(v)]));
+}
+
+// Which lanes go left, nodes of categories and of zero as missing among them. `first`: where the numbers of
+// the lanes' rows begin.
+HWY_ATTR HWY_NOINLINE M LeftRare(const TreeWalk& walk, F v, F value, U packed, M missing, M missing_left,
+                                 const int32_t* numbers, I first) {
   const U test = hn::And(packed, hn::Set(kUnsigned, 3));
-  const auto is = [&](SplitTest which) HWY_ATTR {
+  const auto is = [&](TreeWalk::Test which) HWY_ATTR {
     return hn::RebindMask(kFloats, hn::Eq(test, hn::Set(kUnsigned, static_cast<uint32_t>(which))));
   };
   const M zero = hn::Le(hn::Abs(v), hn::Set(kFloats, Tree::kZero));
-  missing = hn::Or(missing, hn::And(zero, is(SplitTest::kBelowZeroMissing)));
-  const M below = hn::AndNot(missing, hn::Lt(v, value));
-  const M member = is(SplitTest::kMember), toward = is(SplitTest::kMemberTowardZero);
-  const M categorical = hn::Or(member, toward);
-  const M top = hn::Lt(v, hn::Set(kFloats, static_cast<float>(Tree::kCategoriesMax)));
-  const M from = hn::Or(hn::Ge(v, hn::Zero(kFloats)), hn::And(toward, hn::Gt(v, hn::Set(kFloats, -1.0f))));
-  const M valid = hn::And(categorical, hn::And(top, from));
-  const I category = hn::ConvertTo(kInts, hn::IfThenElseZero(valid, v));
-  const I set = hn::IfThenElseZero(hn::RebindMask(kInts, categorical), hn::BitCast(kInts, value));
-  const I word = hn::ShiftRight<5>(category);
-  const I size = hn::GatherIndex(kInts, walk.sets.data(), set);
-  const auto inside = hn::And(hn::RebindMask(kInts, valid), hn::Lt(word, size));
-  const I at = hn::IfThenElseZero(inside, hn::Add(hn::Add(set, word), hn::Set(kInts, 1)));
-  const U bits = hn::BitCast(kUnsigned, hn::GatherIndex(kInts, walk.sets.data(), at));
-  const U shift = hn::BitCast(kUnsigned, hn::And(category, hn::Set(kInts, 31)));
-  const U one = hn::Set(kUnsigned, 1);
-  const auto has =
-      hn::And(hn::RebindMask(kUnsigned, inside), hn::Eq(hn::And(hn::Shr(bits, shift), one), one));
-  const M present =
-      hn::Or(hn::AndNot(categorical, below), hn::And(categorical, hn::RebindMask(kFloats, has)));
-  return hn::Or(present, hn::And(missing, missing_left));
+  missing = hn::Or(missing, hn::And(zero, is(TreeWalk::kBelowZeroMissing)));
+  M left = hn::AndNot(missing, hn::Lt(v, value));
+  const M member = is(TreeWalk::kMember);
+  if (!hn::AllFalse(kFloats, member)) {
+    // Lanes of other tests look into what stands at 0: the first view, and no set.
+    const I set = hn::IfThenElseZero(hn::RebindMask(kInts, member), hn::BitCast(kInts, value));
+    const I view = hn::GatherIndex(kInts, walk.sets.data(), set);
+    const I number = hn::GatherIndex(kInts, numbers, hn::Add(first, view));
+    const I word = hn::IfThenElseZero(hn::RebindMask(kInts, member), hn::ShiftRight<5>(number));
+    const I at = hn::Add(hn::Add(set, word), hn::Set(kInts, 1));
+    const U bits = hn::BitCast(kUnsigned, hn::GatherIndex(kInts, walk.sets.data(), at));
+    const U shift = hn::BitCast(kUnsigned, hn::And(number, hn::Set(kInts, 31)));
+    const U one = hn::Set(kUnsigned, 1);
+    const auto has = hn::RebindMask(kFloats, hn::Eq(hn::And(hn::Shr(bits, shift), one), one));
+    left = hn::Or(hn::AndNot(member, left), hn::And(member, has));
+  }
+  return hn::Or(left, hn::And(missing, missing_left));
 }
 
-// One level down, in every lane; false when all stand on leaves. `first` and `stride`: where the lanes' rows
-// lie.
+// One level down, in every lane; false when all stand on leaves. `first`: where the lanes' rows lie, and the
+// numbers of their categories.
 template <bool plain>
-HWY_ATTR HWY_INLINE bool Step(const TreeWalk& walk, const float* rows, I first, I& at) {
+HWY_ATTR HWY_INLINE bool Step(const TreeWalk& walk, const float* rows, I first, const int32_t* numbers,
+                              I first_number, I& at) {
   const auto* packed_at = reinterpret_cast<const int32_t*>(walk.packed.data());
   const U packed = hn::BitCast(kUnsigned, hn::GatherIndex(kInts, packed_at, at));
   const I offset = hn::BitCast(kInts, hn::ShiftRight<14>(packed));
@@ -84,7 +89,7 @@ HWY_ATTR HWY_INLINE bool Step(const TreeWalk& walk, const float* rows, I first, 
   if constexpr (!plain) {
     if (!hn::AllFalse(kUnsigned, hn::TestBit(packed, hn::Set(kUnsigned, 1))) ||
         !hn::AllFalse(kUnsigned, hn::TestBit(packed, hn::Set(kUnsigned, 2))))
-      left = LeftRare(walk, v, value, packed, missing, missing_left);
+      left = LeftRare(walk, v, value, packed, missing, missing_left, numbers, first_number);
   }
   const I right = hn::IfThenElseZero(hn::Not(hn::Or(hn::RebindMask(kInts, left), leaf)), hn::Set(kInts, 1));
   at = hn::Add(at, hn::Add(offset, right));
@@ -94,11 +99,12 @@ HWY_ATTR HWY_INLINE bool Step(const TreeWalk& walk, const float* rows, I first, 
 // Walks kVectors vectors of lanes to their leaves.
 template <bool plain, size_t vectors>
 HWY_ATTR HWY_INLINE void Walk(const TreeWalk& walk, const float* rows, const I (&first)[vectors],
-                              I (&at)[vectors]) {
+                              const int32_t* numbers, const I (&first_number)[vectors], I (&at)[vectors]) {
   for (bool more = true; more;) {
     more = false;
 #pragma GCC unroll 4
-    for (size_t k = 0; k < vectors; ++k) more |= Step<plain>(walk, rows, first[k], at[k]);
+    for (size_t k = 0; k < vectors; ++k)
+      more |= Step<plain>(walk, rows, first[k], numbers, first_number[k], at[k]);
   }
 }
 
@@ -106,12 +112,13 @@ template <bool plain, typename Sum>
 HWY_ATTR Sum RowSum(const TreeWalk& walk, Sum base, const float* row) {
   const size_t lanes = hn::Lanes(kInts);
   const I first[kVectors] = {hn::Zero(kInts), hn::Zero(kInts), hn::Zero(kInts), hn::Zero(kInts)};
-  int32_t found[kVectors * kLanesMax];
+  int32_t found[kVectors * kLanesMax], numbers[CategoryIndex::kViewsMax];
+  if constexpr (!plain) Numbers(walk, row, numbers);
   Sum sum = base;
   for (size_t t = 0; t < walk.trees; t += kVectors * lanes) {
     I at[kVectors];
     for (size_t k = 0; k < kVectors; ++k) at[k] = hn::LoadU(kInts, &walk.roots[t + k * lanes]);
-    Walk<plain>(walk, row, first, at);
+    Walk<plain>(walk, row, first, numbers, first, at);
     for (size_t k = 0; k < kVectors; ++k) hn::StoreU(at[k], kInts, found + k * lanes);
     const size_t count = std::min(kVectors * lanes, walk.trees - t);
     for (size_t i = 0; i < count; ++i) sum += Leaf<Sum>(walk, found[i]);
@@ -123,19 +130,25 @@ HWY_ATTR Sum RowSum(const TreeWalk& walk, Sum base, const float* row) {
 template <bool plain, typename Sum>
 HWY_ATTR void RowsSum(const TreeWalk& walk, Sum base, const float* rows, size_t stride, size_t n, Sum* out) {
   const size_t lanes = hn::Lanes(kInts), block = kVectors * lanes;
-  I first[kVectors];
+  const size_t views = walk.categories.views();
+  I first[kVectors], first_number[kVectors];
   for (size_t k = 0; k < kVectors; ++k) {
     const I lane = hn::Iota(kInts, static_cast<int32_t>(k * lanes));
     first[k] = hn::Mul(lane, hn::Set(kInts, static_cast<int32_t>(stride)));
+    first_number[k] = hn::Mul(lane, hn::Set(kInts, static_cast<int32_t>(views)));
   }
   int32_t found[kVectors * kLanesMax];
+  int32_t numbers[plain ? 1 : kVectors * kLanesMax * CategoryIndex::kViewsMax];
   size_t i = 0;
   for (; i + block <= n; i += block) {
     std::fill_n(out + i, block, base);
+    if constexpr (!plain) {
+      for (size_t j = 0; j < block; ++j) Numbers(walk, rows + (i + j) * stride, numbers + j * views);
+    }
     for (size_t t = 0; t < walk.trees; ++t) {
       I at[kVectors];
       for (size_t k = 0; k < kVectors; ++k) at[k] = hn::Set(kInts, walk.roots[t]);
-      Walk<plain>(walk, rows + i * stride, first, at);
+      Walk<plain>(walk, rows + i * stride, first, numbers, first_number, at);
       for (size_t k = 0; k < kVectors; ++k) hn::StoreU(at[k], kInts, found + k * lanes);
       for (size_t j = 0; j < block; ++j) out[i + j] += Leaf<Sum>(walk, found[j]);
     }
@@ -174,14 +187,15 @@ HWY_EXPORT(RowDouble);
 HWY_EXPORT(RowsFloat);
 HWY_EXPORT(RowsDouble);
 
-bool TreeWalk::compile(std::span<const Tree> all, size_t columns) {
+bool TreeWalk::compile(std::span<const Tree> all, size_t columns, const CategoryIndex& index) {
   size_t nodes = 1;
   for (const Tree& tree : all) nodes += tree.nodes.size();
   if (columns > kColumnsMax || nodes > size_t{1} << 30) return false;
   trees = all.size();
   values.assign(1, 0);  // the leaf at which groups are filled up
   packed.assign(1, 0);
-  sets.assign(1, 0);
+  sets.assign(2, 0);
+  categories = index;
   const bool doubles =
       std::any_of(all.begin(), all.end(), [](const Tree& tree) { return !tree.exact.empty(); });
   if (doubles) exact.assign(1, 0);
@@ -199,15 +213,22 @@ bool TreeWalk::compile(std::span<const Tree> all, size_t columns) {
       if (offset >= kOffsetMax) return false;
       plain &= node.test == SplitTest::kBelow;
       if (node.is_categorical()) {
-        const std::vector<uint32_t>& set = tree.sets[static_cast<size_t>(node.value)];
+        const size_t view = categories.view_of(node), begin = sets.size() + 1;
         values.push_back(std::bit_cast<float>(static_cast<uint32_t>(sets.size())));
-        sets.push_back(static_cast<int32_t>(set.size()));
-        sets.insert(sets.end(), set.begin(), set.end());
+        sets.push_back(static_cast<int32_t>(view));
+        sets.resize(begin + categories.numbers(view) / 32 + 1, 0);
+        if (sets.size() > kSetWordsMax) return false;
+        categories.for_each_number(tree, node, [&](uint32_t number) {
+          sets[begin + number / 32] |= static_cast<int32_t>(1u << (number % 32));
+        });
       } else {
         values.push_back(node.value);
       }
-      packed.push_back(static_cast<uint32_t>(node.test) | (node.missing_left ? 4u : 0u) |
-                       static_cast<uint32_t>(node.column) << 3 | static_cast<uint32_t>(offset) << 14);
+      const Test test = node.is_categorical()                       ? kMember
+                        : node.test == SplitTest::kBelowZeroMissing ? kBelowZeroMissing
+                                                                    : kBelow;
+      packed.push_back(test | (node.missing_left ? 4u : 0u) | static_cast<uint32_t>(node.column) << 3 |
+                       static_cast<uint32_t>(offset) << 14);
     }
   }
   roots.resize((trees + kGroup - 1) / kGroup * kGroup, 0);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "learners/records.h"
@@ -23,10 +24,16 @@ bool Tree::goes_left_rare(const TreeNode& node, float v) const {
   if (v != v) return node.missing_left;
   if (!node.is_categorical()) return v >= -kZero && v <= kZero ? node.missing_left : v < node.value;
   if (!(v > -1 && v < static_cast<float>(kCategoriesMax))) return false;
-  if (v < 0 && node.test == SplitTest::kMember) return false;
+  if (v < 0 && node.test != SplitTest::kMemberTowardZero) return false;
   const std::vector<uint32_t>& set = sets[static_cast<size_t>(node.value)];
   const auto category = static_cast<uint32_t>(v < 0 ? 0 : v);
+  if (node.test == SplitTest::kListed) return std::binary_search(set.begin(), set.end(), category);
   return category / 32 < set.size() && (set[category / 32] >> (category % 32) & 1) != 0;
+}
+
+bool is_category_list(std::span<const uint32_t> codes) {
+  return !codes.empty() && codes.back() < Tree::kCategoriesMax &&
+         std::adjacent_find(codes.begin(), codes.end(), std::greater_equal<>()) == codes.end();
 }
 
 float sum_of_leaves(float base, std::span<const Tree> trees, const float* row) {
@@ -75,6 +82,18 @@ void write_trees(std::span<const Tree> trees, proto::TreesRecord& out) {
   if (!rounded) out.set_exact(to_bytes(exact));
 }
 
+uint32_t version_of(std::span<const Tree> trees) {
+  uint32_t version = 1;
+  for (const Tree& tree : trees) {
+    if (!tree.exact.empty()) version = std::max(version, 2u);
+    for (const TreeNode& node : tree.nodes) {
+      if (node.test != SplitTest::kBelow) version = std::max(version, 2u);
+      if (node.test == SplitTest::kListed) return 4;
+    }
+  }
+  return version;
+}
+
 Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t column_count) {
   std::vector<float> values, covers;
   std::vector<int32_t> columns;
@@ -100,7 +119,7 @@ Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t co
     uint32_t next = 1;
     for (uint32_t i = 0; i < size; ++i, ++at) {
       TreeNode& node = tree.nodes[i];
-      if (!tests.empty() && tests[at] > static_cast<uint8_t>(SplitTest::kMemberTowardZero))
+      if (!tests.empty() && tests[at] > static_cast<uint8_t>(SplitTest::kListed))
         return damaged("a node's test is unknown");
       const auto test = tests.empty() ? SplitTest::kBelow : static_cast<SplitTest>(tests[at]);
       node = {values[at], covers[at], columns[at], 0, missing_left[at] != 0, test};
@@ -120,11 +139,14 @@ Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t co
       if (node.is_categorical()) {
         if (node.value != static_cast<float>(tree.sets.size()) || next_set >= record.set_sizes_size())
           return damaged("a categorical node has no set");
+        const bool listed = test == SplitTest::kListed;
         const uint32_t words = record.set_sizes(next_set++);
-        if (words > Tree::kCategoriesMax / 32 || words > sets.size() - set_at)
+        if ((!listed && words > Tree::kCategoriesMax / 32) || words > sets.size() - set_at)
           return damaged("a set of categories has no end");
         const auto from = sets.begin() + static_cast<std::ptrdiff_t>(set_at);
-        tree.sets.emplace_back(from, from + words);
+        std::vector<uint32_t> set(from, from + words);
+        if (listed && !is_category_list(set)) return damaged("a list of categories does not rise");
+        tree.sets.push_back(std::move(set));
         set_at += words;
       }
       node.left = next;

@@ -2,6 +2,7 @@
 // compile. Plain data and plain functions; immutable once built.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -22,6 +23,7 @@ enum class SplitTest : uint8_t {
   // The node's set of category codes has v's whole part. What is not in [0, 2^24) is in no set.
   kMember,
   kMemberTowardZero,  // the same, but a value in (-1, 0) counts as category 0 (as LightGBM's cast has it)
+  kListed,  // as kMember, of a set that is a list: of hashed codes a set has few, and they are large
 };
 
 struct TreeNode {
@@ -45,7 +47,8 @@ struct Tree {
   static constexpr float kZero = 1e-35f;  // of kBelowZeroMissing
 
   std::vector<TreeNode> nodes{TreeNode{}};
-  // Bit c % 32 of word c / 32 is category c. The k-th categorical node tests the k-th set.
+  // Bit c % 32 of word c / 32 is category c; of a kListed node: its categories themselves, rising. The k-th
+  // categorical node tests the k-th set.
   std::vector<std::vector<uint32_t>> sets = {};
   // Of each node, when leaves are to be summed in double: the leaf before it was rounded to node.value. Empty
   // otherwise.
@@ -67,10 +70,26 @@ struct Tree {
   }
   // Of a lone leaf: 0.
   uint32_t depth() const;
+  // Calls with(category) for each of a categorical node's set, rising.
+  template <typename With>
+  void for_each_member(const TreeNode& node, With with) const {
+    const std::vector<uint32_t>& set = sets[static_cast<size_t>(node.value)];
+    if (node.test == SplitTest::kListed) {
+      for (const uint32_t category : set) with(category);
+      return;
+    }
+    for (uint32_t word = 0; word < set.size(); ++word) {
+      for (uint32_t bits = set[word]; bits != 0; bits &= bits - 1)
+        with(32 * word + static_cast<uint32_t>(std::countr_zero(bits)));
+    }
+  }
 
  private:
   bool goes_left_rare(const TreeNode& node, float v) const;
 };
+
+// Whether they are the set of a kListed node: at least one, rising, below kCategoriesMax.
+bool is_category_list(std::span<const uint32_t> codes);
 
 // The sum of base and every tree's leaf, in float, in the order of the trees: the reference that every kernel
 // equals to the bit.
@@ -78,9 +97,11 @@ float sum_of_leaves(float base, std::span<const Tree> trees, const float* row);
 // The same in double, of leaves before rounding where a tree has them.
 double exact_sum_of_leaves(double base, std::span<const Tree> trees, const float* row);
 
+// Of the saved form: 2 with tests other than kBelow or leaves before rounding, 4 with kListed.
+uint32_t version_of(std::span<const Tree> trees);
 void write_trees(std::span<const Tree> trees, proto::TreesRecord& out);
-// Refuses what is not a forest of finite binary trees over `columns` columns, with a set for each categorical
-// node.
+// Refuses what is not a forest of finite binary trees over `columns` columns, with a sound set for each
+// categorical node.
 Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t columns);
 
 }  // namespace shrike::learners

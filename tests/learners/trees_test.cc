@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <set>
 
 #include "learners/tree_grower.h"
 #include "learners/tree_model.h"
@@ -18,6 +19,17 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr uint32_t kHashed[] = {100,     5000,    65535,    65536,    1234567,  9999999,
+                                8388608, 8388609, 16777214, 16777215, 12345678, 777777};
+
+// Few categories, some of them large: often the same ones, and those that random_rows() has.
+std::vector<uint32_t> random_list(std::mt19937& random) {
+  std::set<uint32_t> codes{static_cast<uint32_t>(random() % 3)};
+  for (size_t i = random() % 40; i > 0; --i)
+    codes.insert(static_cast<uint32_t>(random() % 2 == 0 ? random() % 100 : kHashed[random() % 12]));
+  if (random() % 10 == 0) codes.insert({0, Tree::kCategoriesMax - 1});
+  return {codes.begin(), codes.end()};
+}
 
 // A random tree in breadth-first order: at most `depth` deep, sometimes shallower, covers that add up.
 // `rich`: with nodes of every test, and infinity among the thresholds.
@@ -37,12 +49,13 @@ Tree random_tree(std::mt19937& random, size_t columns, uint32_t depth, bool rich
     node.left = left;
     node.missing_left = random() % 2 == 0;
     if (rich && random() % 20 == 0) node.value = kInfinity;
-    if (rich && random() % 3 == 0) node.test = static_cast<SplitTest>(1 + random() % 3);
+    if (rich && random() % 3 == 0) node.test = static_cast<SplitTest>(1 + random() % 4);
     if (node.is_categorical()) {
       node.value = static_cast<float>(tree.sets.size());
       tree.sets.emplace_back(random() % 4);  // sometimes none
       for (uint32_t& word : tree.sets.back()) word = static_cast<uint32_t>(random() | random());
       if (random() % 2 == 0) tree.sets.back() = {5};  // often the same
+      if (node.test == SplitTest::kListed) tree.sets.back() = random_list(random);
     }
     const float share = static_cast<float>(1 + random() % 9) / 10;
     tree.nodes[left].cover = node.cover * share;
@@ -61,6 +74,7 @@ std::vector<float> random_rows(std::mt19937& random, size_t rows, size_t columns
     if (dice == 2) v = -kInfinity;
     if (dice == 3) v = -0.0f;
     if (dice > 30) v = static_cast<float>(random() % 100);  // a category
+    if (dice > 35) v = static_cast<float>(kHashed[random() % 12] - random() % 2);
     if (dice == 4) v = static_cast<float>(random() % 2 == 0 ? 1e-35 : -1e-35);
     if (dice == 5) v = static_cast<float>(static_cast<int>(random() % 4000) - 2000) * 1e-38f;
     if (dice == 6) v = random() % 2 == 0 ? 16777216.0f : 3e9f;
@@ -271,11 +285,11 @@ TEST(TreeGrower, TheFirstSplitIsTheBestThereIs) {
   for (int round = 0; round < 30; ++round) {
     constexpr size_t kRows = 300, kColumns = 4;
     std::vector<float> values = random_rows(random, kRows, kColumns);
-    std::vector<std::vector<float>> cuts(kColumns);
-    for (auto& one : cuts) {
-      for (float cut = -3.5f; cut < 3.6f; cut += 0.5f) one.push_back(cut);
+    std::vector<ColumnBins> bins(kColumns);
+    for (auto& one : bins) {
+      for (float cut = -3.5f; cut < 3.6f; cut += 0.5f) one.cuts.push_back(cut);
     }
-    BinnedRows data(cuts);
+    BinnedRows data(bins);
     std::vector<GradientPair> gradients(kRows);
     std::vector<uint32_t> rows;
     for (uint32_t i = 0; i < kRows; ++i) {
@@ -299,7 +313,7 @@ TEST(TreeGrower, TheFirstSplitIsTheBestThereIs) {
     };
     double best = 0;
     for (size_t c = 0; c < kColumns; ++c) {
-      for (const float cut : cuts[c]) best = std::max({best, gain(c, cut, false), gain(c, cut, true)});
+      for (const float cut : bins[c].cuts) best = std::max({best, gain(c, cut, false), gain(c, cut, true)});
     }
     const std::vector<uint32_t> columns = {0, 1, 2, 3};
     const Tree tree = TreeGrower().grow(data, rows, gradients, columns, options);
