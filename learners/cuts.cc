@@ -106,10 +106,10 @@ uint16_t ColumnBins::of_category(float value) const {
 
 bool ColumnBins::sound(ColumnKind kind) const {
   if (cuts.size() >= 65535 || (categorical && kind != ColumnKind::kCategorical)) return false;
-  if (!categorical) return std::is_sorted(cuts.begin(), cuts.end());
-  return std::all_of(cuts.begin(), cuts.end(),
-                     [](float code) { return is_category(code) && std::trunc(code) == code; }) &&
-         std::adjacent_find(cuts.begin(), cuts.end(), std::greater_equal<>()) == cuts.end();
+  if (std::adjacent_find(cuts.begin(), cuts.end(), std::greater_equal<>()) != cuts.end()) return false;
+  return !categorical || std::all_of(cuts.begin(), cuts.end(), [](float code) {
+    return is_category(code) && std::trunc(code) == code;
+  });
 }
 
 }  // namespace shrike::learners

@@ -191,7 +191,8 @@ class ForestLearner : public Learner {
   // New cut points whenever the number of examples has doubled.
   void refit() {
     for (size_t c = 0; c < columns_.size(); ++c)
-      cuts_[c] = fit_cuts(sample_, columns_.size(), c, static_cast<size_t>(options_.bins));
+      cuts_[c] = fit_bins(sample_, columns_.size(), c, columns_[by_name_[c]].kind,
+                          static_cast<size_t>(options_.bins));
     for (Member& member : members_) {
       member.tree.forget_histograms();
       if (member.background) member.background->forget_histograms();
@@ -206,7 +207,7 @@ class ForestLearner : public Learner {
     if (refit_at_ == 0 || n == 0) return;
     bins_.resize(n * k);
     for (size_t i = 0; i < n; ++i) {
-      for (size_t c = 0; c < k; ++c) bins_[i * k + c] = bin_of(cuts_[c], batch_.rows[i * k + c]);
+      for (size_t c = 0; c < k; ++c) bins_[i * k + c] = cuts_[c].of(batch_.rows[i * k + c]);
     }
     probabilities_.resize(members_.size() * n);
     if (n == 1) {
@@ -278,7 +279,7 @@ class ForestLearner : public Learner {
   std::vector<Column> columns_;
   uint64_t seed_;
   uint64_t examples_ = 0, frauds_ = 0, refit_at_ = 0;
-  std::vector<std::vector<float>> cuts_;
+  std::vector<ColumnBins> cuts_;  // in the order of the names, as all that trees see
   std::vector<uint32_t>
       by_name_;  // trees see columns in the order of their names, not that of the configuration
   Workers* workers_ = nullptr;
@@ -296,16 +297,18 @@ class ForestLearner : public Learner {
 
 std::string ForestLearner::save() const {
   proto::ForestRecord record;
+  bool sets = false;
   for (size_t c = 0; c < columns_.size(); ++c) {
     write_column(columns_[c], *record.add_columns());
-    proto::LinearColumn& bins = *record.add_bins();
-    for (const float cut : cuts_[c]) bins.add_cuts(cut);
+    write_bins(cuts_[c], *record.add_bins());
+    sets |= cuts_[c].categorical;
   }
   record.set_options(canonical_options<ForestOptions>(kRows, options_, seed_));
   for (const Member& member : members_) {
     proto::ForestMember& out = *record.add_members();
     member.tree.save(*out.mutable_tree());
     out.set_seen(member.seen);
+    sets |= member.tree.has_sets() || (member.background && member.background->has_sets());
     if (member.background) member.background->save(*out.mutable_background());
     for (const double one : member.warning.save()) out.add_warning(one);
     for (const double one : member.drift.save()) out.add_drift(one);
@@ -319,7 +322,7 @@ std::string ForestLearner::save() const {
   record.set_waiting_weights(to_bytes(batch_.weights));
   record.set_waiting_keys(to_bytes(batch_.keys));
   write_window(window_, record);
-  return seal(SealedKind::kLearner, "forest", 1, record.SerializeAsString());
+  return seal(SealedKind::kLearner, "forest", sets ? 4 : 1, record.SerializeAsString());
 }
 
 Result<void> ForestLearner::load(std::string_view payload) {
@@ -335,10 +338,9 @@ Result<void> ForestLearner::load(std::string_view payload) {
       record.members_size() != static_cast<int>(members_.size()))
     return damaged("the parts of the forest disagree");
   for (size_t c = 0; c < columns_.size(); ++c) {
-    const auto& cuts = record.bins(static_cast<int>(c)).cuts();
-    cuts_[c].assign(cuts.begin(), cuts.end());
-    if (cuts_[c].size() >= static_cast<size_t>(options_.bins) ||
-        !std::is_sorted(cuts_[c].begin(), cuts_[c].end(), std::less_equal<float>()))
+    cuts_[c] = read_bins(record.bins(static_cast<int>(c)));
+    if (cuts_[c].cuts.size() >= static_cast<size_t>(options_.bins) ||
+        !cuts_[c].sound(columns_[by_name_[c]].kind))
       return damaged("cut points do not rise");
   }
   for (size_t t = 0; t < members_.size(); ++t) {

@@ -44,8 +44,8 @@ class Model {
   // The tool that trained it, when it was imported: "xgboost" or "lightgbm". Empty for ours.
   virtual std::string_view origin() const { return {}; }
 
-  // The version of the form of payload(): higher for what the first form could not say, which earlier versions of
-  // Shrike then refuse instead of leaving it out.
+  // The version of the form of payload(): higher for what the first form could not say, which earlier
+  // versions of Shrike then refuse instead of leaving it out.
   virtual uint32_t version() const { return 1; }
   // The family's own bytes (inside the envelope that serialize() adds).
   virtual std::string payload() const = 0;

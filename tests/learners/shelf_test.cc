@@ -17,7 +17,7 @@
 namespace shrike::learners {
 namespace {
 
-constexpr const char* kVersion = "3";  // of what is put on it
+constexpr const char* kVersion = "4";  // of what is put on it
 const std::filesystem::path kShelf = SHRIKE_SOURCE_DIR "/tests/learners/shelf";
 const std::vector<Column> kColumns = {
     {"amount", ColumnKind::kNumeric}, {"kind", ColumnKind::kCategorical}, {"age", ColumnKind::kNumeric}};
