@@ -113,8 +113,12 @@ class HoeffdingTree {
   std::vector<uint32_t> subspace(uint32_t node, double rate) const;
   size_t cells(const std::vector<uint32_t>& columns, const std::vector<ColumnBins>& cuts) const;
   bool goes_left(const Node& node, float v) const {
-    if (v != v) return (node.flags & kMissingLeft) != 0;
-    return (node.flags & kSet) != 0 ? in_set(node, v) : v < node.threshold;
+    // Without branches that depend on the value: they would be guessed wrong half the time.
+    const uint32_t missing = v != v ? 1 : 0, below = v < node.threshold ? 1 : 0;
+    const uint32_t left = below | (missing & node.flags & kMissingLeft);
+    if ((node.flags & kSet) != 0 && missing == 0) [[unlikely]]
+      return in_set(node, v);
+    return left != 0;
   }
   bool in_set(const Node& node, float v) const;
   Split best_split(std::span<const float> histogram, const std::vector<uint32_t>& columns,
