@@ -4,6 +4,7 @@
 #include <cmath>
 
 namespace shrike::engine {
+
 LiveLearner::LiveLearner(ConfigPtr config) : config_(std::move(config)) {
   const TrainingConfig& training = config_->training;
   // The configuration was validated by making this very learner.

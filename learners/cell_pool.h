@@ -1,6 +1,5 @@
 // Memory for the many histograms of one growing tree: blocks come from chunks that grow with the tree and are
-// used again, so that taking one neither faults pages in one by one nor asks the system. Large chunks ask for
-// huge pages: an example touches a few cells of many histograms. One owner, one thread. Internal to
+// used again, so that taking one seldom asks the system for anything. One owner, one thread. Internal to
 // learners/.
 #pragma once
 

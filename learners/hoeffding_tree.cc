@@ -5,7 +5,6 @@
 
 #include "learners/numeric.h"
 #include "learners/records.h"
-#include "learners/tree_grower.h"
 #include "learners/trees.pb.h"
 
 namespace shrike::learners {

@@ -36,14 +36,14 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(),
                    [&](uint32_t a, uint32_t b) { return log_odds[a] < log_odds[b]; });
-  // In that order: log-odds, and probabilities at the correction in hand.
+  // In that order: log-odds and probabilities.
   std::vector<float> sorted(log_odds.size());
   for (size_t k = 0; k < sorted.size(); ++k) sorted[k] = static_cast<float>(log_odds[order[k]]);
   std::vector<float> p = sorted;
   squash(p, 1, 0);
   double total = 0;
   for (size_t k = 0; k < p.size(); ++k) total += static_cast<double>(weights[order[k]] * p[k] * (1 - p[k]));
-  std::vector<float> at;
+  std::vector<float> at;  // probabilities of a band, at the correction in hand
   const double enough = std::max(kInformationMin, total / kBandsMax);
   std::vector<Band> bands;
   // By how much the band's log-odds are off: Newton's method on its log loss.

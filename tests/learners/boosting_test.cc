@@ -1,14 +1,13 @@
 // What boosting does with its trees over time: going on from a model made elsewhere, threads, refreshing.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
 #include <random>
-#include <thread>
 
 #include "learners/learner.h"
 #include "learners/metrics.h"
 #include "learners/tree_model.h"
+#include "tests/learners/support.h"
 
 namespace shrike::learners {
 namespace {
@@ -99,18 +98,6 @@ TEST(Boosting, WhatItCannotGoOnFromIsRefused) {
   EXPECT_FALSE(make_learner("linear", {}, kColumns, 1).value()->adopt(*elsewhere(1)));
 }
 
-// A thread a task, to shake what depends on their order.
-class ManyThreads : public Workers {
- public:
-  void run(size_t tasks, const std::function<void(size_t)>& task) override {
-    std::vector<std::thread> threads;
-    for (size_t i = tasks; i-- > 0;) threads.emplace_back(task, i);
-    for (std::thread& one : threads) one.join();
-    runs += tasks > 1;
-  }
-  size_t runs = 0;
-};
-
 TEST(Boosting, RefreshedLeavesFollowAChangeAndThreadsLeaveNoTrace) {
   Data after = make(8000, 5);
   for (size_t i = 0; i < after.labels.size(); ++i)  // frauds move to a low `a`
@@ -167,7 +154,7 @@ TEST_P(OnThreads, TheResultIsThatOfOneThread) {
   if (GetParam() == "boosting") options = {{"bin_sample", int64_t{500}}, {"refresh_trees", int64_t{5}}};
   auto one = make_learner(GetParam(), options, kColumns, 3).value();
   auto many = make_learner(GetParam(), options, kColumns, 3).value();
-  ManyThreads threads;
+  Backwards threads;
   many->use(&threads);
   for (uint32_t part = 0; part < 6; ++part) {
     const Data data = make(2000, 10 + part);

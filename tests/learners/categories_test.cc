@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <functional>
 #include <random>
-#include <thread>
 
 #include "learners/envelope.h"
 #include "learners/export.h"
@@ -16,6 +14,7 @@
 #include "learners/tree_grower.h"
 #include "learners/tree_model.h"
 #include "learners/trees.pb.h"
+#include "tests/learners/support.h"
 
 namespace shrike::learners {
 namespace {
@@ -161,16 +160,6 @@ TEST_P(Categories, DamagedLearnersAreRefusedOrLoadWhole) {
     if (loaded) (void)(*loaded)->snapshot();
   }
 }
-
-// Tasks from the last to the first, a thread each.
-class Backwards : public Workers {
- public:
-  void run(size_t tasks, const std::function<void(size_t)>& task) override {
-    std::vector<std::thread> threads;
-    for (size_t i = tasks; i-- > 0;) threads.emplace_back(task, i);
-    for (std::thread& one : threads) one.join();
-  }
-};
 
 TEST_P(Categories, ThreadsAndTheOrderOfColumnsLeaveNoTrace) {
   const Data train = make(12000, 1);
