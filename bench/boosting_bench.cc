@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "learners/cuts.h"
+#include "learners/rows/bins.h"
 #include "learners/metrics.h"
-#include "learners/numeric.h"
-#include "learners/tree_grower.h"
-#include "learners/tree_scorer.h"
+#include "learners/numeric/numeric.h"
+#include "learners/trees/grower.h"
+#include "learners/trees/scorer.h"
 
 namespace shrike::learners {
 namespace {

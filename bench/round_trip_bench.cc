@@ -13,9 +13,9 @@
 
 #include <zmq.hpp>
 
-#include "engine/engine.h"
-#include "engine/server.h"
-#include "engine/wire.h"
+#include "engine/serve/engine.h"
+#include "engine/serve/server.h"
+#include "engine/wire/wire.h"
 
 namespace shrike::engine {
 namespace {

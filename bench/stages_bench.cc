@@ -8,12 +8,12 @@
 #include <fstream>
 #include <sstream>
 
-#include "engine/config.h"
-#include "engine/fold.h"
-#include "engine/policy.h"
-#include "engine/recovery.h"
-#include "engine/trainer.h"
-#include "engine/wire.h"
+#include "engine/config/config.h"
+#include "engine/fold/fold.h"
+#include "engine/fold/policy.h"
+#include "engine/log/recovery.h"
+#include "engine/fold/trainer.h"
+#include "engine/wire/wire.h"
 #include "storage/store.h"
 #include "tools/simulator.h"
 

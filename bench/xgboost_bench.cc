@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "learners/export.h"
-#include "learners/import.h"
-#include "learners/tree_model.h"
+#include "learners/formats/export.h"
+#include "learners/formats/import.h"
+#include "learners/trees/model.h"
 
 namespace shrike::learners {
 namespace {

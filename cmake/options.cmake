@@ -8,19 +8,19 @@ target_compile_options(shrike_options INTERFACE
   -ffp-contract=off)
 target_include_directories(shrike_options INTERFACE ${CMAKE_SOURCE_DIR})
 
-# One library per folder, named shrike_FOLDER, made of all its .cc files and .proto files.
+# One library per folder, named shrike_FOLDER, made of all its .cc files and .proto files, rooms included.
 # Generated code is compiled apart, so that our warnings do not judge it.
 function(shrike_folder name)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
-  file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.proto)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  file(GLOB_RECURSE protos CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.proto)
   add_library(shrike_${name} STATIC ${sources})
   target_link_libraries(shrike_${name} PRIVATE shrike_options PUBLIC tl::expected)
   target_include_directories(shrike_${name} PUBLIC ${CMAKE_SOURCE_DIR})
   if(protos)
     add_library(shrike_${name}_proto STATIC)
     foreach(proto ${protos})
-      get_filename_component(stem ${proto} NAME_WE)
-      set(out ${CMAKE_BINARY_DIR}/generated/${name}/${stem}.pb)
+      file(RELATIVE_PATH stem ${CMAKE_SOURCE_DIR} ${proto})
+      string(REGEX REPLACE "[.]proto$" ".pb" out ${CMAKE_BINARY_DIR}/generated/${stem})
       add_custom_command(
         OUTPUT ${out}.cc ${out}.h
         COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/generated

@@ -4,7 +4,7 @@
 #include <cassert>
 #include <cmath>
 
-#include "learners/numeric.h"
+#include "learners/numeric/numeric.h"
 
 namespace shrike::learners {
 

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "learners/numeric.h"
+#include "learners/numeric/numeric.h"
 
 namespace shrike::learners {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "learners/envelope.h"
-#include "learners/records.h"
+#include "learners/saved/sealed.h"
+#include "learners/saved/records.h"
 
 namespace shrike::learners {
 namespace {

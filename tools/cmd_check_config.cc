@@ -4,7 +4,7 @@
 #include <memory>
 #include <variant>
 
-#include "engine/wire.h"
+#include "engine/wire/wire.h"
 #include "tools/commands.h"
 
 namespace shrike::tools {

@@ -7,8 +7,8 @@
 #include <iostream>
 #include <memory>
 
-#include "engine/csv.h"
-#include "engine/wire.h"
+#include "engine/replay/csv.h"
+#include "engine/wire/wire.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/progress.h"

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <memory>
 
-#include "engine/replay.h"
+#include "engine/replay/replay.h"
 #include "tools/commands.h"
 #include "tools/measure.h"
 #include "tools/progress.h"

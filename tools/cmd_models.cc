@@ -8,12 +8,12 @@
 #include <map>
 #include <memory>
 
-#include "engine/history.h"
-#include "engine/policy.h"
-#include "engine/recovery.h"
-#include "engine/wire.h"
-#include "learners/export.h"
-#include "learners/import.h"
+#include "engine/log/history.h"
+#include "engine/fold/policy.h"
+#include "engine/log/recovery.h"
+#include "engine/wire/wire.h"
+#include "learners/formats/export.h"
+#include "learners/formats/import.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
@@ -350,7 +350,7 @@ void add_models(CLI::App& app, int& exit_code) {
   one->add_option("--format,-f", options->format,
                   "shrike; xgboost: a tree ensemble's raw margin, as JSON that XGBoost loads, with the "
                   "calibration as attributes shrike_slope and shrike_shift; json: a linear model, as "
-                  "learners/export.h describes")
+                  "learners/formats/export.h describes")
       ->check(CLI::IsMember({"shrike", "xgboost", "json"}))
       ->capture_default_str();
   with_data(one);

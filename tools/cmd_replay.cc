@@ -11,9 +11,9 @@
 #include <memory>
 #include <sstream>
 
-#include "engine/replay.h"
-#include "engine/wire.h"
-#include "learners/import.h"
+#include "engine/replay/replay.h"
+#include "engine/wire/wire.h"
+#include "learners/formats/import.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
 #include "tools/measure.h"

@@ -8,7 +8,7 @@
 #include <memory>
 #include <thread>
 
-#include "engine/server.h"
+#include "engine/serve/server.h"
 #include "tools/commands.h"
 
 namespace shrike::tools {

@@ -9,7 +9,7 @@
 #include <queue>
 #include <thread>
 
-#include "engine/prequential.h"
+#include "engine/replay/prequential.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/progress.h"

@@ -8,7 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 namespace shrike::tools {
 

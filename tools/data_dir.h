@@ -6,7 +6,7 @@
 
 #include <tl/expected.hpp>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 #include "storage/store.h"
 
 namespace shrike::tools {

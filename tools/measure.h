@@ -5,8 +5,8 @@
 
 #include <tl/expected.hpp>
 
-#include "engine/config.h"
-#include "engine/prequential.h"
+#include "engine/config/config.h"
+#include "engine/replay/prequential.h"
 
 namespace shrike::tools {
 

@@ -9,7 +9,7 @@
 
 #include <tl/expected.hpp>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 struct gzFile_s;
 

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "engine/trainer.h"
+#include "engine/fold/trainer.h"
 #include "features/feature_store.h"
 #include "tests/engine/support.h"
 

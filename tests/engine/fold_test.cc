@@ -1,6 +1,6 @@
 // When the learner sees a label: at once where most transactions get one, else together with the silence of
 // the same age.
-#include "engine/fold.h"
+#include "engine/fold/fold.h"
 
 #include <gtest/gtest.h>
 

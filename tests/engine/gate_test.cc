@@ -1,4 +1,4 @@
-#include "engine/gate.h"
+#include "engine/fold/gate.h"
 
 #include <gtest/gtest.h>
 

@@ -9,9 +9,9 @@
 #include <random>
 #include <unordered_map>
 
-#include "engine/csv.h"
-#include "engine/recovery.h"
-#include "engine/replay.h"
+#include "engine/replay/csv.h"
+#include "engine/log/recovery.h"
+#include "engine/replay/replay.h"
 #include "tests/engine/support.h"
 #include "tools/simulator.h"
 

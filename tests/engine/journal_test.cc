@@ -1,5 +1,5 @@
 // A disk that fails under the journal: nothing is acknowledged, nothing is lost, and it goes on when it can.
-#include "engine/journal.h"
+#include "engine/serve/journal.h"
 
 #include <gtest/gtest.h>
 

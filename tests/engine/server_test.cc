@@ -1,14 +1,14 @@
 // A whole server behind its sockets, as clients see it.
-#include "engine/server.h"
+#include "engine/serve/server.h"
 
 #include <gtest/gtest.h>
 #include <simdjson.h>
 
 #include <thread>
 
-#include "engine/replay.h"
-#include "engine/wire.h"
-#include "engine/wire.pb.h"
+#include "engine/replay/replay.h"
+#include "engine/wire/wire.h"
+#include "engine/wire/wire.pb.h"
 #include "storage/store.h"
 #include "tests/engine/support.h"
 

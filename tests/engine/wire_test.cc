@@ -1,8 +1,8 @@
-#include "engine/wire.h"
+#include "engine/wire/wire.h"
 
 #include <gtest/gtest.h>
 
-#include "engine/wire.pb.h"
+#include "engine/wire/wire.pb.h"
 #include "tests/engine/support.h"
 
 namespace shrike::engine {

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto config = shrike::engine::parse_config({reinterpret_cast<const char*>(data), size}, "fuzz.toml");

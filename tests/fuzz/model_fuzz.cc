@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "learners/envelope.h"
-#include "learners/import.h"
+#include "learners/saved/sealed.h"
+#include "learners/formats/import.h"
 #include "learners/learner.h"
 
 using namespace shrike::learners;

@@ -5,7 +5,7 @@
 #include <sstream>
 #include <string_view>
 
-#include "engine/wire.h"
+#include "engine/wire/wire.h"
 
 using namespace shrike::engine;
 

@@ -6,7 +6,7 @@
 
 #include "learners/learner.h"
 #include "learners/metrics.h"
-#include "learners/tree_model.h"
+#include "learners/trees/model.h"
 #include "tests/learners/support.h"
 
 namespace shrike::learners {

@@ -6,14 +6,14 @@
 #include <cmath>
 #include <random>
 
-#include "learners/envelope.h"
-#include "learners/export.h"
-#include "learners/import.h"
+#include "learners/saved/sealed.h"
+#include "learners/formats/export.h"
+#include "learners/formats/import.h"
 #include "learners/learner.h"
 #include "learners/metrics.h"
-#include "learners/tree_grower.h"
-#include "learners/tree_model.h"
-#include "learners/trees.pb.h"
+#include "learners/trees/grower.h"
+#include "learners/trees/model.h"
+#include "learners/trees/trees.pb.h"
 #include "tests/learners/support.h"
 
 namespace shrike::learners {

@@ -7,7 +7,7 @@
 #include <numeric>
 #include <random>
 
-#include "learners/envelope.h"
+#include "learners/saved/sealed.h"
 #include "learners/learner.h"
 #include "learners/metrics.h"
 

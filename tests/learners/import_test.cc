@@ -1,6 +1,6 @@
 // Imported models: small files worked out by hand, and what cannot be imported. (bench/import_check.py
 // compares with the makers themselves on 100,000 rows.)
-#include "learners/import.h"
+#include "learners/formats/import.h"
 
 #include <gtest/gtest.h>
 
@@ -9,10 +9,10 @@
 #include <limits>
 #include <random>
 
-#include "learners/document.h"
-#include "learners/export.h"
-#include "learners/linear_model.h"
-#include "learners/tree_model.h"
+#include "learners/formats/document.h"
+#include "learners/formats/export.h"
+#include "learners/linear/model.h"
+#include "learners/trees/model.h"
 
 namespace shrike::learners {
 namespace {

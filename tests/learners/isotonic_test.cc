@@ -1,4 +1,4 @@
-#include "learners/isotonic.h"
+#include "learners/calibration/isotonic.h"
 
 #include <gtest/gtest.h>
 

@@ -7,8 +7,8 @@
 #include <limits>
 #include <random>
 
-#include "learners/linear_model.h"
-#include "learners/numeric.h"
+#include "learners/linear/model.h"
+#include "learners/numeric/numeric.h"
 
 namespace shrike::learners {
 namespace {

@@ -7,7 +7,7 @@
 #include <random>
 
 #include "learners/learner.h"
-#include "learners/linear_model.h"
+#include "learners/linear/model.h"
 #include "learners/metrics.h"
 
 namespace shrike::learners {

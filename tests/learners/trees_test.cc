@@ -9,10 +9,10 @@
 #include <random>
 #include <set>
 
-#include "learners/tree_grower.h"
-#include "learners/tree_model.h"
-#include "learners/tree_shap.h"
-#include "learners/trees.pb.h"
+#include "learners/trees/grower.h"
+#include "learners/trees/model.h"
+#include "learners/trees/shap.h"
+#include "learners/trees/trees.pb.h"
 
 namespace shrike::learners {
 namespace {

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "engine/replay.h"
+#include "engine/replay/replay.h"
 #include "tools/simulator.h"
 
 namespace shrike::tools {

@@ -1,0 +1,232 @@
+#include "engine/config/config.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <sstream>
+
+#include "engine/config/config_features.h"
+#include "engine/config/nearest.h"
+#include "engine/config/toml_reader.h"
+
+namespace shrike::engine {
+namespace {
+
+using features::Schema;
+
+TrainingConfig read_training(TomlReader root) {
+  TrainingConfig training;
+  training.mode = root.choice("mode", 0, {"background", "awaited"}) == 0 ? TrainingMode::kBackground
+                                                                         : TrainingMode::kAwaited;
+  training.every = static_cast<uint64_t>(root.integer("every", 2000, 1, 1'000'000'000));
+  training.maturity_us = root.duration("maturity", "7d");
+  constexpr LearnWhen kLearn[] = {LearnWhen::kAuto, LearnWhen::kAtOnce, LearnWhen::kAtMaturity};
+  training.learn = kLearn[root.choice("learn", 0, {"auto", "at_once", "at_maturity"})];
+  training.prior = root.number("prior", 0.01, 1e-6, 1 - 1e-6);
+  training.seed = static_cast<uint64_t>(root.integer("seed", 1, 0, INT64_MAX));
+  training.threads = static_cast<size_t>(root.integer("threads", 0, 0, 64));
+  training.queue_examples_max =
+      static_cast<uint64_t>(root.integer("queue_examples_max", 200'000, 1, 100'000'000));
+  root.finish();
+  return training;
+}
+
+// The family's options are known to learners/; here only their TOML types matter.
+void read_learner(TomlReader root, TrainingConfig& training) {
+  training.family = root.text("family", "linear");
+  const learners::FamilyInfo* family = nullptr;
+  std::vector<std::string> names;
+  for (const learners::FamilyInfo& one : learners::families()) {
+    names.push_back(one.name);
+    if (one.name == training.family) family = &one;
+  }
+  if (family == nullptr) {
+    root.problem("family",
+                 fmt::format("found \"{}\", allowed are {}", training.family, fmt::join(names, ", ")));
+    return;
+  }
+  for (const learners::OptionInfo& option : family->options) {
+    if (!root.has(option.name.c_str())) continue;
+    const toml::node& node = *root.raw().get(option.name);
+    if (const auto flag = node.value_exact<bool>()) {
+      training.options[option.name] = *flag;
+    } else if (const auto whole = node.value_exact<int64_t>()) {
+      training.options[option.name] = *whole;
+    } else if (const auto real = node.value_exact<double>()) {
+      training.options[option.name] = *real;
+    } else if (const auto text = node.value_exact<std::string>()) {
+      training.options[option.name] = *text;
+    } else {
+      root.problem(option.name, fmt::format("expected {}", option.allowed));
+    }
+  }
+  root.finish();
+}
+
+GateConfig read_gate(TomlReader root) {
+  GateConfig gate;
+  gate.examples_min = static_cast<uint64_t>(root.integer("examples_min", 6000, 1, 100'000'000));
+  gate.frauds_min = static_cast<uint64_t>(root.integer("frauds_min", 30, 1, 10'000'000));
+  gate.examples_max = static_cast<uint64_t>(root.integer("examples_max", 20'000, 1, 100'000'000));
+  gate.confidence = root.number("confidence", 0.6, 0, 1);
+  gate.recall_loss_max = root.number("recall_loss_max", 0.02, 0, 1);
+  gate.log_loss_ratio_max = root.number("log_loss_ratio_max", 1.05, 0.5, 100);
+  gate.calibration_error_max = root.number("calibration_error_max", 0.05, 0, 1);
+  gate.fpr = root.number("fpr", 0.02, 1e-6, 0.5);
+  gate.bootstrap_rounds = static_cast<uint64_t>(root.integer("bootstrap_rounds", 200, 10, 100'000));
+  if (gate.examples_max < gate.examples_min) root.problem("examples_max", "it must be at least examples_min");
+  root.finish();
+  return gate;
+}
+
+PolicyConfig read_policy(TomlReader root) {
+  PolicyConfig policy;
+  policy.review_score = root.number("review_score", 0.1, 0, 1);
+  policy.decline_score = root.number("decline_score", 0.5, 0, 1);
+  policy.review_loss = root.number("review_loss", 0, 0, 1e12);
+  policy.decline_loss = root.number("decline_loss", 0, 0, 1e12);
+  constexpr const char* kDecisions[] = {"approve", "review", "decline"};
+  policy.static_decision = kDecisions[root.choice("static_decision", 1, {"approve", "review", "decline"})];
+  policy.reasons_max = static_cast<size_t>(root.integer("reasons_max", 4, 0, 4));
+  if (policy.decline_score < policy.review_score)
+    root.problem("decline_score", "it must be at least review_score");
+  TomlReader codes = root.table("reason_codes");
+  for (const auto& [key, node] : codes.raw()) {
+    codes.knows(std::string(key.str()));
+    if (const auto code = node.value_exact<std::string>()) {
+      policy.reason_codes.emplace_back(std::string(key.str()), *code);
+    } else {
+      codes.problem(key.str(), "expected a text, the reason code of this feature");
+    }
+  }
+  root.finish();
+  return policy;
+}
+
+DeadlineConfig read_deadline(TomlReader root) {
+  DeadlineConfig deadline;
+  deadline.default_us = root.duration("default", "100ms");
+  deadline.no_reasons_below_us = root.duration("no_reasons_below", "2ms");
+  deadline.static_below_us = root.duration("static_below", "0s");
+  root.finish();
+  return deadline;
+}
+
+SocketConfig read_sockets(TomlReader root) {
+  SocketConfig sockets;
+  sockets.score = root.text("score", sockets.score);
+  sockets.feedback = root.text("feedback", sockets.feedback);
+  sockets.events = root.text("events", sockets.events);
+  for (const auto& [key, endpoint] :
+       {std::pair("score", sockets.score), std::pair("feedback", sockets.feedback),
+        std::pair("events", sockets.events)}) {
+    if (endpoint.find("tcp://") != 0 && endpoint.find("ipc://") != 0) {
+      root.problem(key,
+                   fmt::format("found \"{}\", expected tcp://ADDRESS:PORT (or :* for any port) or ipc://PATH",
+                               endpoint));
+    }
+  }
+  sockets.message_bytes_max =
+      static_cast<size_t>(root.integer("message_bytes_max", 1 << 20, 1 << 10, 1 << 28));
+  sockets.queue_requests_max = static_cast<size_t>(root.integer("queue_requests_max", 1 << 14, 1, 1 << 24));
+  sockets.batch_max = static_cast<size_t>(root.integer("batch_max", 256, 1, 65536));
+  root.finish();
+  return sockets;
+}
+
+StorageConfig read_storage(TomlReader root) {
+  StorageConfig storage;
+  storage.durability =
+      root.choice("durability", 0, {"sync", "async"}) == 0 ? Durability::kSync : Durability::kAsync;
+  storage.checkpoint_every =
+      static_cast<uint64_t>(root.integer("checkpoint_every", 200'000, 100, 1'000'000'000));
+  storage.retention_us = root.duration("retention", "0s");
+  storage.cache_bytes = static_cast<size_t>(root.integer("cache_mib", 64, 1, 1 << 20)) << 20;
+  root.finish();
+  return storage;
+}
+
+LimitConfig read_limits(TomlReader& root) {
+  LimitConfig limits;
+  limits.lateness_us = root.duration("lateness", "1h");
+  limits.jump_us = root.duration("jump", "60d");
+  limits.orphan_keep_us = root.duration("orphan_keep", "1d");
+  limits.orphans_max = static_cast<size_t>(root.integer("orphans_max", 100'000, 0, 100'000'000));
+  limits.pending_max = static_cast<size_t>(root.integer("pending_max", 20'000'000, 1000, 1'000'000'000));
+  return limits;
+}
+
+}  // namespace
+
+tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view text,
+                                                               const std::string& path) {
+  TomlReader::Problems problems{path.empty() ? "configuration" : path, {}};
+  toml::table document;
+  try {
+    document = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    problems.lines.push_back(
+        fmt::format("{}:{}: {}", problems.file, error.source().begin.line, error.description()));
+    return tl::make_unexpected(problems.lines);
+  }
+  auto config = std::make_shared<Config>();
+  config->path = path;
+  config->text = text;
+  TomlReader root(document, "", problems);
+  Schema schema = read_schema(root);
+  std::vector<FeatureAt> specs = read_features(root);
+  config->training = read_training(root.table("training"));
+  read_learner(root.table("learner"), config->training);
+  config->gate = read_gate(root.table("gate"));
+  config->policy = read_policy(root.table("policy"));
+  config->deadline = read_deadline(root.table("deadline"));
+  config->sockets = read_sockets(root.table("sockets"));
+  config->storage = read_storage(root.table("storage"));
+  TomlReader limits = root.table("limits");
+  config->limits = read_limits(limits);
+  const features::PlanOptions options{.lateness_us = config->limits.lateness_us,
+                                      .maturity_us = config->training.maturity_us,
+                                      .forget_after_us = limits.duration("forget_after", "400d"),
+                                      .events_per_entity_max = static_cast<size_t>(
+                                          limits.integer("events_per_entity_max", 1 << 17, 16, 1 << 20))};
+  limits.finish();
+  root.finish();
+  if (problems.lines.empty()) config->plan = compile_features(schema, specs, options, problems);
+  if (config->plan) {
+    for (size_t i = 0; i < config->plan->columns.size(); ++i) {
+      config->columns.push_back({config->plan->columns[i], config->plan->categorical[i]
+                                                               ? learners::ColumnKind::kCategorical
+                                                               : learners::ColumnKind::kNumeric});
+    }
+    const auto learner = learners::make_learner(config->training.family, config->training.options,
+                                                config->columns, config->training.seed);
+    if (!learner) root.table("learner").problem(learner.error().field, learner.error().reason);
+    for (const auto& [prefix, code] : config->policy.reason_codes) {
+      bool used = false;
+      for (const std::string& column : config->plan->columns) used |= column.rfind(prefix, 0) == 0;
+      if (used) continue;
+      const std::string near = nearest(prefix, config->plan->columns);
+      TomlReader codes = root.table("policy").table("reason_codes");
+      codes.problem(prefix,
+                    near.empty()
+                        ? std::string("no feature has this name or prefix")
+                        : fmt::format("no feature has this name or prefix; did you mean \"{}\"?", near));
+    }
+  }
+  if (!problems.lines.empty()) return tl::make_unexpected(problems.lines);
+  return config;
+}
+
+tl::expected<ConfigPtr, std::vector<std::string>> load_config(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) {
+    return tl::make_unexpected(
+        std::vector<std::string>{fmt::format("{}: the file cannot be read; give a TOML file", path)});
+  }
+  std::ostringstream text;
+  text << file.rdbuf();
+  return parse_config(text.str(), path);
+}
+
+}  // namespace shrike::engine

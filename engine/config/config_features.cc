@@ -1,0 +1,201 @@
+#include "engine/config/config_features.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace shrike::engine {
+namespace {
+
+using features::Field;
+using features::FieldType;
+using features::Schema;
+
+constexpr size_t kFieldsMax = 64;
+constexpr size_t kEntityFieldsMax = 8;
+
+std::vector<std::string> field_names(const Schema& schema) {
+  std::vector<std::string> names;
+  for (const Field& field : schema.fields) names.push_back(field.name);
+  return names;
+}
+
+// Microseconds since 1970 of an RFC 3339 date or date-time, UTC when it has no offset.
+int64_t read_origin(TomlReader& table) {
+  const toml::node* node = table.raw().get("origin");
+  table.knows("origin");
+  if (node == nullptr) return 0;
+  const auto days_from_civil = [](int64_t y, int64_t m, int64_t d) {
+    y -= m <= 2;
+    const int64_t era = (y >= 0 ? y : y - 399) / 400;
+    const int64_t yoe = y - era * 400;
+    const int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+  };
+  constexpr int64_t kDayUs = 86'400'000'000;
+  if (const auto date = node->value_exact<toml::date>()) {
+    return days_from_civil(date->year, date->month, date->day) * kDayUs;
+  }
+  if (const auto moment = node->value_exact<toml::date_time>()) {
+    int64_t us =
+        days_from_civil(moment->date.year, moment->date.month, moment->date.day) * kDayUs +
+        (moment->time.hour * 3600 + moment->time.minute * 60 + moment->time.second) * int64_t{1'000'000};
+    if (moment->offset) us -= moment->offset->minutes * int64_t{60'000'000};
+    return us;
+  }
+  table.problem("origin", "expected a date such as 2018-04-01");
+  return 0;
+}
+
+Field read_field(TomlReader& table, Schema& schema, size_t position) {
+  Field field;
+  field.name = table.required_text("name");
+  constexpr FieldType kTypes[] = {FieldType::kInteger, FieldType::kNumber, FieldType::kText,
+                                  FieldType::kBoolean, FieldType::kTime};
+  field.type = kTypes[table.choice("type", 1, {"integer", "number", "text", "boolean", "time"})];
+  field.optional = table.boolean("optional", false);
+  if (field.type == FieldType::kNumber) {
+    field.decimals = static_cast<int>(table.integer("decimals", 4, 0, 6));
+    const double bound =
+        static_cast<double>(Schema::kFixedMax) / static_cast<double>(features::scale_of(field.decimals));
+    field.minimum = table.number("min", -bound, -bound, bound);
+    field.maximum = table.number("max", bound, -bound, bound);
+  } else if (field.type == FieldType::kInteger) {
+    field.minimum = table.number("min", -9.2e18, -9.2e18, 9.2e18);
+    field.maximum = table.number("max", 9.2e18, -9.2e18, 9.2e18);
+  } else if (field.type == FieldType::kTime) {
+    constexpr int64_t kUnits[] = {1'000'000, 1'000, 1};
+    schema.time_unit_us = kUnits[table.choice("unit", 0, {"s", "ms", "us"})];
+    schema.time_origin_us = read_origin(table);
+    schema.time = position;
+  }
+  if (field.minimum > field.maximum) table.problem("min", "it is larger than max");
+  table.finish();
+  return field;
+}
+
+}  // namespace
+
+Schema read_schema(TomlReader& root) {
+  Schema schema;
+  TomlReader table = root.table("schema");
+  size_t times = 0;
+  for (TomlReader& one : table.tables("fields")) {
+    Field field = read_field(one, schema, schema.fields.size());
+    times += field.type == FieldType::kTime;
+    if (schema.find(field.name))
+      one.problem("name", fmt::format("the field \"{}\" is declared twice", field.name));
+    schema.fields.push_back(std::move(field));
+  }
+  if (schema.fields.empty())
+    table.problem("fields", "no field is declared; write [[schema.fields]] with name and type");
+  if (schema.fields.size() > kFieldsMax)
+    table.problem("fields", fmt::format("at most {} fields are allowed", kFieldsMax));
+  if (times != 1)
+    table.problem("fields", fmt::format("found {} fields of type \"time\", exactly one is needed", times));
+  const auto position = [&](const char* key, const std::string& name) -> size_t {
+    if (const auto found = schema.find(name)) return *found;
+    const std::string near = nearest(name, field_names(schema));
+    table.problem(key, fmt::format("\"{}\" is not a field{}", name,
+                                   near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    return 0;
+  };
+  schema.id = position("id", table.required_text("id"));
+  if (!schema.fields.empty() && (schema.fields[schema.id].optional || schema.fields[schema.time].optional)) {
+    table.problem("id", "the id and the time cannot be optional");
+  }
+  if (table.has("amount")) schema.amount = position("amount", table.text("amount", ""));
+  schema.label = table.text("label", "is_fraud");
+  if (schema.find(schema.label)) table.problem("label", "the label cannot be a field of the transaction");
+  table.finish();
+
+  TomlReader entities = root.table("entities");
+  for (const auto& [key, node] : entities.raw()) {
+    const std::string name(key.str());
+    entities.knows(name);
+    TomlReader one = entities.table(name.c_str());
+    features::EntityKind kind;
+    kind.name = name;
+    for (const std::string& field : one.texts("fields")) {
+      if (const auto found = schema.find(field)) {
+        kind.fields.push_back(*found);
+      } else {
+        const std::string near = nearest(field, field_names(schema));
+        one.problem("fields", fmt::format("\"{}\" is not a field{}", field,
+                                          near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+      }
+    }
+    if (kind.fields.empty()) one.problem("fields", "name at least one field");
+    if (kind.fields.size() > kEntityFieldsMax)
+      one.problem("fields", fmt::format("at most {} fields are allowed", kEntityFieldsMax));
+    kind.entities_max = static_cast<size_t>(one.integer("max", 10'000'000, 1, 1'000'000'000));
+    one.finish();
+    schema.entities.push_back(std::move(kind));
+  }
+  return schema;
+}
+
+std::vector<FeatureAt> read_features(TomlReader& root) {
+  std::vector<FeatureAt> all;
+  std::vector<std::string> names;
+  for (const features::AggregateInfo& about : features::aggregates()) names.emplace_back(about.name);
+  for (TomlReader& table : root.tables("features")) {
+    features::FeatureSpec spec;
+    spec.name = table.required_text("name");
+    const std::string aggregate = table.text("aggregate", "field");
+    if (const auto* about = features::find_aggregate(aggregate)) {
+      spec.aggregate = about->aggregate;
+      spec.input = table.text("input", about->wants_input && !about->of_entity ? spec.name : "");
+    } else {
+      table.knows("input");
+      const std::string near = nearest(aggregate, names);
+      table.problem("aggregate",
+                    fmt::format("found \"{}\", allowed are {}{}", aggregate, fmt::join(names, ", "),
+                                near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    }
+    spec.entity = table.text("entity", "");
+    spec.divisor = table.text("divisor", "");
+    if (table.has("window") && table.has("windows"))
+      table.problem("windows", "give either window or windows");
+    spec.windows_us = table.durations("windows");
+    if (table.has("window")) {
+      spec.windows_us = {table.duration("window", "all")};
+      spec.exact_name = true;
+    }
+    if (table.has("delay")) spec.delay_us = table.duration("delay", "0s");
+    if (table.has("include_current")) spec.include_current = table.boolean("include_current", true);
+    spec.where = table.text("where", "");
+    if (table.has("half_life")) spec.half_life_us = table.duration("half_life", "1d");
+    spec.clip_factor = table.number("clip_factor", 2.5, 1.000001, 1e6);
+    if (table.has("empty")) spec.empty = table.number("empty", 0, -1e12, 1e12);
+    spec.transform = table.choice("transform", 0, {"none", "log"}) == 1 ? features::Transform::kLog
+                                                                        : features::Transform::kNone;
+    spec.calendar_days = table.choice("unit", 0, {"s", "days"}) == 1;
+    if (table.has("at_least")) spec.at_least = table.number("at_least", 0, -1e12, 1e12);
+    if (table.has("at_most")) spec.at_most = table.number("at_most", 0, -1e12, 1e12);
+    spec.hidden = table.boolean("hidden", false);
+    table.finish();
+    all.push_back({std::move(spec), table.raw().source().begin.line});
+  }
+  return all;
+}
+
+std::shared_ptr<const features::Plan> compile_features(const Schema& schema,
+                                                       const std::vector<FeatureAt>& declared,
+                                                       const features::PlanOptions& options,
+                                                       TomlReader::Problems& problems) {
+  std::vector<features::FeatureSpec> specs;
+  for (const FeatureAt& one : declared) specs.push_back(one.spec);
+  auto plan = features::compile(schema, specs, options);
+  if (plan) return std::make_shared<const features::Plan>(std::move(*plan));
+  size_t line = 0;
+  for (const FeatureAt& one : declared) {
+    if (one.spec.name == plan.error().field) line = one.line;
+  }
+  problems.lines.push_back(fmt::format("{}:{}: features: \"{}\": {}", problems.file, line, plan.error().field,
+                                       plan.error().reason));
+  return nullptr;
+}
+
+}  // namespace shrike::engine

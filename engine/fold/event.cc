@@ -1,0 +1,228 @@
+#include "engine/fold/event.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "engine/fold/answer_record.h"
+#include "engine/fold/log.pb.h"
+
+namespace shrike::engine {
+namespace {
+
+template <size_t N>
+std::string_view pick(const std::string_view (&names)[N], size_t at) {
+  return at < N ? names[at] : std::string_view("unknown");
+}
+
+TransactionEvent decode(const features::Schema& schema, const proto::TransactionRecord& record,
+                        std::string& problem) {
+  TransactionEvent event;
+  Transaction& transaction = event.transaction;
+  transaction.reset(schema);
+  int text = 0;
+  if (record.fixed_size() != static_cast<int>(schema.fields.size())) {
+    problem = fmt::format("{} fields, the schema has {}", record.fixed_size(), schema.fields.size());
+    return event;
+  }
+  for (size_t i = 0; i < schema.fields.size(); ++i) {
+    features::Value& value = transaction.values[i];
+    value.present = (record.missing() >> i & 1) == 0;
+    value.fixed = record.fixed(static_cast<int>(i));
+    if (!value.present || schema.fields[i].type != features::FieldType::kText) continue;
+    if (text == record.texts_size()) {
+      problem = "a text is missing";
+      return event;
+    }
+    value.text = record.texts(text++);
+  }
+  transaction.id = features::key(schema, transaction, schema.id);
+  transaction.time_us = transaction.values[schema.time].fixed;
+  event.row = floats_from_bytes(record.row());
+  read_answer(record, event.answer);
+  return event;
+}
+
+}  // namespace
+
+std::string_view name(Decision decision) {
+  static constexpr std::string_view kNames[] = {"approve", "review", "decline"};
+  return pick(kNames, static_cast<size_t>(decision));
+}
+
+std::string_view name(Step step) {
+  static constexpr std::string_view kNames[] = {"full", "no_reasons", "fallback", "static"};
+  return pick(kNames, static_cast<size_t>(step));
+}
+
+static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
+
+std::string_view name(Source source) { return pick(kSourceNames, static_cast<size_t>(source)); }
+
+tl::expected<Source, std::string> parse_source(std::string_view text) {
+  for (size_t i = 0; i < kSources; ++i) {
+    if (text == kSourceNames[i]) return static_cast<Source>(i);
+  }
+  return tl::make_unexpected(
+      fmt::format("found \"{}\", allowed are analyst, chargeback, customer, matured", text.substr(0, 40)));
+}
+
+std::string_view name(Outcome outcome) {
+  static constexpr std::string_view kNames[] = {"stored", "duplicate", "corrected", "pending"};
+  return pick(kNames, static_cast<size_t>(outcome));
+}
+
+std::string_view name(ModelAction action) {
+  static constexpr std::string_view kNames[] = {"accepted", "rejected", "activated"};
+  return pick(kNames, static_cast<size_t>(action));
+}
+
+std::string to_hex(const ModelId& id) {
+  std::string hex;
+  for (const uint8_t byte : id) hex += fmt::format("{:02x}", byte);
+  return hex;
+}
+
+ModelId from_hex(std::string_view hex) {
+  ModelId id{};
+  const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+  if (hex.size() != 32 || hex.find_first_not_of("0123456789abcdef") != std::string_view::npos) return id;
+  for (size_t i = 0; i < 16; ++i)
+    id[i] = static_cast<uint8_t>(digit(hex[2 * i]) * 16 + digit(hex[2 * i + 1]));
+  return id;
+}
+
+std::string encode(const LabelState& state) {
+  std::string bytes;
+  for (const Verdict verdict : state.by_source) bytes.push_back(static_cast<char>(verdict));
+  bytes.push_back(static_cast<char>(state.current));
+  bytes.append(reinterpret_cast<const char*>(&state.sequence), sizeof(state.sequence));
+  return bytes;
+}
+
+LabelState decode_label_state(std::string_view bytes) {
+  LabelState state;
+  if (bytes.size() != kSources + 1 + sizeof(state.sequence)) return state;
+  for (size_t i = 0; i < kSources; ++i) state.by_source[i] = static_cast<Verdict>(bytes[i] % 3);
+  state.current = static_cast<Verdict>(bytes[kSources] % 3);
+  std::memcpy(&state.sequence, bytes.data() + kSources + 1, sizeof(state.sequence));
+  return state;
+}
+
+std::array<uint8_t, 16> to_bytes(const Key& key) {
+  std::array<uint8_t, 16> bytes;
+  for (size_t i = 0; i < 8; ++i) {
+    bytes[i] = static_cast<uint8_t>(key.high >> (56 - 8 * i));
+    bytes[8 + i] = static_cast<uint8_t>(key.low >> (56 - 8 * i));
+  }
+  return bytes;
+}
+
+Key to_key(std::string_view bytes) {
+  Key key;
+  if (bytes.size() != 16) return key;
+  for (size_t i = 0; i < 8; ++i) {
+    key.high = key.high << 8 | static_cast<uint8_t>(bytes[i]);
+    key.low = key.low << 8 | static_cast<uint8_t>(bytes[8 + i]);
+  }
+  return key;
+}
+
+std::string floats_to_bytes(const std::vector<float>& floats) {
+  return {reinterpret_cast<const char*>(floats.data()), floats.size() * sizeof(float)};
+}
+
+std::vector<float> floats_from_bytes(std::string_view bytes) {
+  std::vector<float> floats(bytes.size() / sizeof(float));
+  if (!floats.empty()) std::memcpy(floats.data(), bytes.data(), floats.size() * sizeof(float));
+  return floats;
+}
+
+void encode(const features::Schema& schema, const TransactionEvent& event, std::string& out) {
+  static thread_local proto::EventRecord record;
+  record.Clear();
+  proto::TransactionRecord& t = *record.mutable_transaction();
+  uint64_t missing = 0;
+  for (size_t i = 0; i < schema.fields.size(); ++i) {
+    const features::Value& value = event.transaction.values[i];
+    t.add_fixed(value.fixed);
+    if (!value.present) {
+      missing |= uint64_t{1} << i;
+    } else if (schema.fields[i].type == features::FieldType::kText) {
+      t.add_texts(value.text);
+    }
+  }
+  t.set_missing(missing);
+  t.set_row(event.row.data(), event.row.size() * sizeof(float));
+  write_answer(event.answer, t);
+  record.SerializeToString(&out);
+}
+
+void encode(const LabelEvent& event, std::string& out) {
+  proto::EventRecord record;
+  proto::LabelRecord& label = *record.mutable_label();
+  const auto key = to_bytes(event.transaction);
+  label.set_transaction(key.data(), key.size());
+  label.set_verdict(static_cast<uint32_t>(event.verdict));
+  label.set_source(static_cast<uint32_t>(event.source));
+  label.set_time_us(event.time_us);
+  label.set_transaction_sequence(event.transaction_sequence);
+  label.set_outcome(static_cast<uint32_t>(event.outcome));
+  record.SerializeToString(&out);
+}
+
+void encode(const ModelEvent& event, std::string& out) {
+  proto::EventRecord record;
+  proto::ModelRecord& model = *record.mutable_model();
+  model.set_action(static_cast<uint32_t>(event.action));
+  model.set_candidate(event.candidate);
+  model.set_model(event.model);
+  model.set_report(event.report);
+  record.SerializeToString(&out);
+}
+
+void encode(const ConfigEvent& event, std::string& out) {
+  proto::EventRecord record;
+  record.mutable_config()->set_text(event.text);
+  record.mutable_config()->set_plan(event.plan);
+  record.SerializeToString(&out);
+}
+
+tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes) {
+  proto::EventRecord record;
+  if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return tl::make_unexpected(std::string("the record is not an event"));
+  }
+  switch (record.kind_case()) {
+    case proto::EventRecord::kTransaction: {
+      std::string problem;
+      TransactionEvent event = decode(schema, record.transaction(), problem);
+      if (!problem.empty()) return tl::make_unexpected(problem);
+      return Event(std::move(event));
+    }
+    case proto::EventRecord::kLabel: {
+      const proto::LabelRecord& label = record.label();
+      return Event(LabelEvent{to_key(label.transaction()), static_cast<Verdict>(label.verdict() % 3),
+                              static_cast<Source>(label.source() % kSources), label.time_us(),
+                              label.transaction_sequence(), static_cast<Outcome>(label.outcome() % 4)});
+    }
+    case proto::EventRecord::kModel: {
+      const proto::ModelRecord& model = record.model();
+      return Event(ModelEvent{static_cast<ModelAction>(model.action() % 3), model.candidate(), model.model(),
+                              model.report()});
+    }
+    case proto::EventRecord::kConfig:
+      return Event(ConfigEvent{record.config().text(), record.config().plan()});
+    default:
+      return tl::make_unexpected(std::string("the event is of a kind that this version does not know"));
+  }
+}
+
+bool transaction_key(const features::Schema& schema, std::string_view bytes, Key& out) {
+  auto event = decode_event(schema, bytes);
+  if (!event || !std::holds_alternative<TransactionEvent>(*event)) return false;
+  out = std::get<TransactionEvent>(*event).transaction.id;
+  return true;
+}
+
+}  // namespace shrike::engine

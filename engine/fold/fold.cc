@@ -1,0 +1,305 @@
+#include "engine/fold/fold.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+
+namespace shrike::engine {
+namespace {
+
+// Decay, at each transaction, of the counts that tell whether most transactions get labels.
+constexpr double kRecent = 1 - 1.0 / 8192;
+
+}  // namespace
+
+Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t keep_us)
+    : config_(std::move(config)),
+      examples_sink_(&examples),
+      history_(history),
+      keep_us_(std::max(keep_us, config_->training.maturity_us)),
+      features_(config_->plan),
+      pending_(config_->columns.size(), config_->schema().entities.size()),
+      champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
+      champion_hash_(learners::content_hash(learners::serialize(*champion_))) {}
+
+Result<std::optional<Recorded>> Fold::look_up(const Key& transaction) {
+  if (history_ == nullptr) return std::nullopt;
+  return history_->find(transaction);
+}
+
+Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
+  if (const Pending::Entry* entry = pending_.find(transaction.id)) {
+    Recorded recorded;
+    recorded.sequence = entry->sequence;
+    recorded.event.answer = entry->answer;
+    return recorded;
+  }
+  if (auto recorded = look_up(transaction.id); !recorded || *recorded) return recorded;
+  if (watermark_us_ == INT64_MIN) return std::nullopt;
+  const std::string& field = config_->schema().fields[config_->schema().time].name;
+  const int64_t behind_us = watermark_us_ - transaction.time_us;
+  if (behind_us > config_->limits.lateness_us) {
+    return refuse(ErrorCode::kTooLate, field,
+                  fmt::format("the event is {} s older than the newest one; limits.lateness allows {}",
+                              behind_us / 1'000'000, features::format_duration(config_->limits.lateness_us)));
+  }
+  if (-behind_us > config_->limits.jump_us) {
+    return refuse(ErrorCode::kTooEarly, field,
+                  fmt::format("the event is {} s newer than the newest one; limits.jump allows {}",
+                              -behind_us / 1'000'000, features::format_duration(config_->limits.jump_us)));
+  }
+  return std::nullopt;
+}
+
+uint64_t Fold::fold(const Transaction& transaction, std::span<float> row) {
+  const uint64_t sequence = next_sequence_++;
+  ++counters_.transactions;
+  transactions_recent_ = transactions_recent_ * kRecent + 1;
+  labels_recent_ *= kRecent;
+  watermark_us_ = std::max(watermark_us_, transaction.time_us);
+  mature();
+  expire_orphans();
+  features_.apply(transaction, sequence, row);
+  examples_sink_->observe(transaction.id, row);
+  if (is_cold_look(counters_.transactions)) boundary_ = true;
+  features_.subject(transaction, sequence, subject_);
+  Pending::Entry& entry = pending_.push(subject_, transaction.id, row);
+  if (!orphan_keys_.empty()) join_orphans(entry);
+  return sequence;
+}
+
+void Fold::answer(uint64_t sequence, const Answer& answer) {
+  for (uint64_t p = pending_.end(); p-- > pending_.begin();) {
+    Pending::Entry& entry = pending_.at(p);
+    if (entry.sequence == sequence) {
+      entry.answer = answer;
+      return;
+    }
+    assert(entry.sequence > sequence);
+  }
+}
+
+// Silence for the maturity period makes a transaction legitimate. In order of sequence, so that a late event
+// waits for those before it.
+void Fold::mature() {
+  next_mature_ = std::max(next_mature_, pending_.begin());
+  for (; next_mature_ < pending_.end(); ++next_mature_) {
+    Pending::Entry& entry = pending_.at(next_mature_);
+    if (entry.time_us + config_->training.maturity_us > watermark_us_) break;
+    entry.matured = true;
+    ++counters_.matured;
+    if (entry.labels.current == Verdict::kUnknown) emit(entry.id, Verdict::kLegitimate, pending_.row(entry));
+    if (entry.held) emit(entry.id, entry.labels.current, pending_.row(entry));
+    entry.held = false;
+  }
+  release();
+}
+
+void Fold::release() {
+  while (pending_.size() > 0) {
+    const Pending::Entry& entry = pending_.at(pending_.begin());
+    const bool done = entry.matured && entry.time_us + keep_us_ <= watermark_us_;
+    if (!done && pending_.size() < config_->limits.pending_max) break;
+    if (!entry.matured) ++counters_.pending_released_early;
+    released_ = entry.sequence;
+    pending_.pop_front();
+  }
+}
+
+void Fold::emit(const Key& transaction, Verdict verdict, std::span<const float> row) {
+  ++examples_;
+  counters_.frauds += verdict == Verdict::kFraud;
+  if (examples_ % config_->training.every == 0) boundary_ = true;
+  examples_sink_->learn(transaction, verdict, row);
+}
+
+bool Fold::learn_at_once() const {
+  if (config_->training.learn != LearnWhen::kAuto) return config_->training.learn == LearnWhen::kAtOnce;
+  return labels_recent_ >= 0.5 * transactions_recent_;
+}
+
+// What a label does to its transaction, which is present with its logged row: `entry` holds it, or is null
+// when it has left memory. The features see it at once; the learner now, or when the transaction matures (see
+// LearnWhen).
+Outcome Fold::apply_label(LabelState& state, Pending::Entry* entry, const LabelEvent& event,
+                          uint64_t sequence, const features::Subject& subject, std::span<const float> row) {
+  const bool matured = entry == nullptr || entry->matured;
+  if (!matured && state.current == Verdict::kUnknown) labels_recent_ += 1;
+  const Verdict known = state.current == Verdict::kUnknown && matured ? Verdict::kLegitimate : state.current;
+  state.by_source[static_cast<size_t>(event.source)] = event.verdict;
+  state.current = event.verdict;
+  state.sequence = sequence;
+  features_.label(subject, event.verdict);
+  if (known == event.verdict) return Outcome::kStored;
+  const bool hold = !matured && !learn_at_once();
+  if (entry != nullptr) entry->held = hold;
+  if (!hold) emit(event.transaction, event.verdict, row);
+  return known == Verdict::kUnknown ? Outcome::kStored : Outcome::kCorrected;
+}
+
+const Fold::Orphan* Fold::find_orphan(const LabelRequest& request) const {
+  if (orphan_keys_.count(request.transaction) == 0) return nullptr;
+  const Orphan* found = nullptr;  // the newest from this source counts
+  for (const Orphan& orphan : orphans_) {
+    if (orphan.sequence != 0 && orphan.transaction == request.transaction &&
+        orphan.source == request.source) {
+      found = &orphan;
+    }
+  }
+  return found != nullptr && found->verdict == request.verdict ? found : nullptr;
+}
+
+Result<LabelResult> Fold::label(const LabelRequest& request) {
+  LabelResult result;
+  LabelEvent& event = result.event;
+  event.transaction = request.transaction;
+  event.verdict = request.verdict;
+  event.source = request.source;
+  event.time_us = request.time_us.value_or(watermark_us_);
+  if (watermark_us_ != INT64_MIN && request.time_us &&
+      *request.time_us - watermark_us_ > config_->limits.jump_us) {
+    return refuse(ErrorCode::kTooEarly, "time",
+                  fmt::format("the label is {} s newer than the newest transaction; limits.jump allows {}",
+                              (*request.time_us - watermark_us_) / 1'000'000,
+                              features::format_duration(config_->limits.jump_us)));
+  }
+  std::optional<Recorded> recorded;
+  Pending::Entry* entry = pending_.find(request.transaction);
+  if (entry == nullptr) {
+    auto found = look_up(request.transaction);
+    if (!found) return tl::make_unexpected(found.error());
+    recorded = std::move(*found);
+  }
+  const auto already = [&](const LabelState& state) {
+    return state.by_source[static_cast<size_t>(request.source)] == request.verdict;
+  };
+  const auto duplicate = [&](const LabelState& state) {
+    event.outcome = Outcome::kDuplicate;
+    result.sequence = state.sequence;
+    result.state = state;
+    return result;
+  };
+  const auto before_transaction = [&](int64_t transaction_us) {
+    return refuse(ErrorCode::kInvalid, "time",
+                  fmt::format("the label is {} s older than its transaction",
+                              (transaction_us - event.time_us) / 1'000'000));
+  };
+  if (entry != nullptr) {
+    if (already(entry->labels)) return duplicate(entry->labels);
+    if (event.time_us < entry->time_us) return before_transaction(entry->time_us);
+    event.transaction_sequence = entry->sequence;
+    result.sequence = next_sequence_++;
+    pending_.subject(*entry, subject_);
+    event.outcome = apply_label(entry->labels, entry, event, result.sequence, subject_, pending_.row(*entry));
+    result.state = entry->labels;
+  } else if (recorded) {
+    if (already(recorded->labels)) return duplicate(recorded->labels);
+    const Transaction& transaction = recorded->event.transaction;
+    if (event.time_us < transaction.time_us) return before_transaction(transaction.time_us);
+    event.transaction_sequence = recorded->sequence;
+    result.sequence = next_sequence_++;
+    features_.subject(transaction, recorded->sequence, subject_);
+    event.outcome =
+        apply_label(recorded->labels, nullptr, event, result.sequence, subject_, recorded->event.row);
+    result.state = recorded->labels;
+  } else {
+    if (const Orphan* orphan = find_orphan(request)) {
+      event.outcome = Outcome::kDuplicate;
+      result.sequence = orphan->sequence;
+      return result;
+    }
+    if (orphans_.size() >= config_->limits.orphans_max) {
+      return refuse(
+          ErrorCode::kOverloaded, config_->schema().fields[config_->schema().id].name,
+          fmt::format("the transaction is unknown and {} labels already wait for theirs (limits.orphans_max)",
+                      orphans_.size()));
+    }
+    event.outcome = Outcome::kPending;
+    result.sequence = next_sequence_++;
+    keep_orphan(event, result.sequence);
+    return result;
+  }
+  ++counters_.labels;
+  counters_.corrections += event.outcome == Outcome::kCorrected;
+  return result;
+}
+
+Result<void> Fold::replay_label(const LabelEvent& event) {
+  const uint64_t sequence = next_sequence_++;
+  if (event.outcome == Outcome::kPending) {
+    keep_orphan(event, sequence);
+    return {};
+  }
+  ++counters_.labels;
+  counters_.corrections += event.outcome == Outcome::kCorrected;
+  if (Pending::Entry* entry = pending_.find(event.transaction)) {
+    pending_.subject(*entry, subject_);
+    apply_label(entry->labels, entry, event, sequence, subject_, pending_.row(*entry));
+    return {};
+  }
+  const auto found = look_up(event.transaction);
+  if (!found) return tl::make_unexpected(found.error());
+  const std::optional<Recorded>& recorded = *found;
+  if (!recorded) return {};  // retention has taken it
+  // The record's label state may already hold what comes later in the log; the event says what it did here.
+  features_.subject(recorded->event.transaction, recorded->sequence, subject_);
+  features_.label(subject_, event.verdict);
+  if (event.outcome == Outcome::kCorrected) emit(event.transaction, event.verdict, recorded->event.row);
+  return {};
+}
+
+void Fold::keep_orphan(const LabelEvent& event, uint64_t sequence) {
+  ++counters_.orphans;
+  const int64_t now_us = watermark_us_ == INT64_MIN ? event.time_us : watermark_us_;
+  orphans_.push_back({event.transaction, event.verdict, event.source, event.time_us,
+                      now_us + config_->limits.orphan_keep_us, sequence});
+  ++orphan_keys_[event.transaction];
+}
+
+void Fold::join_orphans(Pending::Entry& entry) {
+  const auto waiting = orphan_keys_.find(entry.id);
+  if (waiting == orphan_keys_.end()) return;
+  for (Orphan& orphan : orphans_) {
+    if (orphan.sequence == 0 || !(orphan.transaction == entry.id)) continue;
+    LabelEvent event{orphan.transaction, orphan.verdict, orphan.source,
+                     orphan.time_us,     entry.sequence, Outcome::kStored};
+    pending_.subject(entry, subject_);
+    const Outcome outcome =
+        apply_label(entry.labels, &entry, event, orphan.sequence, subject_, pending_.row(entry));
+    ++counters_.labels;
+    ++counters_.orphans_joined;
+    counters_.corrections += outcome == Outcome::kCorrected;
+    orphan.sequence = 0;
+  }
+  orphan_keys_.erase(waiting);
+}
+
+void Fold::expire_orphans() {
+  while (!orphans_.empty() && (orphans_.front().sequence == 0 || orphans_.front().until_us < watermark_us_)) {
+    const Orphan& orphan = orphans_.front();
+    if (orphan.sequence != 0) {
+      ++counters_.orphans_expired;
+      const auto waiting = orphan_keys_.find(orphan.transaction);
+      if (--waiting->second == 0) orphan_keys_.erase(waiting);
+    }
+    orphans_.pop_front();
+  }
+}
+
+uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
+  const uint64_t sequence = next_sequence_++;
+  if (event.action == ModelAction::kRejected) {
+    ++counters_.rejected;
+    return sequence;
+  }
+  assert(model != nullptr);
+  ++(event.action == ModelAction::kAccepted ? counters_.accepted : counters_.activated);
+  fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
+  if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();
+  champion_ = std::move(model);
+  champion_hash_ = event.model;
+  return sequence;
+}
+
+}  // namespace shrike::engine

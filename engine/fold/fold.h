@@ -1,0 +1,195 @@
+// The engine's half of the fold over the log: features, labels, maturity, the serving model. The learner's
+// half is trainer.h. State after event n is a function of events 1..n and the configuration: no clock, no
+// thread, no file. The engine thread owns one; recovery, checkpoints and replays run their own.
+//
+// Call order for a transaction: admit(), fold(), then answer() once it is scored. The same functions serve
+// live traffic and the log, so a replay cannot differ from what happened.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/config/config.h"
+#include "engine/fold/error.h"
+#include "engine/fold/event.h"
+#include "engine/fold/pending.h"
+#include "features/feature_store.h"
+#include "learners/model.h"
+
+namespace shrike::engine {
+
+// Where labelled examples go: a trainer, a queue to one, or nowhere.
+class ExampleSink {
+ public:
+  virtual ~ExampleSink() = default;
+  // `row` is valid during the call. The transaction's key is what sampling may decide by: unlike a sequence
+  // number it is the same in every run over the same stream.
+  virtual void learn(const Key& transaction, Verdict verdict, std::span<const float> row) = 0;
+  // Every transaction as it enters, before any label.
+  virtual void observe(const Key&, std::span<const float>) {}
+};
+
+// What learners know an example by: the same in every run over the same stream.
+inline uint64_t example_key(const Key& transaction) {
+  return transaction.low ^ (transaction.high * 0x9E3779B97F4A7C15ull);
+}
+
+// At these numbers of transactions a trainer that has no model yet looks whether it can make one without
+// labels: a thousand and its doubles, up to about a million.
+inline bool is_cold_look(uint64_t transactions) {
+  constexpr uint64_t kFirst = 1000;
+  return transactions % kFirst == 0 && transactions <= (kFirst << 10) &&
+         std::has_single_bit(transactions / kFirst);
+}
+
+// A transaction that the fold no longer holds in memory, from the log.
+struct Recorded {
+  uint64_t sequence = 0;
+  TransactionEvent event;
+  LabelState labels;
+};
+
+class History {
+ public:
+  virtual ~History() = default;
+  // Nothing when it is not in the log (or retention has taken it); an error when the log cannot be read.
+  virtual Result<std::optional<Recorded>> find(const Key& transaction) = 0;
+};
+
+struct Counters {
+  uint64_t transactions = 0, labels = 0, corrections = 0, orphans = 0, orphans_joined = 0,
+           orphans_expired = 0, matured = 0, frauds = 0, accepted = 0, rejected = 0, activated = 0,
+           pending_released_early = 0;
+};
+
+struct LabelRequest {
+  Key transaction;
+  Verdict verdict = Verdict::kUnknown;
+  Source source = Source::kAnalyst;
+  std::optional<int64_t> time_us;  // the watermark when absent
+};
+
+struct LabelResult {
+  LabelEvent event;
+  uint64_t sequence = 0;  // of this label's event; of the first one's for a duplicate
+  LabelState state;       // of the transaction, after this label
+};
+
+class Fold {
+ public:
+  // `keep_us`: how long a matured transaction stays in memory (0: not at all).
+  Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t keep_us = 0);
+
+  // From now on examples go there: recovery feeds a trainer directly, a server its thread.
+  void send_examples_to(ExampleSink& examples) { examples_sink_ = &examples; }
+
+  const Config& config() const { return *config_; }
+  uint64_t next_sequence() const { return next_sequence_; }
+  int64_t watermark_us() const { return watermark_us_; }
+  const Counters& counters() const { return counters_; }
+
+  // May this transaction enter? The earlier one's record when its id has been seen, an error when its event
+  // time is out of bounds, nothing when it is new and welcome.
+  Result<std::optional<Recorded>> admit(const Transaction& transaction);
+  // Folds an admitted transaction and fills its feature row. Returns its sequence number.
+  uint64_t fold(const Transaction& transaction, std::span<float> row);
+  // Records what was answered to the transaction `sequence`, which is among the newest.
+  void answer(uint64_t sequence, const Answer& answer);
+
+  // Folds a label. Duplicates change nothing and take no sequence number.
+  Result<LabelResult> label(const LabelRequest& request);
+  // A label as the log has it.
+  Result<void> replay_label(const LabelEvent& event);
+
+  // A model takes over, or a candidate was refused. `model` may be null for a refusal.
+  uint64_t model(const ModelEvent& event, learners::ModelPtr model);
+  // Any other event takes a sequence number.
+  uint64_t skip() { return next_sequence_++; }
+
+  const learners::ModelPtr& champion() const { return champion_; }
+  const std::string& champion_hash() const { return champion_hash_; }
+  // Earlier champions, newest first, at most kFallbacksMax.
+  const std::vector<std::pair<std::string, learners::ModelPtr>>& fallbacks() const { return fallbacks_; }
+
+  uint64_t examples() const { return examples_; }
+  // True once after the number of examples has passed a multiple of training.every, or that of transactions a
+  // cold look: here a model may take over.
+  bool take_boundary() { return std::exchange(boundary_, false); }
+  // The sequence number of the newest transaction that left memory; 0 at first.
+  uint64_t released() const { return released_; }
+  // The newest sequence whose transactions are all older than `before_us`, as known at checkpoints; 0 for
+  // none.
+  uint64_t sequence_before(int64_t before_us) const;
+  void mark_epoch();
+
+  std::vector<features::EntityStats> feature_stats() const { return features_.stats(); }
+  size_t pending_size() const { return pending_.size(); }
+  size_t pending_bytes() const { return pending_.bytes(); }
+
+  // Named parts, each in pieces; restore() takes the same into a new fold of the same configuration.
+  void save(const std::function<void(const char* part, std::string piece)>& sink) const;
+  using ModelLoader = std::function<learners::ModelPtr(const std::string& hash)>;
+  tl::expected<void, std::string> restore(const std::string& part, std::string_view piece,
+                                          const ModelLoader& load);
+
+  static constexpr size_t kFallbacksMax = 3;
+
+ private:
+  struct Orphan {
+    Key transaction;
+    Verdict verdict;
+    Source source;
+    int64_t time_us;
+    int64_t until_us;
+    uint64_t sequence;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const { return key.low ^ (key.high * 0x9E3779B97F4A7C15ull); }
+  };
+
+  void mature();
+  void release();
+  void emit(const Key& transaction, Verdict verdict, std::span<const float> row);
+  Result<std::optional<Recorded>> look_up(const Key& transaction);
+  Outcome apply_label(LabelState& state, Pending::Entry* entry, const LabelEvent& event, uint64_t sequence,
+                      const features::Subject& subject, std::span<const float> row);
+  bool learn_at_once() const;
+  void join_orphans(Pending::Entry& entry);
+  void keep_orphan(const LabelEvent& event, uint64_t sequence);
+  void expire_orphans();
+  const Orphan* find_orphan(const LabelRequest& request) const;
+
+  ConfigPtr config_;
+  ExampleSink* examples_sink_;
+  History* history_;
+  int64_t keep_us_;
+  features::FeatureStore features_;
+  Pending pending_;
+  features::Subject subject_;
+  uint64_t next_sequence_ = 1;
+  uint64_t next_mature_ = 0;  // position in pending_
+  uint64_t released_ = 0;
+  int64_t watermark_us_ = INT64_MIN;
+  double labels_recent_ = 0, transactions_recent_ = 0;  // decayed counts: how complete is the feedback?
+  uint64_t examples_ = 0;
+  bool boundary_ = false;
+  Counters counters_;
+  std::deque<Orphan> orphans_;                              // oldest first; joined ones have sequence 0
+  std::unordered_map<Key, uint32_t, KeyHash> orphan_keys_;  // how many wait for a transaction
+  learners::ModelPtr champion_;
+  std::string champion_hash_;
+  std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;
+  std::vector<std::pair<uint64_t, int64_t>> epochs_;  // next sequence, watermark
+};
+
+}  // namespace shrike::engine

@@ -1,0 +1,123 @@
+// Saving and restoring a Fold: the parts of a checkpoint.
+#include <fmt/format.h>
+
+#include "engine/fold/fold.h"
+#include "engine/fold/log.pb.h"
+
+namespace shrike::engine {
+namespace {
+
+constexpr uint32_t kVersion = 1;
+
+// In a fixed order: the saved form.
+template <typename C, typename F>
+void each_counter(C& c, F&& f) {
+  for (auto* one :
+       {&c.transactions, &c.labels, &c.corrections, &c.orphans, &c.orphans_joined, &c.orphans_expired,
+        &c.matured, &c.frauds, &c.accepted, &c.rejected, &c.activated, &c.pending_released_early}) {
+    f(*one);
+  }
+}
+
+}  // namespace
+
+uint64_t Fold::sequence_before(int64_t before_us) const {
+  uint64_t sequence = 0;
+  for (const auto& [next, watermark_us] : epochs_) {
+    if (watermark_us < before_us) sequence = next;
+  }
+  return sequence;
+}
+
+void Fold::mark_epoch() {
+  epochs_.emplace_back(next_sequence_, watermark_us_);
+  if (config_->storage.retention_us == 0) return;
+  // One epoch older than the horizon is enough.
+  while (epochs_.size() > 1 && epochs_[1].second < watermark_us_ - config_->storage.retention_us) {
+    epochs_.erase(epochs_.begin());
+  }
+}
+
+void Fold::save(const std::function<void(const char*, std::string)>& sink) const {
+  proto::FoldRecord record;
+  record.set_version(kVersion);
+  record.set_next_sequence(next_sequence_);
+  record.set_watermark_us(watermark_us_);
+  record.set_labels_recent(labels_recent_);
+  record.set_transactions_recent(transactions_recent_);
+  record.set_examples(examples_);
+  record.set_model(champion_hash_);
+  for (const auto& [hash, model] : fallbacks_) record.add_fallbacks(hash);
+  for (const Orphan& orphan : orphans_) {
+    if (orphan.sequence == 0) continue;
+    proto::OrphanRecord& one = *record.add_orphans();
+    const auto key = to_bytes(orphan.transaction);
+    one.set_transaction(key.data(), key.size());
+    one.set_verdict(static_cast<uint32_t>(orphan.verdict));
+    one.set_source(static_cast<uint32_t>(orphan.source));
+    one.set_time_us(orphan.time_us);
+    one.set_until_us(orphan.until_us);
+    one.set_sequence(orphan.sequence);
+  }
+  for (const auto& [next, watermark_us] : epochs_) {
+    proto::EpochRecord& epoch = *record.add_epochs();
+    epoch.set_sequence(next);
+    epoch.set_watermark_us(watermark_us);
+  }
+  each_counter(counters_, [&](uint64_t value) { record.add_counters(value); });
+  record.add_counters(released_);
+  sink("fold", record.SerializeAsString());
+  pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
+  features_.save([&](std::string piece) { sink("features", std::move(piece)); });
+}
+
+tl::expected<void, std::string> Fold::restore(const std::string& part, std::string_view piece,
+                                              const ModelLoader& load) {
+  if (part == "pending") {
+    if (!pending_.restore(piece)) return tl::make_unexpected(std::string("pending transactions are damaged"));
+    return {};
+  }
+  if (part == "features") {
+    auto done = features_.restore(piece);
+    if (!done) return tl::make_unexpected(fmt::format("{}: {}", done.error().field, done.error().reason));
+    return {};
+  }
+  if (part != "fold") return {};
+  proto::FoldRecord record;
+  if (!record.ParseFromArray(piece.data(), static_cast<int>(piece.size()))) {
+    return tl::make_unexpected(std::string("the fold's record is damaged"));
+  }
+  if (record.version() > kVersion) {
+    return tl::make_unexpected(fmt::format("the fold's record has version {}; this Shrike reads up to {}",
+                                           record.version(), kVersion));
+  }
+  next_sequence_ = record.next_sequence();
+  watermark_us_ = record.watermark_us();
+  labels_recent_ = record.labels_recent();
+  transactions_recent_ = record.transactions_recent();
+  examples_ = record.examples();
+  if (record.model() != champion_hash_) {
+    champion_ = load(record.model());
+    if (champion_ == nullptr) return tl::make_unexpected(fmt::format("model {} is missing", record.model()));
+    champion_hash_ = record.model();
+  }
+  fallbacks_.clear();
+  for (const std::string& hash : record.fallbacks()) {
+    if (auto model = load(hash)) fallbacks_.emplace_back(hash, std::move(model));
+  }
+  for (const proto::OrphanRecord& one : record.orphans()) {
+    orphans_.push_back({to_key(one.transaction()), static_cast<Verdict>(one.verdict() % 3),
+                        static_cast<Source>(one.source() % kSources), one.time_us(), one.until_us(),
+                        one.sequence()});
+    ++orphan_keys_[orphans_.back().transaction];
+  }
+  for (const proto::EpochRecord& epoch : record.epochs())
+    epochs_.emplace_back(epoch.sequence(), epoch.watermark_us());
+  int at = 0;
+  const auto next = [&] { return at < record.counters_size() ? record.counters(at++) : 0; };
+  each_counter(counters_, [&](uint64_t& value) { value = next(); });
+  released_ = next();
+  return {};
+}
+
+}  // namespace shrike::engine

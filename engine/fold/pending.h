@@ -1,0 +1,64 @@
+// The transactions that still wait: for a label, for maturity, for being forgotten. Each keeps its logged
+// feature row and its answer, so that a label joins what was scored and a duplicate gets the first answer. In
+// order of sequence; flat arrays; part of the fold, owned by it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/fold/event.h"
+#include "features/key.h"
+
+namespace shrike::engine {
+
+class Pending {
+ public:
+  struct Entry {
+    uint64_t sequence = 0;
+    Key id;
+    int64_t time_us = 0;
+    Answer answer;
+    LabelState labels;
+    bool matured = false;
+    bool held = false;  // labelled, and learned only when it matures
+  };
+
+  Pending(size_t columns, size_t entity_kinds) : columns_(columns), kinds_(entity_kinds) {}
+
+  // Adds the newest transaction; its id is not present.
+  Entry& push(const features::Subject& subject, const Key& id, std::span<const float> row);
+  // Null when absent.
+  Entry* find(const Key& id);
+  // By position: begin() <= position < end().
+  uint64_t begin() const { return begin_; }
+  uint64_t end() const { return end_; }
+  size_t size() const { return static_cast<size_t>(end_ - begin_); }
+  Entry& at(uint64_t position) { return entries_[position & mask()]; }
+  void pop_front();
+  // Of an entry that is present.
+  std::span<const float> row(const Entry& entry) const;
+  void subject(const Entry& entry, features::Subject& out) const;
+
+  size_t bytes() const;
+  // Pieces of a few MiB each; restore() takes them in the same order.
+  void save(const std::function<void(std::string)>& sink) const;
+  bool restore(std::string_view piece);
+
+ private:
+  size_t mask() const { return entries_.size() - 1; }
+  size_t slot(const Entry& entry) const { return static_cast<size_t>(&entry - entries_.data()); }
+  void grow();
+
+  size_t columns_, kinds_;
+  uint64_t begin_ = 0, end_ = 0;
+  std::vector<Entry> entries_;  // a ring; size is a power of two
+  std::vector<float> rows_;
+  std::vector<Key> keys_;
+  features::KeyIndex index_;
+};
+
+}  // namespace shrike::engine

@@ -1,0 +1,99 @@
+// The learner's half of the fold: learns from every labelled example in order, takes a candidate from the
+// learner at fixed example counts, tries it on the examples that follow (which neither it nor the champion
+// has trained on), and proposes what the gate decided. State after example k and the model events before it
+// is a function of them: the thread it runs on, and when, leave no trace. One owner; training_thread.h runs
+// one beside the engine thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/fold/fold.h"
+#include "learners/learner.h"
+
+namespace shrike::engine {
+
+// A verdict of the gate that is to become an event.
+struct Proposal {
+  uint64_t serial = 0;  // of this trainer's proposals, from 1
+  ModelEvent event;
+  learners::ModelPtr model;
+  std::string bytes;  // serialised
+};
+
+// Told around every batch that the learner learns, on the trainer's thread: for measuring, since the fold has no
+// clock.
+class LearningWatch {
+ public:
+  virtual ~LearningWatch() = default;
+  virtual void begin() = 0;
+  virtual void end(size_t examples) = 0;
+};
+
+class Trainer : public ExampleSink {
+ public:
+  explicit Trainer(ConfigPtr config);
+  ~Trainer() override;
+
+  // At multiples of training.every it looks at the candidate; a proposal may follow.
+  void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
+  // For learners that need no labels. While no model has ever served, at each cold look (see fold.h) what
+  // they make of it is proposed, without a gate: there are no labels to judge by.
+  void observe(const Key& transaction, std::span<const float> row) override;
+  bool observes() const { return learner_->observes(); }
+  // Threads to learn on; see learners/workers.h.
+  void use(learners::Workers* workers);
+  // A model event entered the log. One that answers the outstanding proposal ends it; a new champion (null
+  // for none) restarts the trial of a candidate. From a model made elsewhere that an operator activates, the
+  // learner goes on if it can.
+  void model_event(const ModelEvent& event, learners::ModelPtr champion);
+  // The outstanding proposal: repeated until model_event() answers it.
+  const std::optional<Proposal>& proposal() const { return proposal_; }
+
+  uint64_t examples() const { return examples_; }
+  uint64_t frauds() const { return frauds_; }
+  size_t state_bytes() const { return learner_->state_bytes(); }
+  // Null: nobody watches. It outlives the trainer.
+  void watch(LearningWatch* watch) { watch_ = watch; }
+
+  std::string save();
+  tl::expected<void, std::string> restore(std::string_view bytes);
+
+ private:
+  struct Trial {
+    std::vector<uint8_t> labels;
+    std::vector<float> champion, candidate;
+    void clear() { labels.clear(), champion.clear(), candidate.clear(); }
+  };
+
+  void flush();
+  void flush_observed();
+  void look();
+  void look_cold();
+  void propose(ModelAction action, std::string report);
+
+  ConfigPtr config_;
+  std::unique_ptr<learners::Learner> learner_;
+  learners::Workers* workers_ = nullptr;
+  uint64_t examples_ = 0, frauds_ = 0, observed_ = 0;
+  bool served_ = false;  // a model that learned from labels has been champion
+  learners::ModelPtr champion_;
+  learners::ModelPtr candidate_;
+  uint64_t candidate_at_ = 0;  // examples at its snapshot; 0 for one made without labels
+  Trial trial_;
+  uint64_t next_judgement_ = 0;  // length of the trial at which the gate looks again
+  std::optional<Proposal> proposal_;
+  uint64_t proposals_ = 0;
+  // Examples not yet given to the learner: fewer than kBatch, never across a look.
+  std::vector<float> rows_, labels_, weights_;
+  std::vector<uint64_t> keys_;
+  // Transactions not yet observed by it, alike.
+  std::vector<float> observed_rows_;
+  std::vector<uint64_t> observed_keys_;
+  LearningWatch* watch_ = nullptr;
+};
+
+}  // namespace shrike::engine

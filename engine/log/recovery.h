@@ -1,0 +1,66 @@
+// From the log back to the fold: latest checkpoint, then the tail. The same code recovers a server, makes a
+// checkpoint beside a running one, and replays a log as it was recorded. Functions of the store; one thread
+// each.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <tl/expected.hpp>
+
+#include "engine/fold/fold.h"
+#include "engine/log/history.h"
+#include "engine/fold/trainer.h"
+
+namespace shrike::storage {
+class Store;
+}
+
+namespace shrike::engine {
+
+// Loads models by their hash from the store, each once.
+class ModelBook {
+ public:
+  ModelBook(const storage::Store& store, ConfigPtr config);
+  // Null when it is missing or damaged (and logs why). The prior model is always there.
+  learners::ModelPtr load(const std::string& hash);
+  void add(const std::string& hash, learners::ModelPtr model) { models_[hash] = std::move(model); }
+
+ private:
+  const storage::Store& store_;
+  std::map<std::string, learners::ModelPtr> models_;
+};
+
+struct FoldReport {
+  uint64_t events = 0;
+  uint64_t transactions = 0;
+  uint64_t row_differences =
+      0;  // feature rows that differ from what was logged: never, unless there is a bug
+  uint64_t first_difference = 0;
+};
+
+// What a caller wants to see of each event, after it was folded.
+using Observer = std::function<void(uint64_t sequence, const Event& event)>;
+
+// Folds the log's events `from`..`to` (both included). `trainer` may be null.
+tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, ModelBook& models, Fold& fold,
+                                               Trainer* trainer, uint64_t from, uint64_t to,
+                                               const Observer& observer);
+
+// Restores the newest usable checkpoint into a fresh fold and trainer (null: not wanted). Returns its
+// sequence; 0 when there is none.
+tl::expected<uint64_t, std::string> restore_checkpoint(storage::Store& store, ModelBook& models, Fold& fold,
+                                                       Trainer* trainer);
+
+// Writes a checkpoint.
+tl::expected<void, std::string> write_checkpoint(storage::Store& store, uint64_t sequence, const Fold& fold,
+                                                 const std::string& trainer_state);
+
+// Examples that go nowhere.
+class NoExamples : public ExampleSink {
+ public:
+  void learn(const Key&, Verdict, std::span<const float>) override {}
+};
+
+}  // namespace shrike::engine

@@ -1,0 +1,146 @@
+// Replays: a CSV through the whole fold as if it were live (features, scores, delayed labels, learning, gate,
+// swaps), or a data directory's log as it was recorded or with another configuration or model. No socket, no
+// clock: training runs beside the fold and is awaited wherever a model may take over, so the same input gives
+// the same bits, on however many threads it learns (training.threads). Called from one thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "engine/config/config.h"
+#include "engine/fold/fold.h"
+#include "engine/replay/live_learner.h"
+#include "engine/replay/prequential.h"
+#include "engine/replay/timed_learner.h"
+#include "engine/threads/training_thread.h"
+#include "engine/threads/worker_pool.h"
+
+namespace shrike::storage {
+class Store;
+}
+
+namespace shrike::engine {
+
+struct Swap {
+  uint64_t row = 0;  // transactions before it
+  int day = 0;
+  ModelEvent event;
+};
+
+struct ReplayReport {
+  uint64_t rows = 0, skipped = 0, duplicates = 0, refused = 0;
+  int days = 0;
+  double seconds = 0;
+  uint64_t decisions[3] = {0, 0, 0};
+  Counters counters;
+  std::vector<Swap> swaps;  // accepted and rejected candidates
+  std::vector<features::EntityStats> features;
+  size_t pending_bytes = 0, learner_bytes = 0;
+  std::string champion;
+  // With Setup::time_calls or live: scoring one row, and learning one example.
+  CallTimes predicting, learning;
+  CallTimes waiting;  // of a live learner: see LiveLearner::waiting()
+  // Of a log replayed as recorded.
+  uint64_t scores_compared = 0, scores_different = 0, rows_different = 0;
+
+  size_t state_bytes() const;
+};
+
+// Runs transactions and labels through a fold with awaited training. replay_csv() and replay_log() drive it.
+class Replayer {
+ public:
+  // What was answered, in order. `transaction` is valid during the call.
+  using OnScore = std::function<void(const Transaction& transaction, const Answer& answer, int label)>;
+  // The feature row that was scored, which is also what is learned from when the label comes.
+  using OnRow = std::function<void(const Transaction& transaction, std::span<const float> row, int label)>;
+
+  struct Setup {
+    size_t batch = 256;
+    int64_t keep_us = 0;             // how late labels may come and still find their transaction
+    learners::ModelPtr fixed_model;  // scores with it throughout; nothing is learned
+    learners::ModelPtr first_model;  // champion at first; learning goes on from it if it was made elsewhere
+    bool live =
+        false;  // no champion: the learner itself answers as it stands (see live_learner.h), row by row
+    bool time_calls = false;  // the champion on one row of each batch, and learning
+  };
+  Replayer(ConfigPtr config, Setup setup, OnScore on_score);
+
+  // Returns the reason when the fold refuses the transaction.
+  tl::expected<void, std::string> transaction(const Transaction& transaction, int label);
+  tl::expected<void, std::string> label(const LabelRequest& request);
+  void flush();
+  // Saves fold and trainer, and goes on from what was saved.
+  tl::expected<void, std::string> save_and_restore();
+  ReplayReport& report() { return report_; }
+  void show_rows(OnRow on_row) { on_row_ = std::move(on_row); }
+  void finish();
+  const Fold& fold() const { return *fold_; }
+
+ private:
+  struct Waiting {
+    Transaction transaction;
+    uint64_t sequence;
+    int label;
+  };
+  ExampleSink& sink();
+  void begin_training(std::unique_ptr<Trainer> trainer);
+  void swap_when_proposed();
+
+  ConfigPtr config_;
+  Setup setup_;
+  OnScore on_score_;
+  OnRow on_row_;
+  WorkerPool workers_;
+  Probe probe_;
+  Bell bell_;
+  TimedLearner timed_learner_;
+  Trainer* trainer_ = nullptr;  // the training thread's; ours while it is awaited
+  std::unique_ptr<TrainingThread> training_;
+  std::unique_ptr<LiveLearner> live_;
+  std::unique_ptr<ExampleSink> no_examples_;
+  std::unique_ptr<Fold> fold_;
+  std::vector<Waiting> waiting_;
+  size_t waiting_count_ = 0;
+  std::vector<float> rows_, scores_;
+  std::vector<double> contributions_;
+  int64_t first_day_ = INT64_MIN;
+  ReplayReport report_;
+};
+
+struct CsvReplayOptions {
+  size_t batch = 256;
+  int64_t label_delay_us = 0;
+  bool stop_on_error = true;
+  std::optional<uint64_t> restore_at;           // save and restore after this many rows
+  learners::ModelPtr fixed_model, first_model;  // see Replayer::Setup
+  bool live = false, time_calls = false;        // see Replayer::Setup
+  Replayer::OnRow on_row;                       // before on_score of the same transaction
+  std::function<void(double share, uint64_t rows)> progress;
+  std::function<void(const std::string&)> notice;
+};
+
+tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::string& path,
+                                                   const CsvReplayOptions& options,
+                                                   const Replayer::OnScore& on_score);
+
+// As recorded: every event of the log is folded again, every score recomputed with the model that answered
+// and compared to the bit. The label handed to `on_score` is what the log says by its end.
+tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storage::Store& store,
+                                                        const std::function<void(double, uint64_t)>& progress,
+                                                        const Replayer::OnScore& on_score);
+
+// With another configuration or model: transactions and labels come as they did, all else is new.
+tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr config,
+                                                   storage::Store& store, size_t batch,
+                                                   learners::ModelPtr fixed_model,
+                                                   const std::function<void(double, uint64_t)>& progress,
+                                                   const Replayer::OnScore& on_score);
+
+}  // namespace shrike::engine

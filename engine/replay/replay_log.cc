@@ -1,0 +1,161 @@
+// Replays of a data directory's log.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstring>
+#include <unordered_map>
+
+#include "engine/log/history.h"
+#include "engine/log/recovery.h"
+#include "engine/replay/replay.h"
+#include "storage/store.h"
+
+namespace shrike::engine {
+namespace {
+
+struct KeyHash {
+  size_t operator()(const Key& key) const { return key.low ^ (key.high * 0x9E3779B97F4A7C15ull); }
+};
+using Verdicts = std::unordered_map<Key, Verdict, KeyHash>;
+
+// Each transaction's label as the log's end knows it; those matured by then and never labelled are
+// legitimate.
+tl::expected<Verdicts, std::string> final_verdicts(const features::Schema& schema,
+                                                   const storage::Store& store, int64_t& newest_us) {
+  Verdicts verdicts;
+  auto cursor = store.read(1);
+  while (true) {
+    auto next = cursor.next();
+    if (!next) return tl::make_unexpected(next.error().reason);
+    if (!*next) return verdicts;
+    auto event = decode_event(schema, (*next)->value);
+    if (!event) return tl::make_unexpected(event.error());
+    if (const auto* label = std::get_if<LabelEvent>(&*event)) verdicts[label->transaction] = label->verdict;
+    if (const auto* t = std::get_if<TransactionEvent>(&*event))
+      newest_us = std::max(newest_us, t->transaction.time_us);
+  }
+}
+
+class LabelAtEnd {
+ public:
+  LabelAtEnd(Verdicts verdicts, int64_t matured_before_us)
+      : verdicts_(std::move(verdicts)), matured_before_us_(matured_before_us) {}
+  int operator()(const Transaction& transaction) const {
+    const auto found = verdicts_.find(transaction.id);
+    if (found != verdicts_.end()) return found->second == Verdict::kFraud ? 1 : 0;
+    return transaction.time_us <= matured_before_us_ ? 0 : -1;
+  }
+
+ private:
+  Verdicts verdicts_;
+  int64_t matured_before_us_;
+};
+
+tl::expected<LabelAtEnd, std::string> labels_at_end(const Config& config, const storage::Store& store) {
+  int64_t newest_us = INT64_MIN / 2;
+  auto verdicts = final_verdicts(config.schema(), store, newest_us);
+  if (!verdicts) return tl::make_unexpected(verdicts.error());
+  return LabelAtEnd(std::move(*verdicts), newest_us - config.training.maturity_us);
+}
+
+}  // namespace
+
+tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storage::Store& store,
+                                                        const std::function<void(double, uint64_t)>& progress,
+                                                        const Replayer::OnScore& on_score) {
+  const auto labels = labels_at_end(*config, store);
+  if (!labels) return tl::make_unexpected(labels.error());
+  const auto started = std::chrono::steady_clock::now();
+  ReplayReport report;
+  NoExamples nowhere;
+  StoreHistory history(store, config->plan);
+  Fold fold(config, nowhere, &history);
+  ModelBook models(store, config);
+  // After retention the log no longer begins at its beginning: the oldest state there is, is a checkpoint's.
+  uint64_t from = 1;
+  if (store.first_sequence() > 1) {
+    const auto restored = restore_checkpoint(store, models, fold, nullptr);
+    if (!restored) return tl::make_unexpected(restored.error());
+    if (*restored == 0)
+      return tl::make_unexpected(std::string("the log's beginning is gone and no checkpoint is left"));
+    from = fold.next_sequence();
+  }
+  int64_t first_day = INT64_MIN;
+  const uint64_t last = store.last_sequence();
+  const auto observe = [&](uint64_t sequence, const Event& event) {
+    if (progress && sequence % 4096 == 0)
+      progress(static_cast<double>(sequence) / static_cast<double>(last), report.rows);
+    if (const auto* model = std::get_if<ModelEvent>(&event)) {
+      report.swaps.push_back({report.rows, report.days - 1, *model});
+      return;
+    }
+    const auto* transaction = std::get_if<TransactionEvent>(&event);
+    if (transaction == nullptr) return;
+    const int64_t day = transaction->transaction.time_us / 86'400'000'000;
+    if (first_day == INT64_MIN) first_day = day;
+    report.days = std::max(report.days, static_cast<int>(day - first_day) + 1);
+    ++report.rows;
+    ++report.decisions[static_cast<size_t>(transaction->answer.decision)];
+    const Answer& answer = transaction->answer;
+    if (answer.step != Step::kStatic) {
+      ++report.scores_compared;
+      const learners::ModelPtr model = models.load(to_hex(answer.model));
+      float score = -1;
+      if (model) model->score(learners::MatrixView(transaction->row, config->columns.size()), {&score, 1});
+      report.scores_different += std::memcmp(&score, &answer.score, sizeof(score)) != 0;
+    }
+    if (on_score) on_score(transaction->transaction, answer, (*labels)(transaction->transaction));
+  };
+  const auto folded = fold_log(store, models, fold, nullptr, from, UINT64_MAX, observe);
+  if (!folded) return tl::make_unexpected(folded.error());
+  // A row that came out differently was scored differently too, had it been served now.
+  report.rows_different = folded->row_differences;
+  report.scores_different += folded->row_differences;
+  report.counters = fold.counters();
+  report.features = fold.feature_stats();
+  report.pending_bytes = fold.pending_bytes();
+  report.champion = fold.champion_hash();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return report;
+}
+
+tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr config,
+                                                   storage::Store& store, size_t batch,
+                                                   learners::ModelPtr fixed_model,
+                                                   const std::function<void(double, uint64_t)>& progress,
+                                                   const Replayer::OnScore& on_score) {
+  if (recorded->schema().fingerprint() != config->schema().fingerprint()) {
+    return tl::make_unexpected(
+        std::string("the configuration has another schema than the log; features and all else may differ, "
+                    "fields may not"));
+  }
+  const auto labels = labels_at_end(*recorded, store);
+  if (!labels) return tl::make_unexpected(labels.error());
+  const auto started = std::chrono::steady_clock::now();
+  constexpr int64_t kKeepUs = int64_t{90} * 86'400'000'000;
+  Replayer replayer(config, {.batch = batch, .keep_us = kKeepUs, .fixed_model = std::move(fixed_model)},
+                    on_score);
+  ReplayReport& report = replayer.report();
+  auto cursor = store.read(1);
+  const uint64_t last = store.last_sequence();
+  while (true) {
+    auto next = cursor.next();
+    if (!next) return tl::make_unexpected(next.error().reason);
+    if (!*next) break;
+    auto event = decode_event(config->schema(), (*next)->value);
+    if (!event) return tl::make_unexpected(event.error());
+    if (progress && (*next)->sequence % 4096 == 0)
+      progress(static_cast<double>((*next)->sequence) / static_cast<double>(last), report.rows);
+    if (const auto* t = std::get_if<TransactionEvent>(&*event)) {
+      if (!replayer.transaction(t->transaction, (*labels)(t->transaction))) ++report.refused;
+    } else if (const auto* label = std::get_if<LabelEvent>(&*event)) {
+      if (!replayer.label({label->transaction, label->verdict, label->source, label->time_us}))
+        ++report.refused;
+    }
+  }
+  replayer.finish();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return std::move(report);
+}
+
+}  // namespace shrike::engine

@@ -1,0 +1,86 @@
+#include "engine/serve/checkpointer.h"
+
+#include <spdlog/spdlog.h>
+
+#include "engine/log/recovery.h"
+#include "storage/store.h"
+
+namespace shrike::engine {
+
+Checkpointer::Checkpointer(ConfigPtr config, storage::Store& store, const Journal& journal, Probe& probe)
+    : config_(std::move(config)), store_(store), journal_(journal), probe_(probe) {}
+
+Checkpointer::~Checkpointer() { stop(); }
+
+void Checkpointer::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void Checkpointer::stop() {
+  stopping_.store(true);
+  bell_.ring();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Checkpointer::request(uint64_t sequence, std::string trainer_state) {
+  Job job{sequence, std::move(trainer_state)};
+  if (jobs_.push(std::move(job))) bell_.ring();
+}
+
+void Checkpointer::run() {
+  yield_to_requests();
+  while (!stopping_.load()) {
+    Job job;
+    if (!jobs_.pop(job)) {
+      bell_.wait([&] { return !jobs_.empty() || stopping_.load(); }, 200);
+      continue;
+    }
+    make(job);
+    idle_.store(true, std::memory_order_release);
+  }
+}
+
+void Checkpointer::make(const Job& job) {
+  while (journal_.committed() < job.sequence) {
+    if (stopping_.load()) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  NoExamples nowhere;
+  StoreHistory history(store_, config_->plan);
+  Fold fold(config_, nowhere, &history);
+  ModelBook models(store_, config_);
+  const auto from = restore_checkpoint(store_, models, fold, nullptr);
+  if (!from) {
+    spdlog::error("checkpoint: {}", from.error());
+    return;
+  }
+  const auto folded = fold_log(store_, models, fold, nullptr, fold.next_sequence(), job.sequence, nullptr);
+  if (!folded) {
+    spdlog::error("checkpoint: {}", folded.error());
+    return;
+  }
+  if (folded->row_differences > 0) {
+    probe_.divergences.fetch_add(folded->row_differences);
+    spdlog::error("{} feature rows recomputed from the log differ from those served, the first at event {}",
+                  folded->row_differences, folded->first_difference);
+  }
+  fold.mark_epoch();
+  if (auto written = write_checkpoint(store_, job.sequence, fold, job.trainer_state); !written) {
+    spdlog::error("checkpoint: {}", written.error());
+    return;
+  }
+  probe_.checkpoints.fetch_add(1);
+  spdlog::debug("checkpoint at event {}", job.sequence);
+  if (config_->storage.retention_us == 0) return;
+  const uint64_t before = fold.sequence_before(fold.watermark_us() - config_->storage.retention_us);
+  if (before <= store_.first_sequence()) return;
+  const auto key = [&](std::string_view bytes) -> std::optional<storage::Key> {
+    Key found;
+    if (!transaction_key(config_->schema(), bytes, found)) return std::nullopt;
+    return to_bytes(found);
+  };
+  if (auto trimmed = store_.trim_before(before, key); !trimmed)
+    spdlog::error("retention: {}", trimmed.error().reason);
+}
+
+}  // namespace shrike::engine

@@ -1,0 +1,200 @@
+#include "engine/serve/journal.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "engine/wire/wire.h"
+#include "storage/store.h"
+
+namespace shrike::engine {
+namespace {
+
+constexpr size_t kGroupMax = 1024;
+constexpr auto kRetryEvery = std::chrono::milliseconds(200);
+
+// The bytes of an envelope's event, if it has one.
+void encode_record(const features::Schema& schema, Envelope& envelope) {
+  envelope.record.clear();
+  if (envelope.sequence == 0 || envelope.error || envelope.duplicate) return;
+  switch (envelope.kind) {
+    case Envelope::Kind::kTransaction:
+      encode(schema, envelope.event, envelope.record);
+      break;
+    case Envelope::Kind::kLabel:
+      encode(envelope.labelled.event, envelope.record);
+      break;
+    case Envelope::Kind::kControl:
+    case Envelope::Kind::kInternal:
+      if (envelope.is_config) {
+        encode(envelope.config, envelope.record);
+      } else {
+        encode(envelope.model_event, envelope.record);
+      }
+      break;
+  }
+}
+
+}  // namespace
+
+Journal::Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::socket_t events, size_t capacity)
+    : config_(std::move(config)),
+      store_(store),
+      probe_(probe),
+      events_(std::move(events)),
+      queue_(capacity),
+      done_(capacity),
+      committed_(store.last_sequence()) {}
+
+Journal::~Journal() { stop(); }
+
+void Journal::push(EnvelopePtr envelope) {
+  // The capacity exceeds the number of envelopes there are, so this waits only for the engine's own events.
+  while (!queue_.push(std::move(envelope))) std::this_thread::yield();
+  bell_.ring();
+}
+
+void Journal::start(Bell& done_bell) {
+  done_bell_ = &done_bell;
+  thread_ = std::thread([this] { run(); });
+}
+
+void Journal::stop() {
+  stopping_.store(true);
+  bell_.ring();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Journal::wait_for(uint64_t sequence) const {
+  while (committed() < sequence && !failed()) std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+void Journal::run() {
+  std::vector<EnvelopePtr> group;
+  for (;;) {
+    EnvelopePtr envelope;
+    while (group.size() < kGroupMax && queue_.pop(envelope)) group.push_back(std::move(envelope));
+    if (failed()) retry();
+    if (group.empty()) {
+      if (stopping_.load()) return;
+      bell_.wait([&] { return !queue_.empty() || stopping_.load(); }, 100);
+      continue;
+    }
+    write(group);
+    group.clear();
+  }
+}
+
+void Journal::write(std::vector<EnvelopePtr>& group) {
+  for (EnvelopePtr& one : group) encode_record(config_->schema(), *one);
+  if (failed() || !append(group)) {
+    keep(group);
+    return;
+  }
+  probe_.groups.fetch_add(1, std::memory_order_relaxed);
+  for (EnvelopePtr& one : group) {
+    if (one->sequence != 0 && !one->record.empty())
+      committed_.store(one->sequence, std::memory_order_release);
+    announce(*one);
+    hand_on(std::move(one));
+  }
+}
+
+// The clients hear now; their events are kept, in order, and written when the disk allows, so that a repeated
+// request finds its first answer. The engine refuses new ones from here on, so what is kept is bounded by
+// what was in flight.
+void Journal::keep(std::vector<EnvelopePtr>& group) {
+  if (!failed()) next_retry_ = std::chrono::steady_clock::now() + kRetryEvery;
+  failed_.store(true, std::memory_order_release);
+  probe_.storage_failures.fetch_add(1, std::memory_order_relaxed);
+  for (EnvelopePtr& one : group) {
+    if (!one->record.empty()) {
+      auto copy = std::make_unique<Envelope>();
+      copy->kind = one->kind;
+      copy->sequence = one->sequence;
+      copy->event.transaction.id = one->event.transaction.id;
+      copy->label = one->label;
+      copy->labelled = one->labelled;
+      copy->record = one->record;
+      kept_.push_back(std::move(copy));
+    }
+    const bool acknowledges = one->kind == Envelope::Kind::kTransaction ||
+                              one->kind == Envelope::Kind::kLabel || !one->record.empty();
+    if (acknowledges && !one->error) {
+      one->error = Error{ErrorCode::kStorage, "",
+                         "the log cannot be written; nothing is acknowledged until it can. Free disk space "
+                         "or check the device"};
+    }
+    hand_on(std::move(one));
+  }
+}
+
+void Journal::retry() {
+  if (std::chrono::steady_clock::now() < next_retry_ && !stopping_.load()) return;
+  next_retry_ = std::chrono::steady_clock::now() + kRetryEvery;
+  if (auto resumed = store_.resume(); !resumed) spdlog::debug("resume: {}", resumed.error().reason);
+  if (!append(kept_)) return;
+  spdlog::info("the log can be written again");
+  alert("the log can be written again");
+  if (!kept_.empty()) committed_.store(kept_.back()->sequence, std::memory_order_release);
+  kept_.clear();
+  failed_.store(false, std::memory_order_release);
+}
+
+bool Journal::append(const std::vector<EnvelopePtr>& group) {
+  std::vector<storage::Record> records;
+  records.reserve(group.size());
+  std::vector<std::string> states;
+  states.reserve(group.size());
+  bool sync = config_->storage.durability == Durability::kSync;
+  for (const EnvelopePtr& one : group) {
+    if (one->record.empty()) continue;
+    storage::Record record{.sequence = one->sequence, .value = one->record};
+    if (one->kind == Envelope::Kind::kTransaction) record.transaction = to_bytes(one->event.transaction.id);
+    if (one->kind == Envelope::Kind::kLabel) {
+      states.push_back(encode(one->labelled.state));
+      record.label = storage::LabelEntry{to_bytes(one->label.transaction), states.back()};
+    }
+    sync |= one->kind != Envelope::Kind::kTransaction;
+    records.push_back(std::move(record));
+  }
+  if (records.empty()) return true;
+  auto written = store_.append(records, sync);
+  if (!written && !failed()) {
+    spdlog::error("the log cannot be written: {}", written.error().reason);
+    alert("the log cannot be written: " + written.error().reason);
+  }
+  return written.has_value();
+}
+
+void Journal::announce(const Envelope& envelope) {
+  if (envelope.record.empty()) return;
+  const char* topic = "decision";
+  if (envelope.kind == Envelope::Kind::kTransaction) {
+    encode_answer_json(*config_, envelope.event, envelope.sequence, text_);
+  } else if (envelope.kind == Envelope::Kind::kLabel || envelope.is_config) {
+    return;
+  } else {
+    topic = "model";
+    const ModelEvent& event = envelope.model_event;
+    text_ = fmt::format(R"({{"seq":{},"action":"{}","model":"{}","candidate":{},"report":{}}})",
+                        envelope.sequence, name(event.action), event.model, event.candidate,
+                        event.report.empty() ? "null" : event.report);
+  }
+  events_.send(zmq::buffer(std::string_view(topic)), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+  events_.send(zmq::buffer(text_), zmq::send_flags::dontwait);
+}
+
+void Journal::alert(const std::string& text) {
+  const std::string message = fmt::format(R"({{"alert":"{}"}})", json_escape(text));
+  events_.send(zmq::buffer(std::string_view("alert")), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+  events_.send(zmq::buffer(message), zmq::send_flags::dontwait);
+}
+
+void Journal::hand_on(EnvelopePtr envelope) {
+  while (!done_.push(std::move(envelope))) std::this_thread::yield();
+  done_bell_->ring();
+}
+
+}  // namespace shrike::engine

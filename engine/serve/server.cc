@@ -1,0 +1,357 @@
+#include "engine/serve/server.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/serve/checkpointer.h"
+#include "engine/serve/engine.h"
+#include "engine/serve/journal.h"
+#include "engine/log/recovery.h"
+#include "engine/threads/training_thread.h"
+#include "engine/wire/wire.h"
+#include "storage/store.h"
+
+namespace shrike::engine {
+namespace {
+
+constexpr int kReceivePerTurn = 512;  // messages of one socket before the other gets its turn
+constexpr int64_t kMessageBytesKept = int64_t{256} << 20;  // larger ones are cut off by ZeroMQ itself
+
+size_t queue_capacity(const Config& config) { return 2 * config.sockets.queue_requests_max + 64; }
+
+Error overloaded() { return {ErrorCode::kOverloaded, "", "too many requests are waiting; try again"}; }
+
+}  // namespace
+
+Server::Server(ConfigPtr config) : config_(std::move(config)), answered_(queue_capacity(*config_)) {}
+
+Server::~Server() {
+  if (engine_) engine_->stop();
+  if (training_) training_->stop();
+  if (checkpointer_) checkpointer_->stop();
+  if (journal_) journal_->stop();
+}
+
+tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config,
+                                                                const std::string& data_dir) {
+  std::unique_ptr<Server> server(new Server(std::move(config)));
+  if (auto bound = server->bind(); !bound) return tl::make_unexpected(bound.error());
+  if (auto recovered = server->recover(data_dir); !recovered) return tl::make_unexpected(recovered.error());
+  return server;
+}
+
+tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type, const std::string& where,
+                                                          const char* key, std::string& endpoint) {
+  try {
+    zmq::socket_t socket(context_, type);
+    socket.set(zmq::sockopt::linger, 1000);
+    socket.set(zmq::sockopt::sndhwm, 100'000);
+    socket.set(zmq::sockopt::rcvhwm, 100'000);
+    socket.set(zmq::sockopt::maxmsgsize, kMessageBytesKept);
+    socket.bind(where);
+    endpoint = socket.get(zmq::sockopt::last_endpoint);
+    return socket;
+  } catch (const zmq::error_t& error) {
+    return tl::make_unexpected(
+        fmt::format("sockets.{} = \"{}\" cannot be bound: {}; choose another address or stop what uses it",
+                    key, where, error.what()));
+  }
+}
+
+tl::expected<void, std::string> Server::bind() {
+  const auto take = [&](zmq::socket_t& to, zmq::socket_type type, const std::string& where, const char* key,
+                        std::string& endpoint) -> tl::expected<void, std::string> {
+    auto bound = bind_one(type, where, key, endpoint);
+    if (!bound) return tl::make_unexpected(bound.error());
+    to = std::move(*bound);
+    return {};
+  };
+  const SocketConfig& s = config_->sockets;
+  if (auto ok = take(score_, zmq::socket_type::router, s.score, "score", endpoints_.score); !ok) return ok;
+  if (auto ok = take(feedback_, zmq::socket_type::router, s.feedback, "feedback", endpoints_.feedback); !ok)
+    return ok;
+  return take(events_, zmq::socket_type::pub, s.events, "events", endpoints_.events);
+}
+
+tl::expected<void, std::string> Server::recover(const std::string& data_dir) {
+  storage::StoreOptions options;
+  options.block_cache_bytes = config_->storage.cache_bytes;
+  auto opened = storage::Store::open(data_dir, options);
+  if (!opened) return tl::make_unexpected(opened.error().reason);
+  store_ = std::move(*opened);
+
+  const std::string fingerprint = fmt::format("{:016x}", config_->plan->fingerprint);
+  const auto before = store_->get_meta("plan");
+  if (before && *before && **before != fingerprint) {
+    return tl::make_unexpected(fmt::format(
+        "{} was written with another schema, feature set, maturity or lateness; use its configuration "
+        "(`shrike replay {} --config OLD` shows what another would say) or a new directory",
+        data_dir, data_dir));
+  }
+  models_ = std::make_unique<ModelBook>(*store_, config_);
+  history_ = std::make_unique<StoreHistory>(*store_, config_->plan);
+
+  journal_ =
+      std::make_unique<Journal>(config_, *store_, probe_, std::move(events_), queue_capacity(*config_));
+  checkpointer_ = std::make_unique<Checkpointer>(config_, *store_, *journal_, probe_);
+  workers_ = std::make_unique<WorkerPool>(std::max<size_t>(config_->training.threads, 1));
+  std::unique_ptr<Trainer> trainer;
+  std::unique_ptr<Fold> fold;
+  const auto begin = [&] {
+    trainer = std::make_unique<Trainer>(config_);
+    trainer->use(workers_.get());
+    fold = std::make_unique<Fold>(config_, *trainer, history_.get());
+  };
+  begin();
+  auto checkpoint = restore_checkpoint(*store_, *models_, *fold, trainer.get());
+  if (!checkpoint && store_->first_sequence() <= 1) {
+    // Such as one whose learner had other options or is of an earlier version.
+    spdlog::warn("{}; the whole log is folded instead", checkpoint.error());
+    begin();
+    checkpoint = 0;
+  }
+  if (!checkpoint)
+    return tl::make_unexpected(fmt::format("{} cannot be recovered: {}", data_dir, checkpoint.error()));
+  const auto folded =
+      fold_log(*store_, *models_, *fold, trainer.get(), fold->next_sequence(), UINT64_MAX, nullptr);
+  if (!folded)
+    return tl::make_unexpected(fmt::format("{} cannot be recovered: {}", data_dir, folded.error()));
+  if (fold->next_sequence() > 1) {
+    spdlog::info("recovered: checkpoint at event {}, then {} events of the log", *checkpoint, folded->events);
+  }
+  probe_.divergences.fetch_add(folded->row_differences);
+  fold->take_boundary();
+
+  const auto keep = [this](const Proposal& proposal) {
+    if (proposal.event.action != ModelAction::kAccepted) return true;
+    while (true) {
+      auto kept = store_->put_model(proposal.event.model, proposal.bytes);
+      if (kept) return true;
+      spdlog::error("a model cannot be kept: {}", kept.error().reason);
+      if (stop_requested_.load()) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
+  };
+  training_ = std::make_unique<TrainingThread>(
+      config_, std::move(trainer), probe_, keep,
+      [this](uint64_t sequence, std::string state) { checkpointer_->request(sequence, std::move(state)); });
+  fold->send_examples_to(*training_);
+
+  const auto text = store_->get_meta("config");
+  const bool config_is_new = !text || !*text || **text != config_->text;
+  if (config_is_new) {
+    for (const auto& [key, value] :
+         {std::pair<std::string, std::string>("plan", fingerprint), {"config", config_->text}}) {
+      if (auto put = store_->put_meta(key, value); !put) return tl::make_unexpected(put.error().reason);
+    }
+  }
+  Engine::HandOn hand_on;
+  if (config_->storage.durability == Durability::kSync) {
+    hand_on = [this](EnvelopePtr envelope) { journal_->push(std::move(envelope)); };
+  } else {
+    hand_on = [this](EnvelopePtr envelope) {
+      while (!answered_.push(std::move(envelope))) std::this_thread::yield();
+      bell_.ring();
+    };
+  }
+  engine_ =
+      std::make_unique<Engine>(config_, std::move(fold), *history_, *training_, *checkpointer_, *journal_,
+                               probe_, queue_capacity(*config_), std::move(hand_on), config_is_new);
+  return {};
+}
+
+void Server::start_threads() {
+  decoder_ = std::make_unique<Decoder>(config_);
+  journal_->start(bell_);
+  checkpointer_->start();
+  training_->start(engine_->bell());
+  engine_->start();
+}
+
+void Server::run() {
+  start_threads();
+  zmq::pollitem_t items[] = {{score_.handle(), 0, ZMQ_POLLIN, 0},
+                             {feedback_.handle(), 0, ZMQ_POLLIN, 0},
+                             {nullptr, bell_.fd(), ZMQ_POLLIN, 0}};
+  while (!stop_requested_.load()) {
+    bool worked = take_done();
+    worked |= receive(score_, false);
+    worked |= receive(feedback_, true);
+    if (worked || (in_flight_ > 0 && spin_for_done())) continue;
+    bell_.prepare();
+    if (!take_done()) zmq::poll(items, 3, std::chrono::milliseconds(100));
+    bell_.finish();
+  }
+  // What has been received is answered; the journal ends last.
+  spdlog::info("stopping: {} requests in flight", in_flight_);
+  while (in_flight_ > 0) {
+    bell_.prepare();
+    if (!take_done()) zmq::poll(items + 2, 1, std::chrono::milliseconds(20));
+    bell_.finish();
+  }
+  engine_->stop();
+  take_done();
+  training_->stop();
+  checkpointer_->stop();
+  journal_->stop();
+  take_done();
+}
+
+bool Server::receive(zmq::socket_t& socket, bool feedback) {
+  bool any = false;
+  std::vector<zmq::message_t> frames;
+  for (int i = 0; i < kReceivePerTurn; ++i) {
+    frames.clear();
+    zmq::message_t part;
+    if (!socket.recv(part, zmq::recv_flags::dontwait)) return any;
+    frames.push_back(std::move(part));
+    while (frames.back().more()) {
+      zmq::message_t next;
+      if (!socket.recv(next)) break;
+      frames.push_back(std::move(next));
+    }
+    accept(socket, feedback, frames);
+    any = true;
+  }
+  return any;
+}
+
+// REQ and raw clients send [address][empty][payload], plain DEALERs [address][payload]; replies mirror it.
+void Server::accept(zmq::socket_t& socket, bool feedback, std::vector<zmq::message_t>& frames) {
+  probe_.requests.fetch_add(1, std::memory_order_relaxed);
+  const bool delimited = frames.size() >= 2 && frames[1].size() == 0 && frames.size() != 2;
+  const bool well_formed = frames.size() == (delimited ? 3 : 2);
+  // A refusal takes its place in the order of replies like any other answer, so it needs an envelope too;
+  // only beyond twice the bound is it sent at once.
+  const size_t bound = config_->sockets.queue_requests_max;
+  if (in_flight_ >= 2 * bound) {
+    Envelope route;
+    route.address = frames[0].to_string();
+    route.delimited = delimited;
+    refuse_now(socket, route, overloaded());
+    return;
+  }
+  if (free_.empty()) free_.push_back(std::make_unique<Envelope>());
+  EnvelopePtr envelope = std::move(free_.back());
+  free_.pop_back();
+  envelope->reset();
+  envelope->address = frames[0].to_string();
+  envelope->delimited = delimited;
+  envelope->feedback_socket = feedback;
+  envelope->kind = feedback ? Envelope::Kind::kLabel : Envelope::Kind::kTransaction;
+  envelope->format = Format::kJson;
+  envelope->received_us = now_us();
+  uint32_t deadline_ms = 0;
+  if (!well_formed) {
+    envelope->error =
+        Error{ErrorCode::kFrames, "",
+              fmt::format("found {} message parts, expected one (after an optional empty delimiter)",
+                          frames.size() - 1 - (delimited ? 1 : 0))};
+  } else {
+    const std::string_view payload = frames.back().to_string_view();
+    const auto decoded = feedback ? decoder_->feedback_request(payload, *envelope)
+                                  : decoder_->score_request(payload, *envelope, deadline_ms);
+    if (!decoded) {
+      envelope->error = decoded.error();
+    } else if (in_flight_ >= bound) {
+      envelope->error = overloaded();
+    } else if (envelope->kind == Envelope::Kind::kControl && envelope->command == "activate") {
+      load_for_activation(*envelope);
+    }
+  }
+  envelope->deadline_us =
+      envelope->received_us + (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
+  ++in_flight_;
+  // The queue holds more than there can be in flight.
+  [[maybe_unused]] const bool queued = engine_->submit(std::move(envelope));
+}
+
+void Server::load_for_activation(Envelope& envelope) {
+  const auto known = store_->list_models();
+  std::string hash;
+  size_t matches = 0;
+  if (known) {
+    for (const auto& model : *known) {
+      if (envelope.argument.empty() || model.hash.rfind(envelope.argument, 0) != 0) continue;
+      hash = model.hash;
+      ++matches;
+    }
+  }
+  if (matches != 1) {
+    envelope.error = Error{ErrorCode::kNotFound, "argument",
+                           fmt::format("{} models begin with \"{}\"; `shrike models list` names them",
+                                       matches, envelope.argument)};
+    return;
+  }
+  const auto bytes = store_->get_model(hash);
+  auto model = bytes ? learners::load_model(*bytes)
+                     : learners::Result<learners::ModelPtr>(tl::make_unexpected(
+                           learners::Error{learners::ErrorCode::kDamaged, "", bytes.error().reason}));
+  if (!model || (*model)->columns() != config_->columns) {
+    envelope.error = Error{ErrorCode::kInvalid, "argument",
+                           model ? std::string("the model is for other features") : model.error().reason};
+    return;
+  }
+  envelope.argument = hash;
+  envelope.model = std::move(*model);
+}
+
+void Server::refuse_now(zmq::socket_t& socket, const Envelope& route, const Error& error) {
+  probe_.errors[static_cast<size_t>(error.code)].fetch_add(1, std::memory_order_relaxed);
+  encode_error(route.format, error, out_);
+  socket.send(zmq::buffer(route.address), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+  if (route.delimited) socket.send(zmq::message_t(), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+  socket.send(zmq::buffer(out_), zmq::send_flags::dontwait);
+}
+
+void Server::reply(Envelope& envelope) {
+  envelope.replied = true;
+  zmq::socket_t& socket = envelope.feedback_socket ? feedback_ : score_;
+  probe_.replies.fetch_add(1, std::memory_order_relaxed);
+  if (envelope.error) {
+    refuse_now(socket, envelope, *envelope.error);
+    return;
+  }
+  encode_reply(*config_, envelope, out_);
+  socket.send(zmq::buffer(envelope.address), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+  if (envelope.delimited) socket.send(zmq::message_t(), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+  socket.send(zmq::buffer(out_), zmq::send_flags::dontwait);
+  if (envelope.kind != Envelope::Kind::kTransaction) return;
+  const int64_t now = now_us();
+  probe_.latency.add(now - envelope.received_us);
+  if (now > envelope.deadline_us) probe_.late_replies.fetch_add(1, std::memory_order_relaxed);
+}
+
+// An answer is usually a few microseconds away, less than falling asleep and being woken costs.
+bool Server::spin_for_done() {
+  constexpr int64_t kSpinUs = 25;
+  const int64_t until = now_us() + kSpinUs;
+  do {
+    if (take_done()) return true;
+  } while (now_us() < until);
+  return false;
+}
+
+bool Server::take_done() {
+  bool any = false;
+  EnvelopePtr envelope;
+  while (answered_.pop(envelope)) {  // async: answered, not yet on disk
+    any = true;
+    if (envelope->kind == Envelope::Kind::kTransaction) reply(*envelope);
+    journal_->push(std::move(envelope));
+  }
+  while (journal_->done().pop(envelope)) {
+    any = true;
+    if (envelope->kind == Envelope::Kind::kInternal) continue;
+    if (!envelope->replied) reply(*envelope);
+    recycle(std::move(envelope));
+  }
+  return any;
+}
+
+void Server::recycle(EnvelopePtr envelope) {
+  --in_flight_;
+  free_.push_back(std::move(envelope));
+}
+
+}  // namespace shrike::engine

@@ -1,0 +1,92 @@
+// A running Shrike: the sockets, the threads and their queues, from start to a clean stop. Server::run() is
+// the socket thread; it decodes, refuses what is bad, and replies; everything else happens behind queues.
+//
+//   socket thread -> engine thread -> journal thread -> socket thread     (sync: the reply leaves when it is
+//   on disk) socket thread -> engine thread -> socket thread -> journal thread     (async: transactions;
+//   labels as in sync)
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+#include <zmq.hpp>
+
+#include "engine/config/config.h"
+#include "engine/wire/request.h"
+#include "engine/threads/probe.h"
+#include "engine/threads/queue.h"
+#include "engine/threads/worker_pool.h"
+
+namespace shrike::storage {
+class Store;
+}
+
+namespace shrike::engine {
+
+class Checkpointer;
+class Decoder;
+class Engine;
+class Journal;
+class ModelBook;
+class StoreHistory;
+class TrainingThread;
+
+struct Endpoints {
+  std::string score, feedback, events;
+};
+
+class Server {
+ public:
+  // Opens the data directory, recovers, binds. Errors are sentences that say what to do.
+  static tl::expected<std::unique_ptr<Server>, std::string> open(ConfigPtr config,
+                                                                 const std::string& data_dir);
+  ~Server();
+
+  const Endpoints& endpoints() const { return endpoints_; }
+  // Serves until request_stop(); then drains: everything received is answered and on disk.
+  void run();
+  // From any thread or a signal handler.
+  void request_stop() { stop_requested_.store(true); }
+
+ private:
+  explicit Server(ConfigPtr config);
+  tl::expected<void, std::string> recover(const std::string& data_dir);
+  tl::expected<void, std::string> bind();
+  tl::expected<zmq::socket_t, std::string> bind_one(zmq::socket_type type, const std::string& where,
+                                                    const char* key, std::string& endpoint);
+  void start_threads();
+  bool receive(zmq::socket_t& socket, bool feedback);
+  void accept(zmq::socket_t& socket, bool feedback, std::vector<zmq::message_t>& frames);
+  void load_for_activation(Envelope& envelope);
+  void reply(Envelope& envelope);
+  void refuse_now(zmq::socket_t& socket, const Envelope& route, const Error& error);
+  bool take_done();
+  bool spin_for_done();
+  void recycle(EnvelopePtr envelope);
+
+  ConfigPtr config_;
+  Probe probe_;
+  std::unique_ptr<storage::Store> store_;
+  std::unique_ptr<ModelBook> models_;
+  std::unique_ptr<StoreHistory> history_;
+  zmq::context_t context_{1};
+  zmq::socket_t score_, feedback_, events_;
+  Endpoints endpoints_;
+  std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<Checkpointer> checkpointer_;
+  std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<TrainingThread> training_;
+  std::unique_ptr<Engine> engine_;
+  Queue<EnvelopePtr> answered_;  // async: from the engine thread
+  Bell bell_;
+  std::vector<EnvelopePtr> free_;
+  size_t in_flight_ = 0;
+  std::string out_;
+  std::atomic<bool> stop_requested_{false};
+};
+
+}  // namespace shrike::engine

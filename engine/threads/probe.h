@@ -1,0 +1,55 @@
+// What the server counts, for `status`: any thread may add, any may read.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+
+#include "engine/fold/error.h"
+
+namespace shrike::engine {
+
+// Times by power of two with four steps each: quantiles within 19 %.
+class Histogram {
+ public:
+  void add(int64_t us) {
+    const uint64_t v = us < 0 ? 0 : static_cast<uint64_t>(us);
+    buckets_[bucket(v)].fetch_add(1, std::memory_order_relaxed);
+  }
+  // The upper edge, in microseconds, of the bucket that holds quantile q; 0 without data.
+  uint64_t quantile(double q) const {
+    uint64_t total = 0;
+    for (const auto& one : buckets_) total += one.load(std::memory_order_relaxed);
+    auto left = static_cast<uint64_t>(q * static_cast<double>(total));
+    for (size_t i = 0; i < buckets_.size(); ++i) {
+      const uint64_t n = buckets_[i].load(std::memory_order_relaxed);
+      if (n > left) return edge(i);
+      left -= n;
+    }
+    return 0;
+  }
+
+ private:
+  static size_t bucket(uint64_t v) {
+    if (v < 8) return static_cast<size_t>(v);
+    const int log = std::bit_width(v) - 1;
+    return std::min<size_t>(static_cast<size_t>(log) * 4 + ((v >> (log - 2)) & 3) - 4, 159);
+  }
+  static uint64_t edge(size_t i) {
+    if (i < 8) return i;
+    const size_t log = (i + 4) / 4;
+    return (uint64_t{1} << log) + ((i + 4) % 4 + 1) * (uint64_t{1} << (log - 2));
+  }
+  std::array<std::atomic<uint64_t>, 160> buckets_{};
+};
+
+struct Probe {
+  std::atomic<uint64_t> requests{0}, replies{0}, duplicates{0}, duplicate_labels{0}, late_replies{0},
+      batches{0}, groups{0}, checkpoints{0}, divergences{0}, storage_failures{0}, examples_waiting{0};
+  std::array<std::atomic<uint64_t>, kErrorCodes> errors{};
+  std::array<std::atomic<uint64_t>, 4> steps{};
+  Histogram latency;  // of scored requests, from receipt to reply
+};
+
+}  // namespace shrike::engine

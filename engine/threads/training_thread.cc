@@ -1,0 +1,127 @@
+#include "engine/threads/training_thread.h"
+
+namespace shrike::engine {
+namespace {
+constexpr size_t kMessagesMax = 1 << 14, kGatheredMax = 256;
+}
+
+TrainingThread::TrainingThread(ConfigPtr config, std::unique_ptr<Trainer> trainer, Probe& probe,
+                               KeepModel keep, TakeState take)
+    : config_(std::move(config)),
+      observes_(trainer->observes()),
+      trainer_(std::move(trainer)),
+      probe_(probe),
+      keep_(std::move(keep)),
+      take_(std::move(take)),
+      queue_(kMessagesMax),
+      proposals_(4),
+      gathering_(std::make_unique<Message>()) {}
+
+TrainingThread::~TrainingThread() { stop(); }
+
+void TrainingThread::start(Bell& engine_bell) {
+  engine_bell_ = &engine_bell;
+  offer();  // what recovery left outstanding
+  thread_ = std::thread([this] { run(); });
+}
+
+void TrainingThread::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  bell_.ring();
+  thread_.join();
+}
+
+void TrainingThread::learn(const Key& transaction, Verdict verdict, std::span<const float> row) {
+  gathering_->examples.push_back({transaction, verdict});
+  gathering_->rows.insert(gathering_->rows.end(), row.begin(), row.end());
+}
+
+void TrainingThread::observe(const Key& transaction, std::span<const float> row) {
+  if (observes_) learn(transaction, Verdict::kUnknown, row);
+}
+
+bool TrainingThread::overloaded() const {
+  return probe_.examples_waiting.load(std::memory_order_relaxed) > config_->training.queue_examples_max ||
+         queue_.size() > kMessagesMax / 2;
+}
+
+void TrainingThread::send() {
+  if (queue_.empty() || gathering_->examples.size() >= kGatheredMax) push_gathered();
+}
+
+void TrainingThread::push_gathered() {
+  if (gathering_->examples.empty()) return;
+  push(std::exchange(gathering_, std::make_unique<Message>()));
+}
+
+void TrainingThread::push(MessagePtr message) {
+  probe_.examples_waiting.fetch_add(message->examples.size(), std::memory_order_relaxed);
+  ++sent_;
+  while (!queue_.push(std::move(message))) std::this_thread::yield();
+  bell_.ring();
+}
+
+void TrainingThread::model_event(const ModelEvent& event, learners::ModelPtr champion) {
+  push_gathered();
+  auto message = std::make_unique<Message>();
+  message->is_model = true;
+  message->event = event;
+  message->champion = std::move(champion);
+  push(std::move(message));
+}
+
+void TrainingThread::checkpoint(uint64_t sequence) {
+  push_gathered();
+  auto message = std::make_unique<Message>();
+  message->checkpoint = sequence;
+  push(std::move(message));
+}
+
+void TrainingThread::await() {
+  push_gathered();
+  for (uint64_t handled = handled_.load(); handled < sent_; handled = handled_.load()) handled_.wait(handled);
+}
+
+void TrainingThread::run() {
+  if (config_->training.mode == TrainingMode::kBackground) yield_to_requests();
+  for (;;) {
+    MessagePtr message;
+    if (queue_.pop(message)) {
+      handle(*message);
+      handled_.fetch_add(1);
+      handled_.notify_all();
+      continue;
+    }
+    if (stopping_.load()) return;
+    bell_.wait([&] { return !queue_.empty() || stopping_.load(); }, 100);
+  }
+}
+
+void TrainingThread::handle(Message& message) {
+  const size_t columns = config_->columns.size();
+  for (size_t i = 0; i < message.examples.size(); ++i) {
+    const auto& [transaction, verdict] = message.examples[i];
+    const auto row = std::span<const float>(message.rows).subspan(i * columns, columns);
+    if (verdict == Verdict::kUnknown) {
+      trainer_->observe(transaction, row);
+    } else {
+      trainer_->learn(transaction, verdict, row);
+    }
+  }
+  probe_.examples_waiting.fetch_sub(message.examples.size(), std::memory_order_relaxed);
+  if (message.is_model) trainer_->model_event(message.event, std::move(message.champion));
+  if (message.checkpoint != 0) take_(message.checkpoint, trainer_->save());
+  offer();
+}
+
+void TrainingThread::offer() {
+  const auto& proposal = trainer_->proposal();
+  if (!proposal || proposal->serial == offered_ || !keep_(*proposal)) return;
+  offered_ = proposal->serial;
+  Proposal copy = *proposal;
+  while (!proposals_.push(std::move(copy))) std::this_thread::yield();
+  engine_bell_->ring();
+}
+
+}  // namespace shrike::engine

@@ -1,0 +1,283 @@
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <cmath>
+
+#include "engine/config/nearest.h"
+#include "engine/wire/wire.h"
+#include "engine/wire/wire.pb.h"
+
+namespace shrike::engine {
+namespace {
+
+using features::FieldType;
+using features::Schema;
+
+std::vector<std::string> known_names(const Schema& schema) {
+  std::vector<std::string> names;
+  for (const features::Field& field : schema.fields) names.push_back(field.name);
+  return names;
+}
+
+Error unknown_field(std::string_view key, std::vector<std::string> known) {
+  const std::string near = nearest(key, known);
+  std::string shown(key.substr(0, 64));
+  return {ErrorCode::kUnknownField, std::move(shown),
+          near.empty() ? std::string("the schema has no such field")
+                       : fmt::format("the schema has no such field; did you mean \"{}\"?", near)};
+}
+
+Error to_error(const features::Error& error) {
+  const bool missing = error.reason == "the field is missing";
+  return {missing ? ErrorCode::kMissing : ErrorCode::kInvalid, error.field, error.reason};
+}
+
+Result<void> set_json(const Schema& schema, size_t field, const simdjson::dom::element& value,
+                      Transaction& transaction) {
+  using simdjson::dom::element_type;
+  features::Result<void> done;
+  switch (value.type()) {
+    case element_type::INT64:
+      done = features::set_integer(schema, field, value.get_int64().value_unsafe(), transaction);
+      break;
+    case element_type::UINT64:
+      done =
+          tl::make_unexpected(features::Error{schema.fields[field].name, "the integer does not fit 64 bits"});
+      break;
+    case element_type::DOUBLE:
+      done = features::set_number(schema, field, value.get_double().value_unsafe(), transaction);
+      break;
+    case element_type::STRING:
+      done = features::set_text(schema, field, value.get_string().value_unsafe(), transaction);
+      break;
+    case element_type::BOOL:
+      done = features::set_boolean(schema, field, value.get_bool().value_unsafe(), transaction);
+      break;
+    case element_type::NULL_VALUE:
+      return {};  // as if absent
+    default:
+      done = tl::make_unexpected(
+          features::Error{schema.fields[field].name, "found a list or an object, expected a plain value"});
+  }
+  if (!done) return tl::make_unexpected(to_error(done.error()));
+  return {};
+}
+
+Result<void> set_wire(const Schema& schema, size_t field, const wire::Value& value,
+                      Transaction& transaction) {
+  features::Result<void> done;
+  switch (value.kind_case()) {
+    case wire::Value::kInteger:
+      done = features::set_integer(schema, field, value.integer(), transaction);
+      break;
+    case wire::Value::kNumber:
+      done = features::set_number(schema, field, value.number(), transaction);
+      break;
+    case wire::Value::kText:
+      done = features::set_text(schema, field, value.text(), transaction);
+      break;
+    case wire::Value::kBoolean:
+      done = features::set_boolean(schema, field, value.boolean(), transaction);
+      break;
+    default:
+      return {};
+  }
+  if (!done) return tl::make_unexpected(to_error(done.error()));
+  return {};
+}
+
+}  // namespace
+
+struct Decoder::Json {
+  simdjson::dom::parser parser;
+  Result<simdjson::dom::object> object(std::string_view message) {
+    buffer.assign(message);
+    buffer.reserve(message.size() + simdjson::SIMDJSON_PADDING);
+    simdjson::dom::element root;
+    if (const auto error = parser.parse(buffer.data(), message.size(), false).get(root)) {
+      return refuse(ErrorCode::kMalformed, "",
+                    fmt::format("not valid JSON: {}", simdjson::error_message(error)));
+    }
+    simdjson::dom::object object;
+    if (root.get(object)) return refuse(ErrorCode::kMalformed, "", "the message must be one JSON object");
+    return object;
+  }
+  std::string buffer;
+};
+
+Decoder::Decoder(ConfigPtr config)
+    : config_(std::move(config)),
+      fingerprint_(config_->schema().fingerprint()),
+      json_(std::make_unique<Json>()) {}
+Decoder::~Decoder() = default;
+
+Result<void> Decoder::check(std::string_view message, Envelope& envelope) const {
+  const size_t start = message.find_first_not_of(" \t\r\n");
+  envelope.format =
+      start != std::string_view::npos && message[start] == '{' ? Format::kJson : Format::kProtobuf;
+  if (message.size() > config_->sockets.message_bytes_max) {
+    return refuse(ErrorCode::kTooLarge, "",
+                  fmt::format("the message has {} bytes, at most {} are allowed", message.size(),
+                              config_->sockets.message_bytes_max));
+  }
+  if (message.empty() || start == std::string_view::npos) {
+    envelope.format = Format::kJson;
+    return refuse(ErrorCode::kMalformed, "", "the message is empty");
+  }
+  return {};
+}
+
+Result<void> Decoder::score_request(std::string_view message, Envelope& envelope, uint32_t& deadline_ms) {
+  envelope.kind = Envelope::Kind::kTransaction;
+  deadline_ms = 0;
+  if (auto ok = check(message, envelope); !ok) return ok;
+  Transaction& transaction = envelope.event.transaction;
+  transaction.reset(config_->schema());
+  auto read = envelope.format == Format::kJson ? score_json(message, transaction, deadline_ms)
+                                               : score_protobuf(message, transaction, deadline_ms);
+  if (!read) return read;
+  if (auto done = features::finish(config_->schema(), transaction); !done) {
+    return tl::make_unexpected(to_error(done.error()));
+  }
+  return {};
+}
+
+Result<void> Decoder::score_json(std::string_view message, Transaction& transaction, uint32_t& deadline_ms) {
+  const Schema& schema = config_->schema();
+  auto object = json_->object(message);
+  if (!object) return tl::make_unexpected(object.error());
+  uint64_t seen = 0;
+  for (const auto& [key, value] : *object) {
+    const auto field = schema.find(key);
+    if (!field && key == "deadline_ms") {
+      uint64_t given = 0;
+      if (value.get(given) || given == 0 || given > 3'600'000) {
+        return refuse(ErrorCode::kInvalid, "deadline_ms", "expected an integer from 1 to 3600000");
+      }
+      deadline_ms = static_cast<uint32_t>(given);
+      continue;
+    }
+    if (!field) return tl::make_unexpected(unknown_field(key, known_names(schema)));
+    if (seen >> *field & 1) return refuse(ErrorCode::kInvalid, std::string(key), "the field is given twice");
+    seen |= uint64_t{1} << *field;
+    if (auto done = set_json(schema, *field, value, transaction); !done) return done;
+  }
+  return {};
+}
+
+Result<void> Decoder::score_protobuf(std::string_view message, Transaction& transaction,
+                                     uint32_t& deadline_ms) {
+  const Schema& schema = config_->schema();
+  static thread_local wire::ScoreRequest request;  // its storage is used again
+  if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+    return refuse(ErrorCode::kMalformed, "",
+                  "neither JSON nor the Protobuf message shrike.wire.ScoreRequest");
+  }
+  if (request.schema() != fingerprint_) {
+    return refuse(ErrorCode::kMalformed, "schema",
+                  fmt::format("the request is for schema {:016x}, this server has {:016x}", request.schema(),
+                              fingerprint_));
+  }
+  if (request.values_size() != static_cast<int>(schema.fields.size())) {
+    return refuse(ErrorCode::kMalformed, "values",
+                  fmt::format("found {} values, the schema has {} fields", request.values_size(),
+                              schema.fields.size()));
+  }
+  for (size_t i = 0; i < schema.fields.size(); ++i) {
+    if (auto done = set_wire(schema, i, request.values(static_cast<int>(i)), transaction); !done) return done;
+  }
+  deadline_ms = std::min<uint32_t>(request.deadline_ms(), 3'600'000);
+  return {};
+}
+
+Result<void> Decoder::feedback_request(std::string_view message, Envelope& envelope) {
+  envelope.kind = Envelope::Kind::kLabel;
+  if (auto ok = check(message, envelope); !ok) return ok;
+  envelope.event.transaction.reset(config_->schema());
+  return envelope.format == Format::kJson ? feedback_json(message, envelope)
+                                          : feedback_protobuf(message, envelope);
+}
+
+// The id and the time of a label are read as the schema's id and time fields are.
+Result<void> Decoder::finish_label(Transaction& holder, bool has_time, Envelope& envelope) {
+  const Schema& schema = config_->schema();
+  if (!holder.values[schema.id].present)
+    return refuse(ErrorCode::kMissing, schema.fields[schema.id].name, "the field is missing");
+  envelope.label.transaction = features::key(schema, holder, schema.id);
+  if (has_time) {
+    const int64_t time_us = holder.values[schema.time].fixed;
+    if (time_us < 0 || time_us < schema.time_origin_us) {
+      return refuse(ErrorCode::kInvalid, "time", "the time is before the epoch of the schema");
+    }
+    envelope.label.time_us = time_us;
+  }
+  return {};
+}
+
+Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope) {
+  const Schema& schema = config_->schema();
+  auto object = json_->object(message);
+  if (!object) return tl::make_unexpected(object.error());
+  Transaction& holder = envelope.event.transaction;
+  const std::string& id_name = schema.fields[schema.id].name;
+  const std::string& time_name = schema.fields[schema.time].name;
+  bool has_time = false;
+  for (const auto& [key, value] : *object) {
+    if (key == "command" || key == "argument") {
+      std::string_view text;
+      if (value.get(text)) return refuse(ErrorCode::kInvalid, std::string(key), "expected a text");
+      (key == "command" ? envelope.command : envelope.argument) = text;
+      envelope.kind = Envelope::Kind::kControl;
+    } else if (key == id_name || key == "transaction_id") {
+      if (auto done = set_json(schema, schema.id, value, holder); !done) return done;
+    } else if (key == schema.label) {
+      bool flag = false;
+      int64_t number = 0;
+      if (!value.get(flag)) {
+        number = flag ? 1 : 0;
+      } else if (value.get(number) || (number != 0 && number != 1)) {
+        return refuse(ErrorCode::kInvalid, schema.label, "expected 0, 1, true or false");
+      }
+      envelope.label.verdict = number == 1 ? Verdict::kFraud : Verdict::kLegitimate;
+    } else if (key == "source") {
+      std::string_view text;
+      if (value.get(text)) return refuse(ErrorCode::kInvalid, "source", "expected a text");
+      const auto source = parse_source(text);
+      if (!source) return refuse(ErrorCode::kInvalid, "source", source.error());
+      envelope.label.source = *source;
+    } else if (key == "time" || key == time_name) {
+      if (auto done = set_json(schema, schema.time, value, holder); !done) return done;
+      has_time = holder.values[schema.time].present;
+    } else {
+      return tl::make_unexpected(unknown_field(key, {id_name, schema.label, "source", "time"}));
+    }
+  }
+  if (envelope.kind == Envelope::Kind::kControl) return {};
+  if (envelope.label.verdict == Verdict::kUnknown)
+    return refuse(ErrorCode::kMissing, schema.label, "the field is missing");
+  return finish_label(holder, has_time, envelope);
+}
+
+Result<void> Decoder::feedback_protobuf(std::string_view message, Envelope& envelope) {
+  const Schema& schema = config_->schema();
+  wire::LabelRequest request;
+  if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+    return refuse(ErrorCode::kMalformed, "",
+                  "neither JSON nor the Protobuf message shrike.wire.LabelRequest");
+  }
+  Transaction& holder = envelope.event.transaction;
+  if (auto done = set_wire(schema, schema.id, request.transaction_id(), holder); !done) return done;
+  envelope.label.verdict = request.is_fraud() ? Verdict::kFraud : Verdict::kLegitimate;
+  if (!request.source().empty()) {
+    const auto source = parse_source(request.source());
+    if (!source) return refuse(ErrorCode::kInvalid, "source", source.error());
+    envelope.label.source = *source;
+  }
+  const bool has_time = request.has_time() && request.time().kind_case() != wire::Value::KIND_NOT_SET;
+  if (has_time) {
+    if (auto done = set_wire(schema, schema.time, request.time(), holder); !done) return done;
+  }
+  return finish_label(holder, has_time, envelope);
+}
+
+}  // namespace shrike::engine

@@ -1,0 +1,178 @@
+#include <fmt/format.h>
+
+#include "engine/wire/wire.h"
+#include "engine/wire/wire.pb.h"
+
+namespace shrike::engine {
+namespace {
+
+using features::FieldType;
+using features::Schema;
+
+void append_json_value(const Schema& schema, const Transaction& transaction, size_t field, std::string& out) {
+  if (schema.fields[field].type == FieldType::kText) {
+    out += fmt::format("\"{}\"", json_escape(transaction.values[field].text));
+  } else if (schema.fields[field].type == FieldType::kBoolean) {
+    out += transaction.values[field].fixed != 0 ? "true" : "false";
+  } else {
+    out += features::text(schema, transaction, field);
+  }
+}
+
+void set_wire_value(const Schema& schema, const Transaction& transaction, size_t field, wire::Value& out) {
+  const features::Value& value = transaction.values[field];
+  if (!value.present) return;
+  switch (schema.fields[field].type) {
+    case FieldType::kText:
+      out.set_text(value.text);
+      break;
+    case FieldType::kBoolean:
+      out.set_boolean(value.fixed != 0);
+      break;
+    case FieldType::kNumber:
+      out.set_number(features::number(schema, transaction, field));
+      break;
+    case FieldType::kInteger:
+      out.set_integer(value.fixed);
+      break;
+    case FieldType::kTime: {
+      const int64_t since_us = value.fixed - schema.time_origin_us;
+      if (since_us % schema.time_unit_us == 0) {
+        out.set_integer(since_us / schema.time_unit_us);
+      } else {
+        out.set_number(static_cast<double>(since_us) / static_cast<double>(schema.time_unit_us));
+      }
+      break;
+    }
+  }
+}
+
+void encode_protobuf(const Config& config, const Envelope& envelope, std::string& out) {
+  wire::Reply reply;
+  if (envelope.kind == Envelope::Kind::kTransaction) {
+    const Answer& answer = envelope.event.answer;
+    wire::ScoreReply& score = *reply.mutable_score();
+    set_wire_value(config.schema(), envelope.event.transaction, config.schema().id,
+                   *score.mutable_transaction_id());
+    score.set_score(answer.score);
+    score.set_risk(answer.risk);
+    score.set_decision(std::string(name(answer.decision)));
+    for (size_t i = 0; i < answer.reason_count; ++i)
+      score.add_reasons(std::string(reason_code(config, answer.reasons[i])));
+    score.set_model(to_hex(answer.model));
+    score.set_seq(envelope.sequence);
+    score.set_step(std::string(name(answer.step)));
+  } else {
+    wire::LabelReply& label = *reply.mutable_label();
+    label.set_status(std::string(name(envelope.labelled.event.outcome)));
+    label.set_seq(envelope.labelled.sequence);
+  }
+  reply.SerializeToString(&out);
+}
+
+}  // namespace
+
+std::string json_escape(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out;
+}
+
+std::string_view reason_code(const Config& config, size_t column) {
+  const std::string& name = config.columns[column].name;
+  const std::pair<std::string, std::string>* best = nullptr;
+  for (const auto& entry : config.policy.reason_codes) {
+    if (name.rfind(entry.first, 0) != 0) continue;
+    if (best == nullptr || entry.first.size() > best->first.size()) best = &entry;
+  }
+  return best == nullptr ? std::string_view(name) : std::string_view(best->second);
+}
+
+void encode_answer_json(const Config& config, const TransactionEvent& event, uint64_t sequence,
+                        std::string& out) {
+  const Answer& answer = event.answer;
+  out = "{\"transaction_id\":";
+  append_json_value(config.schema(), event.transaction, config.schema().id, out);
+  fmt::format_to(std::back_inserter(out), R"(,"score":{:.9g},"risk":{:.9g},"decision":"{}","reasons":[)",
+                 static_cast<double>(answer.score), answer.risk, name(answer.decision));
+  for (size_t i = 0; i < answer.reason_count; ++i) {
+    fmt::format_to(std::back_inserter(out), "{}\"{}\"", i == 0 ? "" : ",",
+                   json_escape(reason_code(config, answer.reasons[i])));
+  }
+  fmt::format_to(std::back_inserter(out), R"(],"model":"{}","seq":{},"step":"{}"}})", to_hex(answer.model),
+                 sequence, name(answer.step));
+}
+
+void encode_reply(const Config& config, const Envelope& envelope, std::string& out) {
+  if (envelope.error) {
+    encode_error(envelope.format, *envelope.error, out);
+  } else if (envelope.kind == Envelope::Kind::kControl) {
+    out = envelope.text;
+  } else if (envelope.format == Format::kProtobuf) {
+    encode_protobuf(config, envelope, out);
+  } else if (envelope.kind == Envelope::Kind::kTransaction) {
+    encode_answer_json(config, envelope.event, envelope.sequence, out);
+  } else {
+    out = fmt::format(R"({{"status":"{}","seq":{}}})", name(envelope.labelled.event.outcome),
+                      envelope.labelled.sequence);
+  }
+}
+
+void encode_error(Format format, const Error& error, std::string& out) {
+  if (format == Format::kProtobuf) {
+    wire::Reply reply;
+    reply.mutable_error()->set_code(std::string(name(error.code)));
+    // A field's name may echo bytes of the request; proto3 strings are UTF-8.
+    if (features::valid_utf8(error.field)) reply.mutable_error()->set_field(error.field);
+    if (features::valid_utf8(error.reason)) reply.mutable_error()->set_reason(error.reason);
+    reply.SerializeToString(&out);
+    return;
+  }
+  out = fmt::format(R"({{"error":{{"code":"{}","field":"{}","reason":"{}"}}}})", name(error.code),
+                    json_escape(error.field), json_escape(error.reason));
+}
+
+std::string score_request_json(const Schema& schema, const Transaction& transaction) {
+  std::string out = "{";
+  for (size_t i = 0; i < schema.fields.size(); ++i) {
+    if (!transaction.values[i].present) continue;
+    out += fmt::format("{}\"{}\":", out.size() == 1 ? "" : ",", json_escape(schema.fields[i].name));
+    append_json_value(schema, transaction, i, out);
+  }
+  return out + "}";
+}
+
+std::string score_request_protobuf(const Schema& schema, const Transaction& transaction) {
+  wire::ScoreRequest request;
+  request.set_schema(schema.fingerprint());
+  for (size_t i = 0; i < schema.fields.size(); ++i)
+    set_wire_value(schema, transaction, i, *request.add_values());
+  return request.SerializeAsString();
+}
+
+}  // namespace shrike::engine

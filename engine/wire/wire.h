@@ -1,0 +1,54 @@
+// Requests and replies as bytes, JSON or Protobuf. Decoding never throws and never harms the next message:
+// whatever arrives becomes a request or a typed error. A Decoder belongs to one thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/config/config.h"
+#include "engine/wire/request.h"
+#include "engine/fold/error.h"
+
+namespace shrike::engine {
+
+class Decoder {
+ public:
+  explicit Decoder(ConfigPtr config);
+  ~Decoder();
+
+  // Fills envelope.format and envelope.event.transaction; sets deadline_ms when the request carries one (else
+  // 0).
+  Result<void> score_request(std::string_view message, Envelope& envelope, uint32_t& deadline_ms);
+  // Fills envelope.kind (kLabel or kControl) and what belongs to it.
+  Result<void> feedback_request(std::string_view message, Envelope& envelope);
+
+ private:
+  struct Json;
+  Result<void> check(std::string_view message, Envelope& envelope) const;
+  Result<void> score_json(std::string_view message, Transaction& transaction, uint32_t& deadline_ms);
+  Result<void> score_protobuf(std::string_view message, Transaction& transaction, uint32_t& deadline_ms);
+  Result<void> feedback_json(std::string_view message, Envelope& envelope);
+  Result<void> feedback_protobuf(std::string_view message, Envelope& envelope);
+  Result<void> finish_label(Transaction& holder, bool has_time, Envelope& envelope);
+
+  ConfigPtr config_;
+  uint64_t fingerprint_;  // of the schema
+  std::unique_ptr<Json> json_;
+};
+
+// The reply to a request, in its format: an answer, a label's outcome, a control text, or its error.
+void encode_reply(const Config& config, const Envelope& envelope, std::string& out);
+void encode_error(Format format, const Error& error, std::string& out);
+// An answered transaction as JSON: the reply, and what the events socket announces.
+void encode_answer_json(const Config& config, const TransactionEvent& event, uint64_t sequence,
+                        std::string& out);
+
+// A reason's code as the configuration names it.
+std::string_view reason_code(const Config& config, size_t column);
+std::string json_escape(std::string_view text);
+// A transaction as a JSON request, and as a Protobuf one: for clients in this project.
+std::string score_request_json(const features::Schema& schema, const Transaction& transaction);
+std::string score_request_protobuf(const features::Schema& schema, const Transaction& transaction);
+
+}  // namespace shrike::engine
