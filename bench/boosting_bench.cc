@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "learners/rows/bins.h"
 #include "learners/metrics.h"
 #include "learners/numeric/numeric.h"
+#include "learners/rows/bins.h"
 #include "learners/trees/grower.h"
 #include "learners/trees/scorer.h"
 

@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "learners/saved/sealed.h"
 #include "learners/saved/records.h"
+#include "learners/saved/sealed.h"
 
 namespace shrike::learners {
 namespace {

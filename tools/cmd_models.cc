@@ -8,8 +8,8 @@
 #include <map>
 #include <memory>
 
-#include "engine/log/history.h"
 #include "engine/fold/policy.h"
+#include "engine/log/history.h"
 #include "engine/log/recovery.h"
 #include "engine/wire/wire.h"
 #include "learners/formats/export.h"

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "engine/config/nearest.h"
+
 namespace shrike::engine {
 namespace {
 

@@ -24,8 +24,8 @@ struct Proposal {
   std::string bytes;  // serialised
 };
 
-// Told around every batch that the learner learns, on the trainer's thread: for measuring, since the fold has no
-// clock.
+// Told around every batch that the learner learns, on the trainer's thread: for measuring, since the fold has
+// no clock.
 class LearningWatch {
  public:
   virtual ~LearningWatch() = default;

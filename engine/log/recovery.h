@@ -10,8 +10,8 @@
 #include <tl/expected.hpp>
 
 #include "engine/fold/fold.h"
-#include "engine/log/history.h"
 #include "engine/fold/trainer.h"
+#include "engine/log/history.h"
 
 namespace shrike::storage {
 class Store;

@@ -6,8 +6,8 @@
 #include <memory>
 #include <span>
 
-#include "engine/replay/call_times.h"
 #include "engine/fold/fold.h"
+#include "engine/replay/call_times.h"
 #include "learners/learner.h"
 
 namespace shrike::engine {

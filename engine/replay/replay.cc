@@ -5,9 +5,9 @@
 #include <chrono>
 #include <deque>
 
-#include "engine/replay/csv.h"
 #include "engine/fold/policy.h"
 #include "engine/log/recovery.h"
+#include "engine/replay/csv.h"
 
 namespace shrike::engine {
 namespace {

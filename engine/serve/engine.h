@@ -9,16 +9,16 @@
 #include <thread>
 #include <vector>
 
-#include "engine/serve/checkpointer.h"
 #include "engine/config/config.h"
-#include "engine/wire/request.h"
 #include "engine/fold/fold.h"
-#include "engine/log/history.h"
-#include "engine/serve/journal.h"
 #include "engine/fold/policy.h"
+#include "engine/log/history.h"
+#include "engine/serve/checkpointer.h"
+#include "engine/serve/journal.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
 #include "engine/threads/training_thread.h"
+#include "engine/wire/request.h"
 
 namespace shrike::engine {
 

@@ -14,9 +14,9 @@
 #include <zmq.hpp>
 
 #include "engine/config/config.h"
-#include "engine/wire/request.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
+#include "engine/wire/request.h"
 
 namespace shrike::storage {
 class Store;

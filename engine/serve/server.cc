@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "engine/log/recovery.h"
 #include "engine/serve/checkpointer.h"
 #include "engine/serve/engine.h"
 #include "engine/serve/journal.h"
-#include "engine/log/recovery.h"
 #include "engine/threads/training_thread.h"
 #include "engine/wire/wire.h"
 #include "storage/store.h"

@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
+#include "engine/fold/trainer.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
-#include "engine/fold/trainer.h"
 
 namespace shrike::engine {
 

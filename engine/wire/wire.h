@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "engine/config/config.h"
-#include "engine/wire/request.h"
 #include "engine/fold/error.h"
+#include "engine/wire/request.h"
 
 namespace shrike::engine {
 

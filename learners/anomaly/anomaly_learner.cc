@@ -4,9 +4,9 @@
 #include <cmath>
 
 #include "learners/anomaly/anomaly.pb.h"
-#include "learners/saved/sealed.h"
 #include "learners/numeric/numeric.h"
 #include "learners/saved/records.h"
+#include "learners/saved/sealed.h"
 
 namespace shrike::learners {
 namespace {

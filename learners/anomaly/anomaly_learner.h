@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "learners/learner.h"
-#include "learners/calibration/platt.h"
-#include "learners/rows/replay_ring.h"
 #include "learners/anomaly/row_sample.h"
+#include "learners/calibration/platt.h"
+#include "learners/learner.h"
+#include "learners/rows/replay_ring.h"
 
 namespace shrike::learners {
 

@@ -11,8 +11,8 @@
 #include "learners/anomaly/anomaly_learner.h"
 #include "learners/numeric/numeric.h"
 #include "learners/option_table.h"
-#include "learners/saved/records.h"
 #include "learners/registry.h"
+#include "learners/saved/records.h"
 #include "learners/trees/grower.h"
 #include "learners/trees/model.h"
 

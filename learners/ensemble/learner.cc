@@ -14,14 +14,14 @@
 #include <cmath>
 #include <map>
 
+#include "learners/calibration/platt.h"
 #include "learners/ensemble/model.h"
-#include "learners/saved/sealed.h"
+#include "learners/ensemble/stacking.h"
 #include "learners/numeric/numeric.h"
 #include "learners/option_table.h"
-#include "learners/calibration/platt.h"
-#include "learners/saved/records.h"
 #include "learners/registry.h"
-#include "learners/ensemble/stacking.h"
+#include "learners/saved/records.h"
+#include "learners/saved/sealed.h"
 #include "learners/trees/trees.pb.h"
 
 namespace shrike::learners {

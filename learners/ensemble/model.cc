@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "learners/saved/sealed.h"
 #include "learners/numeric/numeric.h"
 #include "learners/saved/records.h"
+#include "learners/saved/sealed.h"
 #include "learners/trees/trees.pb.h"
 
 namespace shrike::learners {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "learners/calibration/isotonic.h"
-#include "learners/model.h"
 #include "learners/ensemble/stacking.h"
+#include "learners/model.h"
 
 namespace shrike::learners {
 

@@ -13,15 +13,15 @@
 #include <array>
 #include <cmath>
 
-#include "learners/rows/bins.h"
-#include "learners/saved/sealed.h"
+#include "learners/calibration/platt.h"
 #include "learners/linear/model.h"
+#include "learners/linear/pair_search.h"
 #include "learners/numeric/numeric.h"
 #include "learners/option_table.h"
-#include "learners/linear/pair_search.h"
-#include "learners/calibration/platt.h"
-#include "learners/saved/records.h"
 #include "learners/registry.h"
+#include "learners/rows/bins.h"
+#include "learners/saved/records.h"
+#include "learners/saved/sealed.h"
 
 namespace shrike::learners {
 namespace {

@@ -10,12 +10,12 @@
 #include <string_view>
 #include <vector>
 
-#include "learners/rows/bins.h"
+#include "learners/calibration/platt.h"
 #include "learners/error.h"
 #include "learners/linear/linear.pb.h"
 #include "learners/matrix.h"
 #include "learners/numeric/numeric.h"
-#include "learners/calibration/platt.h"
+#include "learners/rows/bins.h"
 #include "learners/rows/replay_ring.h"
 
 namespace shrike::learners {

@@ -7,9 +7,9 @@
 // Before an example is learned its margin is noted: a snapshot is calibrated (Platt) on the newest of these.
 #include "learners/trees/boosting.h"
 
-#include "learners/saved/sealed.h"
 #include "learners/option_table.h"
 #include "learners/registry.h"
+#include "learners/saved/sealed.h"
 #include "learners/trees/trees.pb.h"
 
 namespace shrike::learners {

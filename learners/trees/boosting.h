@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "learners/calibration/platt.h"
 #include "learners/learner.h"
 #include "learners/numeric/numeric.h"
-#include "learners/calibration/platt.h"
-#include "learners/saved/records.h"
 #include "learners/rows/replay_ring.h"
+#include "learners/saved/records.h"
 #include "learners/trees/grower.h"
 #include "learners/trees/model.h"
 

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "learners/trees/boosting.h"
 #include "learners/rows/bins.h"
+#include "learners/trees/boosting.h"
 
 namespace shrike::learners {
 namespace {

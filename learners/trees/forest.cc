@@ -10,15 +10,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "learners/rows/bins.h"
+#include "learners/calibration/platt.h"
 #include "learners/drift.h"
-#include "learners/saved/sealed.h"
-#include "learners/trees/hoeffding_tree.h"
 #include "learners/numeric/numeric.h"
 #include "learners/option_table.h"
-#include "learners/calibration/platt.h"
-#include "learners/saved/records.h"
 #include "learners/registry.h"
+#include "learners/rows/bins.h"
+#include "learners/saved/records.h"
+#include "learners/saved/sealed.h"
+#include "learners/trees/hoeffding_tree.h"
 #include "learners/trees/model.h"
 #include "learners/trees/trees.pb.h"
 

@@ -20,9 +20,9 @@
 #include <string>
 #include <vector>
 
-#include "learners/trees/cell_pool.h"
-#include "learners/rows/bins.h"
 #include "learners/error.h"
+#include "learners/rows/bins.h"
+#include "learners/trees/cell_pool.h"
 #include "learners/trees/tree.h"
 
 namespace shrike::learners {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "learners/model.h"
 #include "learners/calibration/platt.h"
+#include "learners/model.h"
 #include "learners/trees/scorer.h"
 
 namespace shrike::learners {

@@ -12,8 +12,8 @@
 
 #include "learners/matrix.h"
 #include "learners/trees/masks.h"
-#include "learners/trees/walk.h"
 #include "learners/trees/tree.h"
+#include "learners/trees/walk.h"
 
 namespace shrike::learners {
 

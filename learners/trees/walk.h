@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "learners/trees/category_index.h"
 #include "learners/matrix.h"
+#include "learners/trees/category_index.h"
 #include "learners/trees/tree.h"
 
 namespace shrike::learners {

@@ -9,8 +9,8 @@
 #include <random>
 #include <unordered_map>
 
-#include "engine/replay/csv.h"
 #include "engine/log/recovery.h"
+#include "engine/replay/csv.h"
 #include "engine/replay/replay.h"
 #include "tests/engine/support.h"
 #include "tools/simulator.h"

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "learners/saved/sealed.h"
 #include "learners/formats/import.h"
 #include "learners/learner.h"
+#include "learners/saved/sealed.h"
 
 using namespace shrike::learners;
 

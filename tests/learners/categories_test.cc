@@ -6,11 +6,11 @@
 #include <cmath>
 #include <random>
 
-#include "learners/saved/sealed.h"
 #include "learners/formats/export.h"
 #include "learners/formats/import.h"
 #include "learners/learner.h"
 #include "learners/metrics.h"
+#include "learners/saved/sealed.h"
 #include "learners/trees/grower.h"
 #include "learners/trees/model.h"
 #include "learners/trees/trees.pb.h"

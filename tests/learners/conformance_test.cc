@@ -7,9 +7,9 @@
 #include <numeric>
 #include <random>
 
-#include "learners/saved/sealed.h"
 #include "learners/learner.h"
 #include "learners/metrics.h"
+#include "learners/saved/sealed.h"
 
 namespace shrike::learners {
 namespace {
