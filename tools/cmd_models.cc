@@ -288,7 +288,7 @@ int inspect(const Options& options) {
   const std::string now = fmt::format(R"({{"model":"{}","score":{:.9g}}})",
                                       models->champion.empty() ? "prior" : models->champion, score);
   std::string reply;
-  engine::encode_answer_json(config, event, found->sequence, reply);
+  engine::encode_answer_json(config, event, found->sequence, false, reply);
   std::string features_json;
   for (size_t c = 0; c < event.row.size(); ++c) {
     const float v = event.row[c];

@@ -130,6 +130,7 @@ SocketConfig read_sockets(TomlReader root) {
   sockets.message_bytes_max =
       static_cast<size_t>(root.integer("message_bytes_max", 1 << 20, 1 << 10, 1 << 28));
   sockets.queue_requests_max = static_cast<size_t>(root.integer("queue_requests_max", 1 << 14, 1, 1 << 24));
+  sockets.refuse_unknown_fields = root.choice("unknown_fields", 0, {"ignore", "refuse"}) == 1;
   sockets.batch_max = static_cast<size_t>(root.integer("batch_max", 256, 1, 65536));
   root.finish();
   return sockets;

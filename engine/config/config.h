@@ -78,6 +78,7 @@ struct SocketConfig {
   size_t message_bytes_max = 1 << 20;
   size_t queue_requests_max = 1 << 14;  // above it requests are refused as overloaded
   size_t batch_max = 256;
+  bool refuse_unknown_fields = false;  // of a transaction in JSON; else they are counted and left out
 };
 
 struct StorageConfig {

@@ -1,6 +1,7 @@
 #include "engine/fold/event.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <cstring>
 
@@ -136,6 +137,26 @@ std::vector<float> floats_from_bytes(std::string_view bytes) {
   std::vector<float> floats(bytes.size() / sizeof(float));
   if (!floats.empty()) std::memcpy(floats.data(), bytes.data(), floats.size() * sizeof(float));
   return floats;
+}
+
+uint64_t content_hash(const Transaction& transaction) {
+  uint64_t hash = 0;
+  for (const features::Value& value : transaction.values) {
+    const int64_t fixed[2] = {value.present, value.present ? value.fixed : 0};
+    hash = XXH3_64bits_withSeed(fixed, sizeof(fixed), hash);
+    if (value.present && !value.text.empty())
+      hash = XXH3_64bits_withSeed(value.text.data(), value.text.size(), hash);
+  }
+  return hash == 0 ? 1 : hash;
+}
+
+std::optional<size_t> differing_field(const Transaction& a, const Transaction& b) {
+  for (size_t i = 0; i < a.values.size() && i < b.values.size(); ++i) {
+    const features::Value &one = a.values[i], &other = b.values[i];
+    if (one.present != other.present) return i;
+    if (one.present && (one.fixed != other.fixed || one.text != other.text)) return i;
+  }
+  return std::nullopt;
 }
 
 void encode(const features::Schema& schema, const TransactionEvent& event, std::string& out) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -105,6 +106,12 @@ using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
+
+// Of all its fields: equal for a request sent again, other for another transaction under the same id. Never
+// 0.
+uint64_t content_hash(const Transaction& transaction);
+// The first field that differs, or nothing.
+std::optional<size_t> differing_field(const Transaction& a, const Transaction& b);
 
 // Appends the event's bytes to `out` after clearing it.
 void encode(const features::Schema& schema, const TransactionEvent& event, std::string& out);

@@ -11,6 +11,13 @@ namespace {
 // Decay, at each transaction, of the counts that tell whether most transactions get labels.
 constexpr double kRecent = 1 - 1.0 / 8192;
 
+using features::Schema;
+
+tl::unexpected<Error> conflict(const std::string& field) {
+  return refuse(ErrorCode::kConflict, field,
+                "this id was sent before with other content; a transaction sent again must be the same");
+}
+
 }  // namespace
 
 Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t keep_us)
@@ -30,12 +37,19 @@ Result<std::optional<Recorded>> Fold::look_up(const Key& transaction) {
 
 Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
   if (const Pending::Entry* entry = pending_.find(transaction.id)) {
+    if (auto same = check_same(*entry, transaction); !same) return tl::make_unexpected(same.error());
     Recorded recorded;
     recorded.sequence = entry->sequence;
     recorded.event.answer = entry->answer;
     return recorded;
   }
-  if (auto recorded = look_up(transaction.id); !recorded || *recorded) return recorded;
+  auto recorded = look_up(transaction.id);
+  if (!recorded) return recorded;
+  if (*recorded) {
+    if (const auto field = differing_field((*recorded)->event.transaction, transaction))
+      return conflict(config_->schema().fields[*field].name);
+    return recorded;
+  }
   if (watermark_us_ == INT64_MIN) return std::nullopt;
   const std::string& field = config_->schema().fields[config_->schema().time].name;
   const int64_t behind_us = watermark_us_ - transaction.time_us;
@@ -52,7 +66,26 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
   return std::nullopt;
 }
 
-uint64_t Fold::fold(const Transaction& transaction, std::span<float> row) {
+// The same request again? When it is not, the field is named where the log can still tell.
+Result<void> Fold::check_same(const Pending::Entry& entry, const Transaction& transaction) {
+  const Schema& schema = config_->schema();
+  if (entry.content == content_hash(transaction)) return {};
+  if (const auto before = look_up(transaction.id); before && *before) {
+    const auto field = differing_field((*before)->event.transaction, transaction);
+    if (!field) return {};
+    return conflict(schema.fields[*field].name);
+  }
+  if (entry.content == 0 && entry.time_us == transaction.time_us) return {};
+  return conflict(schema.fields[entry.time_us == transaction.time_us ? schema.id : schema.time].name);
+}
+
+const Pending::Entry* Fold::pending_entry(const Folded& folded) const {
+  if (folded.position < pending_.begin() || folded.position >= pending_.end()) return nullptr;
+  const Pending::Entry& entry = pending_.at(folded.position);
+  return entry.sequence == folded.sequence ? &entry : nullptr;
+}
+
+Folded Fold::fold(const Transaction& transaction, std::span<float> row) {
   const uint64_t sequence = next_sequence_++;
   ++counters_.transactions;
   transactions_recent_ = transactions_recent_ * kRecent + 1;
@@ -64,20 +97,19 @@ uint64_t Fold::fold(const Transaction& transaction, std::span<float> row) {
   examples_sink_->observe(transaction.id, row);
   if (is_cold_look(counters_.transactions)) boundary_ = true;
   features_.subject(transaction, sequence, subject_);
-  Pending::Entry& entry = pending_.push(subject_, transaction.id, row);
+  const uint64_t position = pending_.end();
+  Pending::Entry& entry = pending_.push(subject_, transaction.id, content_hash(transaction), row);
   if (!orphan_keys_.empty()) join_orphans(entry);
-  return sequence;
+  return {sequence, position};
 }
 
-void Fold::answer(uint64_t sequence, const Answer& answer) {
-  for (uint64_t p = pending_.end(); p-- > pending_.begin();) {
-    Pending::Entry& entry = pending_.at(p);
-    if (entry.sequence == sequence) {
-      entry.answer = answer;
-      return;
-    }
-    assert(entry.sequence > sequence);
-  }
+void Fold::answer(const Folded& folded, const Answer& answer) {
+  if (pending_entry(folded) != nullptr) pending_.at(folded.position).answer = answer;
+}
+
+LabelState Fold::label_state(const Folded& folded) const {
+  const Pending::Entry* entry = pending_entry(folded);
+  return entry == nullptr ? LabelState{} : entry->labels;
 }
 
 // Silence for the maturity period makes a transaction legitimate. In order of sequence, so that a late event
@@ -139,13 +171,11 @@ Outcome Fold::apply_label(LabelState& state, Pending::Entry* entry, const LabelE
 }
 
 const Fold::Orphan* Fold::find_orphan(const LabelRequest& request) const {
-  if (orphan_keys_.count(request.transaction) == 0) return nullptr;
+  const auto waiting = orphan_keys_.find(request.transaction);
+  if (waiting == orphan_keys_.end()) return nullptr;
   const Orphan* found = nullptr;  // the newest from this source counts
-  for (const Orphan& orphan : orphans_) {
-    if (orphan.sequence != 0 && orphan.transaction == request.transaction &&
-        orphan.source == request.source) {
-      found = &orphan;
-    }
+  for (const uint64_t serial : waiting->second) {
+    if (orphan(serial).source == request.source) found = &orphan(serial);
   }
   return found != nullptr && found->verdict == request.verdict ? found : nullptr;
 }
@@ -209,11 +239,14 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
       result.sequence = orphan->sequence;
       return result;
     }
-    if (orphans_.size() >= config_->limits.orphans_max) {
+    // Each source has its share, so that one that floods does not lock the others out.
+    const size_t share = (config_->limits.orphans_max + kSources - 1) / kSources;
+    if (orphans_of_[static_cast<size_t>(request.source)] >= share) {
       return refuse(
           ErrorCode::kOverloaded, config_->schema().fields[config_->schema().id].name,
-          fmt::format("the transaction is unknown and {} labels already wait for theirs (limits.orphans_max)",
-                      orphans_.size()));
+          fmt::format("the transaction is unknown and {} labels of source {} already wait for theirs "
+                      "(limits.orphans_max is {} for all {} sources)",
+                      share, name(request.source), config_->limits.orphans_max, kSources));
     }
     event.outcome = Outcome::kPending;
     result.sequence = next_sequence_++;
@@ -254,36 +287,44 @@ void Fold::keep_orphan(const LabelEvent& event, uint64_t sequence) {
   const int64_t now_us = watermark_us_ == INT64_MIN ? event.time_us : watermark_us_;
   orphans_.push_back({event.transaction, event.verdict, event.source, event.time_us,
                       now_us + config_->limits.orphan_keep_us, sequence});
-  ++orphan_keys_[event.transaction];
+  index_orphan();
+}
+
+void Fold::index_orphan() {
+  orphan_keys_[orphans_.back().transaction].push_back(first_orphan_ + orphans_.size() - 1);
+  ++orphans_of_[static_cast<size_t>(orphans_.back().source)];
 }
 
 void Fold::join_orphans(Pending::Entry& entry) {
   const auto waiting = orphan_keys_.find(entry.id);
   if (waiting == orphan_keys_.end()) return;
-  for (Orphan& orphan : orphans_) {
-    if (orphan.sequence == 0 || !(orphan.transaction == entry.id)) continue;
-    LabelEvent event{orphan.transaction, orphan.verdict, orphan.source,
-                     orphan.time_us,     entry.sequence, Outcome::kStored};
+  for (const uint64_t serial : waiting->second) {
+    Orphan& joining = orphan(serial);
+    LabelEvent event{joining.transaction, joining.verdict, joining.source,
+                     joining.time_us,     entry.sequence,  Outcome::kStored};
     pending_.subject(entry, subject_);
     const Outcome outcome =
-        apply_label(entry.labels, &entry, event, orphan.sequence, subject_, pending_.row(entry));
+        apply_label(entry.labels, &entry, event, joining.sequence, subject_, pending_.row(entry));
     ++counters_.labels;
     ++counters_.orphans_joined;
     counters_.corrections += outcome == Outcome::kCorrected;
-    orphan.sequence = 0;
+    joining.sequence = 0;
   }
   orphan_keys_.erase(waiting);
 }
 
 void Fold::expire_orphans() {
   while (!orphans_.empty() && (orphans_.front().sequence == 0 || orphans_.front().until_us < watermark_us_)) {
-    const Orphan& orphan = orphans_.front();
-    if (orphan.sequence != 0) {
+    const Orphan& oldest = orphans_.front();
+    if (oldest.sequence != 0) {
       ++counters_.orphans_expired;
-      const auto waiting = orphan_keys_.find(orphan.transaction);
-      if (--waiting->second == 0) orphan_keys_.erase(waiting);
+      const auto waiting = orphan_keys_.find(oldest.transaction);
+      std::erase(waiting->second, first_orphan_);
+      if (waiting->second.empty()) orphan_keys_.erase(waiting);
     }
+    --orphans_of_[static_cast<size_t>(oldest.source)];
     orphans_.pop_front();
+    ++first_orphan_;
   }
 }
 

@@ -85,6 +85,12 @@ struct LabelResult {
   LabelState state;       // of the transaction, after this label
 };
 
+// A transaction's place: what answer() and label_state() need to find it without a search.
+struct Folded {
+  uint64_t sequence = 0;
+  uint64_t position = 0;  // among the pending
+};
+
 class Fold {
  public:
   // `keep_us`: how long a matured transaction stays in memory (0: not at all).
@@ -99,12 +105,15 @@ class Fold {
   const Counters& counters() const { return counters_; }
 
   // May this transaction enter? The earlier one's record when its id has been seen, an error when its event
-  // time is out of bounds, nothing when it is new and welcome.
+  // time is out of bounds or the id was another transaction's (kConflict), nothing when it is new and
+  // welcome.
   Result<std::optional<Recorded>> admit(const Transaction& transaction);
-  // Folds an admitted transaction and fills its feature row. Returns its sequence number.
-  uint64_t fold(const Transaction& transaction, std::span<float> row);
-  // Records what was answered to the transaction `sequence`, which is among the newest.
-  void answer(uint64_t sequence, const Answer& answer);
+  // Folds an admitted transaction and fills its feature row.
+  Folded fold(const Transaction& transaction, std::span<float> row);
+  // Records what was answered to it. Nothing happens when it has left memory since.
+  void answer(const Folded& folded, const Answer& answer);
+  // What labels that came before it made of it; unknown when there were none. Belongs to its log record.
+  LabelState label_state(const Folded& folded) const;
 
   // Folds a label. Duplicates change nothing and take no sequence number.
   Result<LabelResult> label(const LabelRequest& request);
@@ -168,6 +177,13 @@ class Fold {
   void keep_orphan(const LabelEvent& event, uint64_t sequence);
   void expire_orphans();
   const Orphan* find_orphan(const LabelRequest& request) const;
+  Result<void> check_same(const Pending::Entry& entry, const Transaction& transaction);
+  const Pending::Entry* pending_entry(const Folded& folded) const;
+  Orphan& orphan(uint64_t serial) { return orphans_[static_cast<size_t>(serial - first_orphan_)]; }
+  const Orphan& orphan(uint64_t serial) const {
+    return orphans_[static_cast<size_t>(serial - first_orphan_)];
+  }
+  void index_orphan();
 
   ConfigPtr config_;
   ExampleSink* examples_sink_;
@@ -184,8 +200,10 @@ class Fold {
   uint64_t examples_ = 0;
   bool boundary_ = false;
   Counters counters_;
-  std::deque<Orphan> orphans_;                              // oldest first; joined ones have sequence 0
-  std::unordered_map<Key, uint32_t, KeyHash> orphan_keys_;  // how many wait for a transaction
+  std::deque<Orphan> orphans_;  // oldest first; joined ones have sequence 0
+  uint64_t first_orphan_ = 0;   // serial of the oldest
+  std::unordered_map<Key, std::vector<uint64_t>, KeyHash> orphan_keys_;  // serials of those that wait
+  std::array<size_t, kSources> orphans_of_{};                            // by source
   learners::ModelPtr champion_;
   std::string champion_hash_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;

@@ -109,7 +109,7 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     orphans_.push_back({to_key(one.transaction()), static_cast<Verdict>(one.verdict() % 3),
                         static_cast<Source>(one.source() % kSources), one.time_us(), one.until_us(),
                         one.sequence()});
-    ++orphan_keys_[orphans_.back().transaction];
+    index_orphan();
   }
   for (const proto::EpochRecord& epoch : record.epochs())
     epochs_.emplace_back(epoch.sequence(), epoch.watermark_us());

@@ -28,11 +28,12 @@ void Pending::grow() {
   keys_.swap(keys);
 }
 
-Pending::Entry& Pending::push(const features::Subject& subject, const Key& id, std::span<const float> row) {
+Pending::Entry& Pending::push(const features::Subject& subject, const Key& id, uint64_t content,
+                              std::span<const float> row) {
   if (size() == entries_.size()) grow();
   const size_t to = end_ & mask();
   Entry& entry = entries_[to];
-  entry = Entry{.sequence = subject.sequence, .id = id, .time_us = subject.time_us};
+  entry = Entry{.sequence = subject.sequence, .content = content, .id = id, .time_us = subject.time_us};
   std::copy(row.begin(), row.end(), rows_.begin() + static_cast<std::ptrdiff_t>(to * columns_));
   std::copy(subject.entities.begin(), subject.entities.end(),
             keys_.begin() + static_cast<std::ptrdiff_t>(to * kinds_));
@@ -84,6 +85,7 @@ void Pending::save(const std::function<void(std::string)>& sink) const {
     record.set_labels(encode(entry.labels));
     record.set_matured(entry.matured);
     record.set_held(entry.held);
+    record.set_content(entry.content);
     bytes += 200 + columns_ * sizeof(float) + kinds_ * sizeof(Key);
     if (bytes > kPieceBytes || p + 1 == end_) {
       sink(piece.SerializeAsString());
@@ -106,7 +108,7 @@ bool Pending::restore(std::string_view bytes) {
     subject.time_us = record.time_us();
     subject.entities.resize(kinds_);
     std::memcpy(subject.entities.data(), record.entities().data(), record.entities().size());
-    Entry& entry = push(subject, to_key(record.id()), floats_from_bytes(record.row()));
+    Entry& entry = push(subject, to_key(record.id()), record.content(), floats_from_bytes(record.row()));
     read_answer(record, entry.answer);
     entry.labels = decode_label_state(record.labels());
     entry.matured = record.matured();

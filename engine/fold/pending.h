@@ -19,6 +19,7 @@ class Pending {
  public:
   struct Entry {
     uint64_t sequence = 0;
+    uint64_t content = 0;  // content_hash(); 0 when it comes from a checkpoint that had none
     Key id;
     int64_t time_us = 0;
     Answer answer;
@@ -30,7 +31,7 @@ class Pending {
   Pending(size_t columns, size_t entity_kinds) : columns_(columns), kinds_(entity_kinds) {}
 
   // Adds the newest transaction; its id is not present.
-  Entry& push(const features::Subject& subject, const Key& id, std::span<const float> row);
+  Entry& push(const features::Subject& subject, const Key& id, uint64_t content, std::span<const float> row);
   // Null when absent.
   Entry* find(const Key& id);
   // By position: begin() <= position < end().
@@ -38,6 +39,7 @@ class Pending {
   uint64_t end() const { return end_; }
   size_t size() const { return static_cast<size_t>(end_ - begin_); }
   Entry& at(uint64_t position) { return entries_[position & mask()]; }
+  const Entry& at(uint64_t position) const { return entries_[position & mask()]; }
   void pop_front();
   // Of an entry that is present.
   std::span<const float> row(const Entry& entry) const;

@@ -49,8 +49,7 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
     }
     ++report.events;
     if (const auto* transaction = std::get_if<TransactionEvent>(&*event)) {
-      fold.fold(transaction->transaction, row);
-      fold.answer(sequence, transaction->answer);
+      fold.answer(fold.fold(transaction->transaction, row), transaction->answer);
       ++report.transactions;
       const bool same = transaction->row.size() == row.size() &&
                         std::memcmp(transaction->row.data(), row.data(), row.size() * sizeof(float)) == 0;

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <deque>
 
-#include "engine/fold/policy.h"
 #include "engine/log/recovery.h"
 #include "engine/replay/csv.h"
 
@@ -59,8 +58,28 @@ Replayer::Replayer(ConfigPtr config, Setup setup, OnScore on_score)
     training_->model_event(event, setup_.first_model);
   }
   waiting_.resize(setup_.batch);
-  rows_.resize(setup_.batch * config_->columns.size());
-  scores_.resize(setup_.batch);
+  begin_scoring();
+}
+
+void Replayer::begin_scoring() {
+  scoring_.emplace(config_, *fold_);
+  if (live_ || setup_.fixed_model || setup_.time_calls)
+    scoring_->score_by([this](learners::MatrixView rows, std::span<float> scores) { score(rows, scores); });
+}
+
+// In place of the champion: the live learner, a fixed model, or the champion with one call timed.
+void Replayer::score(learners::MatrixView rows, std::span<float> scores) {
+  if (live_) {
+    scores[0] = live_->score(rows.row(0));
+    return;
+  }
+  const learners::Model& model = setup_.fixed_model ? *setup_.fixed_model : *fold_->champion();
+  if (setup_.time_calls) {
+    const auto start = CallTimes::Clock::now();
+    model.score({rows.row(0), config_->columns.size()}, scores.first(1));
+    report_.predicting.add(CallTimes::us_since(start));
+  }
+  model.score(rows, scores);
 }
 
 ExampleSink& Replayer::sink() {
@@ -82,20 +101,17 @@ void Replayer::begin_training(std::unique_ptr<Trainer> trainer) {
 }
 
 tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label) {
-  const auto admitted = fold_->admit(transaction);
-  if (!admitted)
-    return tl::make_unexpected(fmt::format("{}: {}", admitted.error().field, admitted.error().reason));
-  if (*admitted) {
+  const auto seen = scoring_->take(*fold_, transaction);
+  if (!seen) return tl::make_unexpected(fmt::format("{}: {}", seen.error().field, seen.error().reason));
+  if (*seen) {
     ++report_.duplicates;
     return {};
   }
   if (first_day_ == INT64_MIN) first_day_ = transaction.time_us / kDayUs;
   report_.days = std::max(report_.days, static_cast<int>(transaction.time_us / kDayUs - first_day_) + 1);
-  const size_t columns = config_->columns.size();
   Waiting& slot = waiting_[waiting_count_];
   slot.transaction = transaction;
   slot.label = label;
-  slot.sequence = fold_->fold(transaction, std::span(rows_).subspan(waiting_count_ * columns, columns));
   ++waiting_count_;
   if (fold_->take_boundary()) {
     flush();
@@ -119,39 +135,15 @@ tl::expected<void, std::string> Replayer::label(const LabelRequest& request) {
 
 void Replayer::flush() {
   if (waiting_count_ == 0) return;
-  const size_t columns = config_->columns.size();
-  const learners::MatrixView rows(std::span<const float>(rows_).first(waiting_count_ * columns), columns);
-  if (live_) {
-    scores_[0] = live_->score(rows.row(0));
-  } else {
-    const learners::Model& model = setup_.fixed_model ? *setup_.fixed_model : *fold_->champion();
-    if (setup_.time_calls) {
-      const auto start = CallTimes::Clock::now();
-      model.score({rows.row(0), columns}, scores_);
-      report_.predicting.add(CallTimes::us_since(start));
-    }
-    model.score(rows, scores_);
-  }
-  const ModelId id = from_hex(fold_->champion_hash());
-  const auto& amount_field = config_->schema().amount;
-  for (size_t i = 0; i < waiting_count_; ++i) {
-    const Waiting& one = waiting_[i];
-    Answer answer;
-    answer.score = scores_[i];
-    answer.model = id;
-    const double amount =
-        amount_field ? features::number(config_->schema(), one.transaction, *amount_field) : NAN;
-    if (is_probability(answer.score)) {
-      decide(config_->policy, amount, answer);
-    } else {
-      answer_statically(*config_, amount, answer);
-    }
-    fold_->answer(one.sequence, answer);
-    ++report_.rows;
-    ++report_.decisions[static_cast<size_t>(answer.decision)];
-    if (on_row_) on_row_(one.transaction, rows.row(i), one.label);
-    if (on_score_) on_score_(one.transaction, answer, one.label);
-  }
+  scoring_->score(
+      *fold_, [](size_t) { return Scoring::kNoDeadline; },
+      [&](size_t i, std::span<const float> row, const Answer& answer) {
+        const Waiting& asked = waiting_[i];
+        ++report_.rows;
+        ++report_.decisions[static_cast<size_t>(answer.decision)];
+        if (on_row_) on_row_(asked.transaction, row, asked.label);
+        if (on_score_) on_score_(asked.transaction, answer, asked.label);
+      });
   waiting_count_ = 0;
   if (training_) training_->send();
 }
@@ -163,6 +155,7 @@ void Replayer::swap_when_proposed() {
   if (!training_->take_proposal(proposal)) return;
   fold_->model(proposal.event, proposal.model);
   training_->model_event(proposal.event, fold_->champion());
+  scoring_->models_changed(*fold_);
   report_.swaps.push_back({report_.rows, report_.days - 1, proposal.event});
 }
 
@@ -195,6 +188,7 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
   for (const auto& [part, piece] : pieces) {
     if (auto ok = fold_->restore(part, piece, load); !ok) return ok;
   }
+  begin_scoring();
   return {};
 }
 

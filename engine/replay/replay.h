@@ -16,6 +16,7 @@
 
 #include "engine/config/config.h"
 #include "engine/fold/fold.h"
+#include "engine/fold/scoring.h"
 #include "engine/replay/live_learner.h"
 #include "engine/replay/prequential.h"
 #include "engine/replay/timed_learner.h"
@@ -86,10 +87,11 @@ class Replayer {
  private:
   struct Waiting {
     Transaction transaction;
-    uint64_t sequence;
     int label;
   };
   ExampleSink& sink();
+  void begin_scoring();
+  void score(learners::MatrixView rows, std::span<float> scores);
   void begin_training(std::unique_ptr<Trainer> trainer);
   void swap_when_proposed();
 
@@ -108,8 +110,7 @@ class Replayer {
   std::unique_ptr<Fold> fold_;
   std::vector<Waiting> waiting_;
   size_t waiting_count_ = 0;
-  std::vector<float> rows_, scores_;
-  std::vector<double> contributions_;
+  std::optional<Scoring> scoring_;
   int64_t first_day_ = INT64_MIN;
   ReplayReport report_;
 };

@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
-#include <limits>
 
 #include "engine/wire/wire.h"
 
@@ -16,20 +15,20 @@ int64_t now_us() {
       .count();
 }
 
-Engine::Engine(ConfigPtr config, std::unique_ptr<Fold> fold, StoreHistory& history, TrainingThread& training,
-               Checkpointer& checkpointer, const Journal& journal, Probe& probe, size_t capacity,
-               HandOn hand_on, bool config_is_new)
-    : config_(std::move(config)),
-      fold_(std::move(fold)),
-      history_(history),
-      training_(training),
-      checkpointer_(checkpointer),
-      journal_(journal),
-      probe_(probe),
-      hand_on_(std::move(hand_on)),
-      inbound_(capacity),
-      config_is_new_(config_is_new),
+Engine::Engine(Parts parts)
+    : config_(std::move(parts.config)),
+      fold_(std::move(parts.fold)),
+      history_(parts.history),
+      training_(parts.training),
+      checkpointer_(parts.checkpointer),
+      journal_(parts.journal),
+      probe_(parts.probe),
+      hand_on_(std::move(parts.hand_on)),
+      inbound_(parts.capacity),
+      config_is_new_(parts.config_is_new),
+      scoring_(config_, *fold_),
       next_checkpoint_(fold_->next_sequence() + config_->storage.checkpoint_every) {
+  scoring_.give_reasons(true);
   // A look-up in the log must see what the fold has let go of, even if the journal is not there yet.
   history_.before_look_up = [this] {
     if (fold_->released() > journal_.committed()) journal_.wait_for(fold_->released());
@@ -56,8 +55,6 @@ bool Engine::submit(EnvelopePtr envelope) {
 
 // The loop: everything that waits is one micro-batch, a batch of one when idle. No timer, no added wait.
 void Engine::run() {
-  champion_ = {from_hex(fold_->champion_hash()), fold_->champion()};
-  for (const auto& [hash, model] : fold_->fallbacks()) fallbacks_.push_back({from_hex(hash), model});
   if (config_is_new_) log_config();
   std::vector<EnvelopePtr> batch;
   while (true) {
@@ -107,84 +104,51 @@ void Engine::process(std::vector<EnvelopePtr>& batch) {
   training_.send();
 }
 
-// 1. Sequence and features. The row joins the batch that the champion will score.
+bool Engine::refused_by_storage(Envelope& envelope) const {
+  if (!journal_.failed()) return false;
+  envelope.error =
+      Error{ErrorCode::kStorage, "", "the log cannot be written; nothing is acknowledged until it can"};
+  return true;
+}
+
+// 1. Admission, sequence and features. The row joins the batch that the champion will score.
 void Engine::transaction(Envelope& envelope) {
-  if (journal_.failed()) {
-    envelope.error =
-        Error{ErrorCode::kStorage, "", "the log cannot be written; nothing is acknowledged until it can"};
-    return;
-  }
-  if (training_.overloaded()) {
-    envelope.error = Error{ErrorCode::kOverloaded, "", "training is behind; try again"};
-    return;
-  }
+  if (refused_by_storage(envelope)) return;
   const Transaction& incoming = envelope.event.transaction;
-  auto admitted = fold_->admit(incoming);
-  if (!admitted) {
-    envelope.error = std::move(admitted.error());
+  auto seen = scoring_.take(*fold_, incoming);
+  if (seen && *seen) {  // the first answer again
+    score_batch();      // the first may be in this very batch
+    seen = fold_->admit(incoming);
+  }
+  if (!seen) {
+    envelope.error = std::move(seen.error());
     return;
   }
-  if (*admitted) {  // seen before: the first answer again
-    score_batch();  // the first may be in this very batch
-    admitted = fold_->admit(incoming);
+  if (*seen) {
     probe_.duplicates.fetch_add(1, std::memory_order_relaxed);
     envelope.duplicate = true;
-    envelope.sequence = (*admitted)->sequence;
-    envelope.event.answer = (*admitted)->event.answer;
+    envelope.sequence = (*seen)->sequence;
+    envelope.event.answer = (*seen)->event.answer;
     return;
   }
-  const size_t columns = config_->columns.size();
-  envelope.event.row.resize(columns);
-  envelope.sequence = fold_->fold(incoming, envelope.event.row);
-  rows_.insert(rows_.end(), envelope.event.row.begin(), envelope.event.row.end());
+  const Folded& folded = scoring_.newest();
+  envelope.sequence = folded.sequence;
+  envelope.event.row.assign(scoring_.newest_row().begin(), scoring_.newest_row().end());
+  envelope.labelled.state = fold_->label_state(folded);
   unscored_.push_back(&envelope);
 }
 
-// 2. The champion scores the whole batch; 3. the policy decides; the answer is remembered for duplicates and
-// labels.
+// 2. The champion scores the whole batch and 3. the policy decides: see fold/scoring.h.
 void Engine::score_batch() {
   if (unscored_.empty()) return;
-  const size_t columns = config_->columns.size();
-  scores_.resize(unscored_.size());
-  champion_.model->score(learners::MatrixView(rows_, columns), scores_);
   const int64_t now = now_us();
-  for (size_t i = 0; i < unscored_.size(); ++i) {
-    Envelope& envelope = *unscored_[i];
-    answer(envelope, std::span(rows_).subspan(i * columns, columns), scores_[i], now);
-    fold_->answer(envelope.sequence, envelope.event.answer);
-    probe_.steps[static_cast<size_t>(envelope.event.answer.step)].fetch_add(1, std::memory_order_relaxed);
-  }
+  scoring_.score(
+      *fold_, [&](size_t i) { return unscored_[i]->deadline_us - now; },
+      [&](size_t i, std::span<const float>, const Answer& answer) {
+        unscored_[i]->event.answer = answer;
+        probe_.steps[static_cast<size_t>(answer.step)].fetch_add(1, std::memory_order_relaxed);
+      });
   unscored_.clear();
-  rows_.clear();
-}
-
-// The degradation ladder: with less time, less answer; never late if it can be helped.
-void Engine::answer(Envelope& envelope, std::span<const float> row, float score, int64_t now) {
-  Answer& answer = envelope.event.answer;
-  const auto& amount_field = config_->schema().amount;
-  const double amount = amount_field
-                            ? features::number(config_->schema(), envelope.event.transaction, *amount_field)
-                            : std::numeric_limits<double>::quiet_NaN();
-  const int64_t left_us = envelope.deadline_us - now;
-  if (left_us < config_->deadline.static_below_us) {
-    answer_statically(*config_, amount, answer);
-    return;
-  }
-  answer.score = score;
-  answer.step = Step::kFull;
-  answer.model = champion_.id;
-  answer.reason_count = 0;
-  if (!is_probability(score) && !score_by_fallback(fallbacks_, row, row.size(), answer)) {
-    answer_statically(*config_, amount, answer);
-    return;
-  }
-  decide(config_->policy, amount, answer);
-  if (answer.step != Step::kFull || answer.decision == Decision::kApprove) return;
-  if (left_us < config_->deadline.no_reasons_below_us) {
-    answer.step = Step::kNoReasons;
-    return;
-  }
-  give_reasons(config_->policy, *champion_.model, row, answer, contributions_);
 }
 
 // 4. Hands on, in order of sequence: to the journal, or first to the socket.
@@ -194,9 +158,12 @@ void Engine::hand_over(std::vector<EnvelopePtr>& batch, size_t until) {
 }
 
 void Engine::label(Envelope& envelope) {
-  if (journal_.failed()) {
-    envelope.error =
-        Error{ErrorCode::kStorage, "", "the log cannot be written; nothing is acknowledged until it can"};
+  if (refused_by_storage(envelope)) return;
+  // Back-pressure goes to where examples come from: scoring never waits or refuses because training is
+  // behind.
+  if (training_.overloaded()) {
+    envelope.error = Error{ErrorCode::kOverloaded, "",
+                           "training is behind (training.queue_examples_max); send the label again later"};
     return;
   }
   auto folded = fold_->label(envelope.label);
@@ -233,9 +200,7 @@ void Engine::swap(const ModelEvent& event, learners::ModelPtr model) {
   envelope->model_event = event;
   envelope->sequence = fold_->model(event, model);
   training_.model_event(event, fold_->champion());
-  champion_ = {from_hex(fold_->champion_hash()), fold_->champion()};
-  fallbacks_.clear();
-  for (const auto& [hash, one] : fold_->fallbacks()) fallbacks_.push_back({from_hex(hash), one});
+  scoring_.models_changed(*fold_);
   hand_on_(std::move(envelope));
 }
 
@@ -280,20 +245,24 @@ std::string Engine::status() const {
     steps +=
         fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<Step>(i)), probe_.steps[i].load());
   }
+  std::string unknown;
+  for (const std::string& field : probe_.unknown_names.all())
+    unknown += fmt::format(R"({}"{}")", unknown.empty() ? "" : ",", json_escape(field));
   return fmt::format(
       R"({{"next_seq":{},"committed_seq":{},"storage":"{}","champion":"{}","transactions":{},"duplicates":{},)"
       R"("labels":{},"duplicate_labels":{},"corrections":{},"labels_pending":{},"labels_expired":{},"matured":{},)"
       R"("examples":{},"fraud_examples":{},"examples_waiting":{},"models_accepted":{},"models_rejected":{},)"
       R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
+      R"("unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
       fold_->next_sequence(), journal_.committed(), journal_.failed() ? "failing" : "ok",
       fold_->champion_hash(), c.transactions, probe_.duplicates.load(), c.labels,
       probe_.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
       c.orphans_expired, c.matured, fold_->examples(), c.frauds, probe_.examples_waiting.load(), c.accepted,
       c.rejected, c.activated, fold_->pending_size(), fold_->pending_bytes(), probe_.checkpoints.load(),
-      probe_.divergences.load(), probe_.requests.load(), probe_.late_replies.load(),
-      probe_.latency.quantile(0.5), probe_.latency.quantile(0.99), probe_.latency.quantile(0.999), steps,
-      errors);
+      probe_.divergences.load(), probe_.unknown_fields.load(), unknown, probe_.dropped_replies.load(),
+      probe_.requests.load(), probe_.late_replies.load(), probe_.latency.quantile(0.5),
+      probe_.latency.quantile(0.99), probe_.latency.quantile(0.999), steps, errors);
 }
 
 }  // namespace shrike::engine

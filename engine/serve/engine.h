@@ -11,7 +11,7 @@
 
 #include "engine/config/config.h"
 #include "engine/fold/fold.h"
-#include "engine/fold/policy.h"
+#include "engine/fold/scoring.h"
 #include "engine/log/history.h"
 #include "engine/serve/checkpointer.h"
 #include "engine/serve/journal.h"
@@ -30,9 +30,20 @@ class Engine {
   // `handed_on` gets every envelope in order: the journal's queue (sync), or the socket thread's (async).
   using HandOn = std::function<void(EnvelopePtr)>;
 
-  Engine(ConfigPtr config, std::unique_ptr<Fold> fold, StoreHistory& history, TrainingThread& training,
-         Checkpointer& checkpointer, const Journal& journal, Probe& probe, size_t capacity, HandOn hand_on,
-         bool config_is_new);
+  // What it works with; everything but the fold outlives it.
+  struct Parts {
+    ConfigPtr config;
+    std::unique_ptr<Fold> fold;
+    StoreHistory& history;
+    TrainingThread& training;
+    Checkpointer& checkpointer;
+    const Journal& journal;
+    Probe& probe;
+    size_t capacity = 0;  // of the queue of requests
+    HandOn hand_on;
+    bool config_is_new = false;  // it begins with an event of its own
+  };
+  explicit Engine(Parts parts);
   ~Engine();
 
   void start();
@@ -42,6 +53,8 @@ class Engine {
   // The socket thread's side: false when the queue is full.
   bool submit(EnvelopePtr envelope);
   Bell& bell() { return bell_; }
+  // After stop(): the state after the last event, for a checkpoint.
+  Fold& fold() { return *fold_; }
 
  private:
   void run();
@@ -50,7 +63,7 @@ class Engine {
   void label(Envelope& envelope);
   void control(Envelope& envelope);
   void score_batch();
-  void answer(Envelope& envelope, std::span<const float> row, float score, int64_t now);
+  bool refused_by_storage(Envelope& envelope) const;
   void hand_over(std::vector<EnvelopePtr>& batch, size_t until);
   void take_proposals();
   void swap(const ModelEvent& event, learners::ModelPtr model);
@@ -73,12 +86,9 @@ class Engine {
   std::thread thread_;
 
   // The micro-batch at work.
-  std::vector<Envelope*> unscored_;
-  std::vector<float> rows_, scores_;
-  std::vector<double> contributions_;
+  Scoring scoring_;
+  std::vector<Envelope*> unscored_;  // as they wait in scoring_
   size_t handed_ = 0;
-  NamedModel champion_;
-  std::vector<NamedModel> fallbacks_;
   uint64_t next_checkpoint_ = 0;
 };
 

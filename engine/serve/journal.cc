@@ -151,7 +151,13 @@ bool Journal::append(const std::vector<EnvelopePtr>& group) {
   for (const EnvelopePtr& one : group) {
     if (one->record.empty()) continue;
     storage::Record record{.sequence = one->sequence, .value = one->record};
-    if (one->kind == Envelope::Kind::kTransaction) record.transaction = to_bytes(one->event.transaction.id);
+    if (one->kind == Envelope::Kind::kTransaction) {
+      record.transaction = to_bytes(one->event.transaction.id);
+      if (one->labelled.state.current != Verdict::kUnknown) {  // labels that came before it
+        states.push_back(encode(one->labelled.state));
+        record.label = storage::LabelEntry{*record.transaction, states.back()};
+      }
+    }
     if (one->kind == Envelope::Kind::kLabel) {
       states.push_back(encode(one->labelled.state));
       record.label = storage::LabelEntry{to_bytes(one->label.transaction), states.back()};
@@ -169,10 +175,15 @@ bool Journal::append(const std::vector<EnvelopePtr>& group) {
 }
 
 void Journal::announce(const Envelope& envelope) {
+  if (envelope.error && envelope.error->code == ErrorCode::kConflict) {
+    const auto& schema = config_->schema();
+    alert(fmt::format("{} {} was sent again with another {}", schema.fields[schema.id].name,
+                      features::text(schema, envelope.event.transaction, schema.id), envelope.error->field));
+  }
   if (envelope.record.empty()) return;
   const char* topic = "decision";
   if (envelope.kind == Envelope::Kind::kTransaction) {
-    encode_answer_json(*config_, envelope.event, envelope.sequence, text_);
+    encode_answer_json(*config_, envelope.event, envelope.sequence, false, text_);
   } else if (envelope.kind == Envelope::Kind::kLabel || envelope.is_config) {
     return;
   } else {

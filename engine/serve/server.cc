@@ -1,7 +1,10 @@
 #include "engine/serve/server.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
 
 #include "engine/log/recovery.h"
 #include "engine/serve/checkpointer.h"
@@ -14,8 +17,11 @@
 namespace shrike::engine {
 namespace {
 
-constexpr int kReceivePerTurn = 512;  // messages of one socket before the other gets its turn
-constexpr int64_t kMessageBytesKept = int64_t{256} << 20;  // larger ones are cut off by ZeroMQ itself
+constexpr int kReceivePerTurn = 512;          // messages of one socket before the other gets its turn
+constexpr size_t kFramesMax = 8;              // of one message; further ones are read and dropped
+constexpr int kWaitingPerPeer = 4096;         // requests of one peer that ZeroMQ reads ahead
+constexpr int64_t kStopReadUs = 2'000'000;    // after a stop, how long requests under way are still answered
+constexpr int64_t kStopRefuseUs = 2'500'000;  // and until when those of clients that go on are refused
 
 size_t queue_capacity(const Config& config) { return 2 * config.sockets.queue_requests_max + 64; }
 
@@ -34,6 +40,7 @@ Server::~Server() {
 
 tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config,
                                                                 const std::string& data_dir) {
+  google::protobuf::SetLogHandler(nullptr);  // what a client gets wrong, the client is told
   std::unique_ptr<Server> server(new Server(std::move(config)));
   if (auto bound = server->bind(); !bound) return tl::make_unexpected(bound.error());
   if (auto recovered = server->recover(data_dir); !recovered) return tl::make_unexpected(recovered.error());
@@ -44,11 +51,32 @@ tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type,
                                                           const char* key, std::string& endpoint) {
   try {
     zmq::socket_t socket(context_, type);
+    const SocketConfig& s = config_->sockets;
     socket.set(zmq::sockopt::linger, 1000);
-    socket.set(zmq::sockopt::sndhwm, 100'000);
-    socket.set(zmq::sockopt::rcvhwm, 100'000);
-    socket.set(zmq::sockopt::maxmsgsize, kMessageBytesKept);
+    // A peer that does not read is owed so many replies; what comes then is dropped and counted.
+    socket.set(zmq::sockopt::sndhwm,
+               static_cast<int>(std::clamp<size_t>(2 * s.queue_requests_max, 1 << 15, 1 << 20)));
+    socket.set(zmq::sockopt::rcvhwm, kWaitingPerPeer);
+    // A little too large gets an error that says so; far too large ends the connection before it takes
+    // memory.
+    socket.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(4 * s.message_bytes_max));
+    socket.set(zmq::sockopt::tcp_keepalive, 1);
+    socket.set(zmq::sockopt::heartbeat_ivl, 10'000);
+    socket.set(zmq::sockopt::heartbeat_timeout, 30'000);
+    if (type == zmq::socket_type::router) {
+      socket.set(zmq::sockopt::router_handover,
+                 true);  // a client that comes back under its name is not locked out
+      socket.set(zmq::sockopt::router_mandatory, true);  // so that a reply that cannot be sent is known
+    }
     socket.bind(where);
+    if (where.rfind("tcp://", 0) == 0 && where.rfind("tcp://127.", 0) != 0 &&
+        where.rfind("tcp://localhost", 0) != 0 && where.rfind("tcp://[::1]", 0) != 0) {
+      spdlog::warn(
+          "sockets.{} = \"{}\" is open to other machines, without authentication or encryption; whoever "
+          "reaches it "
+          "can score, label and activate models",
+          key, where);
+    }
     endpoint = socket.get(zmq::sockopt::last_endpoint);
     return socket;
   } catch (const zmq::error_t& error) {
@@ -116,6 +144,7 @@ tl::expected<void, std::string> Server::recover(const std::string& data_dir) {
       fold_log(*store_, *models_, *fold, trainer.get(), fold->next_sequence(), UINT64_MAX, nullptr);
   if (!folded)
     return tl::make_unexpected(fmt::format("{} cannot be recovered: {}", data_dir, folded.error()));
+  started_at_ = *checkpoint;
   if (fold->next_sequence() > 1) {
     spdlog::info("recovered: checkpoint at event {}, then {} events of the log", *checkpoint, folded->events);
   }
@@ -154,14 +183,27 @@ tl::expected<void, std::string> Server::recover(const std::string& data_dir) {
       bell_.ring();
     };
   }
-  engine_ =
-      std::make_unique<Engine>(config_, std::move(fold), *history_, *training_, *checkpointer_, *journal_,
-                               probe_, queue_capacity(*config_), std::move(hand_on), config_is_new);
+  engine_ = std::make_unique<Engine>(Engine::Parts{.config = config_,
+                                                   .fold = std::move(fold),
+                                                   .history = *history_,
+                                                   .training = *training_,
+                                                   .checkpointer = *checkpointer_,
+                                                   .journal = *journal_,
+                                                   .probe = probe_,
+                                                   .capacity = queue_capacity(*config_),
+                                                   .hand_on = std::move(hand_on),
+                                                   .config_is_new = config_is_new});
   return {};
 }
 
 void Server::start_threads() {
   decoder_ = std::make_unique<Decoder>(config_);
+  decoder_->on_unknown_field([this](std::string_view field, bool first) {
+    probe_.unknown_fields.fetch_add(1, std::memory_order_relaxed);
+    if (!first) return;
+    probe_.unknown_names.add(field);
+    spdlog::warn("transactions carry the field \"{}\", which the schema does not name: left out", field);
+  });
   journal_->start(bell_);
   checkpointer_->start();
   training_->start(engine_->bell());
@@ -182,11 +224,23 @@ void Server::run() {
     if (!take_done()) zmq::poll(items, 3, std::chrono::milliseconds(100));
     bell_.finish();
   }
-  // What has been received is answered; the journal ends last.
+  drain(items[2]);
+}
+
+// What has been received is answered, what waits in ZeroMQ too; a client that goes on sending hears that it
+// is over.
+void Server::drain(zmq::pollitem_t& bell) {
   spdlog::info("stopping: {} requests in flight", in_flight_);
+  const int64_t began = now_us();
+  for (bool worked = true; worked && now_us() - began < kStopRefuseUs;) {
+    refuse_new_ = now_us() - began > kStopReadUs;
+    worked = receive(score_, false);
+    worked |= receive(feedback_, true);
+    take_done();
+  }
   while (in_flight_ > 0) {
     bell_.prepare();
-    if (!take_done()) zmq::poll(items + 2, 1, std::chrono::milliseconds(20));
+    if (!take_done()) zmq::poll(&bell, 1, std::chrono::milliseconds(20));
     bell_.finish();
   }
   engine_->stop();
@@ -195,46 +249,51 @@ void Server::run() {
   checkpointer_->stop();
   journal_->stop();
   take_done();
+  checkpoint_at_end();
+}
+
+// So that the next start need not fold the tail of the log again.
+void Server::checkpoint_at_end() {
+  Fold& fold = engine_->fold();
+  const uint64_t last = fold.next_sequence() - 1;
+  if (journal_->failed() || journal_->committed() != last || last == started_at_) return;
+  fold.mark_epoch();
+  if (auto written = write_checkpoint(*store_, last, fold, training_->save()); !written)
+    spdlog::error("checkpoint: {}", written.error());
 }
 
 bool Server::receive(zmq::socket_t& socket, bool feedback) {
   bool any = false;
   std::vector<zmq::message_t> frames;
-  for (int i = 0; i < kReceivePerTurn; ++i) {
+  // Replies keep their order, refusals too, so each has its place in the queue; when even these are used up,
+  // ZeroMQ and then the client's own queue hold what comes.
+  for (int i = 0; i < kReceivePerTurn && in_flight_ < 2 * config_->sockets.queue_requests_max; ++i) {
     frames.clear();
     zmq::message_t part;
     if (!socket.recv(part, zmq::recv_flags::dontwait)) return any;
     frames.push_back(std::move(part));
-    while (frames.back().more()) {
+    for (bool more = frames.back().more(); more;) {
       zmq::message_t next;
       if (!socket.recv(next)) break;
-      frames.push_back(std::move(next));
+      more = next.more();
+      if (frames.size() < kFramesMax) frames.push_back(std::move(next));
     }
-    accept(socket, feedback, frames);
+    accept(feedback, frames);
     any = true;
   }
   return any;
 }
 
 // REQ and raw clients send [address][empty][payload], plain DEALERs [address][payload]; replies mirror it.
-void Server::accept(zmq::socket_t& socket, bool feedback, std::vector<zmq::message_t>& frames) {
+void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
   probe_.requests.fetch_add(1, std::memory_order_relaxed);
   const bool delimited = frames.size() >= 2 && frames[1].size() == 0 && frames.size() != 2;
   const bool well_formed = frames.size() == (delimited ? 3 : 2);
-  // A refusal takes its place in the order of replies like any other answer, so it needs an envelope too;
-  // only beyond twice the bound is it sent at once.
-  const size_t bound = config_->sockets.queue_requests_max;
-  if (in_flight_ >= 2 * bound) {
-    Envelope route;
-    route.address = frames[0].to_string();
-    route.delimited = delimited;
-    refuse_now(socket, route, overloaded());
-    return;
-  }
   if (free_.empty()) free_.push_back(std::make_unique<Envelope>());
   EnvelopePtr envelope = std::move(free_.back());
   free_.pop_back();
   envelope->reset();
+  envelope->event.transaction.reset(config_->schema());
   envelope->address = frames[0].to_string();
   envelope->delimited = delimited;
   envelope->feedback_socket = feedback;
@@ -253,7 +312,10 @@ void Server::accept(zmq::socket_t& socket, bool feedback, std::vector<zmq::messa
                                   : decoder_->score_request(payload, *envelope, deadline_ms);
     if (!decoded) {
       envelope->error = decoded.error();
-    } else if (in_flight_ >= bound) {
+    } else if (refuse_new_) {
+      envelope->error =
+          Error{ErrorCode::kUnavailable, "", "the server is shutting down; send it again to the next"};
+    } else if (in_flight_ >= config_->sockets.queue_requests_max) {
       envelope->error = overloaded();
     } else if (envelope->kind == Envelope::Kind::kControl && envelope->command == "activate") {
       load_for_activation(*envelope);
@@ -296,30 +358,30 @@ void Server::load_for_activation(Envelope& envelope) {
   envelope.model = std::move(*model);
 }
 
-void Server::refuse_now(zmq::socket_t& socket, const Envelope& route, const Error& error) {
-  probe_.errors[static_cast<size_t>(error.code)].fetch_add(1, std::memory_order_relaxed);
-  encode_error(route.format, error, out_);
-  socket.send(zmq::buffer(route.address), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
-  if (route.delimited) socket.send(zmq::message_t(), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
-  socket.send(zmq::buffer(out_), zmq::send_flags::dontwait);
-}
-
 void Server::reply(Envelope& envelope) {
   envelope.replied = true;
-  zmq::socket_t& socket = envelope.feedback_socket ? feedback_ : score_;
   probe_.replies.fetch_add(1, std::memory_order_relaxed);
-  if (envelope.error) {
-    refuse_now(socket, envelope, *envelope.error);
-    return;
-  }
+  if (envelope.error)
+    probe_.errors[static_cast<size_t>(envelope.error->code)].fetch_add(1, std::memory_order_relaxed);
   encode_reply(*config_, envelope, out_);
-  socket.send(zmq::buffer(envelope.address), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
-  if (envelope.delimited) socket.send(zmq::message_t(), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
-  socket.send(zmq::buffer(out_), zmq::send_flags::dontwait);
-  if (envelope.kind != Envelope::Kind::kTransaction) return;
+  if (!send(envelope)) probe_.dropped_replies.fetch_add(1, std::memory_order_relaxed);
+  if (envelope.error || envelope.kind != Envelope::Kind::kTransaction) return;
   const int64_t now = now_us();
   probe_.latency.add(now - envelope.received_us);
   if (now > envelope.deadline_us) probe_.late_replies.fetch_add(1, std::memory_order_relaxed);
+}
+
+// False when the peer is gone, or owes us the reading of too many replies already.
+bool Server::send(const Envelope& envelope) {
+  zmq::socket_t& socket = envelope.feedback_socket ? feedback_ : score_;
+  constexpr auto kMore = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
+  try {
+    if (!socket.send(zmq::buffer(envelope.address), kMore)) return false;
+    if (envelope.delimited && !socket.send(zmq::message_t(), kMore)) return false;
+    return socket.send(zmq::buffer(out_), zmq::send_flags::dontwait).has_value();
+  } catch (const zmq::error_t&) {  // EHOSTUNREACH
+    return false;
+  }
 }
 
 // An answer is usually a few microseconds away, less than falling asleep and being woken costs.

@@ -1,9 +1,10 @@
 // A running Shrike: the sockets, the threads and their queues, from start to a clean stop. Server::run() is
 // the socket thread; it decodes, refuses what is bad, and replies; everything else happens behind queues.
 //
-//   socket thread -> engine thread -> journal thread -> socket thread     (sync: the reply leaves when it is
-//   on disk) socket thread -> engine thread -> socket thread -> journal thread     (async: transactions;
-//   labels as in sync)
+//   sync:  socket thread -> engine thread -> journal thread -> socket thread
+//          (the reply leaves when its event is on disk)
+//   async: socket thread -> engine thread -> socket thread -> journal thread
+//          (transactions; labels as in sync)
 #pragma once
 
 #include <atomic>
@@ -59,10 +60,12 @@ class Server {
                                                     const char* key, std::string& endpoint);
   void start_threads();
   bool receive(zmq::socket_t& socket, bool feedback);
-  void accept(zmq::socket_t& socket, bool feedback, std::vector<zmq::message_t>& frames);
+  void accept(bool feedback, std::vector<zmq::message_t>& frames);
   void load_for_activation(Envelope& envelope);
   void reply(Envelope& envelope);
-  void refuse_now(zmq::socket_t& socket, const Envelope& route, const Error& error);
+  bool send(const Envelope& envelope);
+  void drain(zmq::pollitem_t& bell);
+  void checkpoint_at_end();
   bool take_done();
   bool spin_for_done();
   void recycle(EnvelopePtr envelope);
@@ -85,6 +88,8 @@ class Server {
   Bell bell_;
   std::vector<EnvelopePtr> free_;
   size_t in_flight_ = 0;
+  bool refuse_new_ = false;  // stopping, and clients go on
+  uint64_t started_at_ = 0;  // the last event that the newest checkpoint has
   std::string out_;
   std::atomic<bool> stop_requested_{false};
 };

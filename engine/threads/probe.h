@@ -5,6 +5,10 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "engine/fold/error.h"
 
@@ -44,11 +48,31 @@ class Histogram {
   std::array<std::atomic<uint64_t>, 160> buckets_{};
 };
 
+// Names met, each once, at most kMax. Any thread.
+class NameList {
+ public:
+  static constexpr size_t kMax = 64;
+  void add(std::string_view name) {
+    const std::lock_guard lock(mutex_);
+    if (names_.size() < kMax) names_.emplace_back(name);
+  }
+  std::vector<std::string> all() const {
+    const std::lock_guard lock(mutex_);
+    return names_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> names_;
+};
+
 struct Probe {
   std::atomic<uint64_t> requests{0}, replies{0}, duplicates{0}, duplicate_labels{0}, late_replies{0},
-      batches{0}, groups{0}, checkpoints{0}, divergences{0}, storage_failures{0}, examples_waiting{0};
+      batches{0}, groups{0}, checkpoints{0}, divergences{0}, storage_failures{0}, examples_waiting{0},
+      unknown_fields{0}, dropped_replies{0};
   std::array<std::atomic<uint64_t>, kErrorCodes> errors{};
   std::array<std::atomic<uint64_t>, 4> steps{};
+  NameList unknown_names;
   Histogram latency;  // of scored requests, from receipt to reply
 };
 

@@ -27,6 +27,7 @@ void TrainingThread::start(Bell& engine_bell) {
 
 void TrainingThread::stop() {
   if (!thread_.joinable()) return;
+  push_gathered();
   stopping_.store(true);
   bell_.ring();
   thread_.join();

@@ -1,6 +1,6 @@
 // The trainer on its own thread. The engine thread hands it examples and model events in the order of the
 // log, and takes proposals back; it never waits for it, except in awaited mode at a boundary. When more
-// examples wait than training.queue_examples_max, overloaded() is true and the engine refuses requests until
+// examples wait than training.queue_examples_max, overloaded() is true and the engine refuses labels until
 // it has caught up: dropping an example would make the learner's state depend on timing.
 #pragma once
 
@@ -43,6 +43,8 @@ class TrainingThread : public ExampleSink {
   bool take_proposal(Proposal& out) { return proposals_.pop(out); }
   bool has_proposal() const { return !proposals_.empty(); }
   bool overloaded() const;
+  // After stop(): the trainer's state, all that was sent learned.
+  std::string save() { return trainer_->save(); }
 
  private:
   struct Example {

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
-#include <cmath>
+#include <algorithm>
 
 #include "engine/config/nearest.h"
 #include "engine/wire/wire.h"
@@ -28,7 +28,7 @@ Error unknown_field(std::string_view key, std::vector<std::string> known) {
 }
 
 Error to_error(const features::Error& error) {
-  const bool missing = error.reason == "the field is missing";
+  const bool missing = error.reason.rfind("the field is missing", 0) == 0;
   return {missing ? ErrorCode::kMissing : ErrorCode::kInvalid, error.field, error.reason};
 }
 
@@ -41,8 +41,9 @@ Result<void> set_json(const Schema& schema, size_t field, const simdjson::dom::e
       done = features::set_integer(schema, field, value.get_int64().value_unsafe(), transaction);
       break;
     case element_type::UINT64:
-      done =
-          tl::make_unexpected(features::Error{schema.fields[field].name, "the integer does not fit 64 bits"});
+      done = tl::make_unexpected(features::Error{
+          schema.fields[field].name,
+          "the integer is above 9223372036854775807; declare the field as text and send it as one"});
       break;
     case element_type::DOUBLE:
       done = features::set_number(schema, field, value.get_double().value_unsafe(), transaction);
@@ -61,6 +62,28 @@ Result<void> set_json(const Schema& schema, size_t field, const simdjson::dom::e
   }
   if (!done) return tl::make_unexpected(to_error(done.error()));
   return {};
+}
+
+// Text has no control bytes but white space; our Protobuf messages always have some: each value begins with a
+// tag, 0x12 in a transaction and 0x08, 0x11, 0x1a or 0x20 within, and a label's id with 0x0a and one of
+// these.
+bool is_text(std::string_view message) {
+  return std::none_of(message.begin(), message.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
+  });
+}
+
+Format form_of(std::string_view message) {
+  // No message of ours begins with a tag of these: '{' would be a field 15, '[' and '"' have wire types
+  // unused.
+  if (message.empty() || message[0] == '{' || message[0] == '[' || message[0] == '"') return Format::kJson;
+  return is_text(message) ? Format::kJson : Format::kProtobuf;
+}
+
+bool is_utf16(std::string_view message) {
+  return message.size() >= 2 && (message.substr(0, 2) == "\xff\xfe" || message.substr(0, 2) == "\xfe\xff" ||
+                                 message.substr(0, 2) == std::string_view("{\0", 2) ||
+                                 message.substr(0, 2) == std::string_view("\0{", 2));
 }
 
 Result<void> set_wire(const Schema& schema, size_t field, const wire::Value& value,
@@ -111,18 +134,21 @@ Decoder::Decoder(ConfigPtr config)
       json_(std::make_unique<Json>()) {}
 Decoder::~Decoder() = default;
 
-Result<void> Decoder::check(std::string_view message, Envelope& envelope) const {
-  const size_t start = message.find_first_not_of(" \t\r\n");
-  envelope.format =
-      start != std::string_view::npos && message[start] == '{' ? Format::kJson : Format::kProtobuf;
+Result<void> Decoder::check(std::string_view& message, Envelope& envelope) const {
+  if (message.substr(0, 3) == "\xef\xbb\xbf") message.remove_prefix(3);
+  envelope.format = form_of(message);
   if (message.size() > config_->sockets.message_bytes_max) {
     return refuse(ErrorCode::kTooLarge, "",
                   fmt::format("the message has {} bytes, at most {} are allowed", message.size(),
                               config_->sockets.message_bytes_max));
   }
-  if (message.empty() || start == std::string_view::npos) {
+  if (message.find_first_not_of(" \t\r\n") == std::string_view::npos) {
     envelope.format = Format::kJson;
     return refuse(ErrorCode::kMalformed, "", "the message is empty");
+  }
+  if (is_utf16(message)) {
+    envelope.format = Format::kJson;
+    return refuse(ErrorCode::kMalformed, "", "the message is UTF-16; send UTF-8");
   }
   return {};
 }
@@ -130,22 +156,41 @@ Result<void> Decoder::check(std::string_view message, Envelope& envelope) const 
 Result<void> Decoder::score_request(std::string_view message, Envelope& envelope, uint32_t& deadline_ms) {
   envelope.kind = Envelope::Kind::kTransaction;
   deadline_ms = 0;
-  if (auto ok = check(message, envelope); !ok) return ok;
   Transaction& transaction = envelope.event.transaction;
   transaction.reset(config_->schema());
+  if (auto ok = check(message, envelope); !ok) return ok;
+  misspelt_.clear();
   auto read = envelope.format == Format::kJson ? score_json(message, transaction, deadline_ms)
                                                : score_protobuf(message, transaction, deadline_ms);
   if (!read) return read;
-  if (auto done = features::finish(config_->schema(), transaction); !done) {
-    return tl::make_unexpected(to_error(done.error()));
-  }
-  return {};
+  auto done = features::finish(config_->schema(), transaction);
+  if (done) return {};
+  // Is it missing because its name is misspelt?
+  const Schema& schema = config_->schema();
+  const auto meant = misspelt_.empty() ? std::nullopt : schema.find(nearest(misspelt_, known_names(schema)));
+  if (meant && !transaction.values[*meant].present)
+    return tl::make_unexpected(unknown_field(misspelt_, known_names(schema)));
+  return tl::make_unexpected(to_error(done.error()));
+}
+
+void Decoder::note_unknown(std::string_view name) {
+  if (misspelt_.empty()) misspelt_ = name.substr(0, 64);
+  if (!on_unknown_) return;
+  const bool first =
+      unknown_names_.size() < kUnknownNamesMax &&
+      std::find(unknown_names_.begin(), unknown_names_.end(), name.substr(0, 64)) == unknown_names_.end();
+  if (first) unknown_names_.emplace_back(name.substr(0, 64));
+  on_unknown_(name.substr(0, 64), first);
 }
 
 Result<void> Decoder::score_json(std::string_view message, Transaction& transaction, uint32_t& deadline_ms) {
   const Schema& schema = config_->schema();
   auto object = json_->object(message);
   if (!object) return tl::make_unexpected(object.error());
+  // The id first: a refusal carries it, whatever stands before it.
+  if (simdjson::dom::element id; !object->at_key(schema.fields[schema.id].name).get(id)) {
+    if (auto done = set_json(schema, schema.id, id, transaction); !done) return done;
+  }
   uint64_t seen = 0;
   for (const auto& [key, value] : *object) {
     const auto field = schema.find(key);
@@ -157,9 +202,15 @@ Result<void> Decoder::score_json(std::string_view message, Transaction& transact
       deadline_ms = static_cast<uint32_t>(given);
       continue;
     }
-    if (!field) return tl::make_unexpected(unknown_field(key, known_names(schema)));
+    if (!field) {
+      if (config_->sockets.refuse_unknown_fields)
+        return tl::make_unexpected(unknown_field(key, known_names(schema)));
+      note_unknown(key);
+      continue;
+    }
     if (seen >> *field & 1) return refuse(ErrorCode::kInvalid, std::string(key), "the field is given twice");
     seen |= uint64_t{1} << *field;
+    if (*field == schema.id) continue;
     if (auto done = set_json(schema, *field, value, transaction); !done) return done;
   }
   return {};
@@ -183,6 +234,9 @@ Result<void> Decoder::score_protobuf(std::string_view message, Transaction& tran
                   fmt::format("found {} values, the schema has {} fields", request.values_size(),
                               schema.fields.size()));
   }
+  if (auto done = set_wire(schema, schema.id, request.values(static_cast<int>(schema.id)), transaction);
+      !done)
+    return done;
   for (size_t i = 0; i < schema.fields.size(); ++i) {
     if (auto done = set_wire(schema, i, request.values(static_cast<int>(i)), transaction); !done) return done;
   }
@@ -192,8 +246,8 @@ Result<void> Decoder::score_protobuf(std::string_view message, Transaction& tran
 
 Result<void> Decoder::feedback_request(std::string_view message, Envelope& envelope) {
   envelope.kind = Envelope::Kind::kLabel;
-  if (auto ok = check(message, envelope); !ok) return ok;
   envelope.event.transaction.reset(config_->schema());
+  if (auto ok = check(message, envelope); !ok) return ok;
   return envelope.format == Format::kJson ? feedback_json(message, envelope)
                                           : feedback_protobuf(message, envelope);
 }
@@ -222,7 +276,27 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
   const std::string& id_name = schema.fields[schema.id].name;
   const std::string& time_name = schema.fields[schema.time].name;
   bool has_time = false;
+  // `transaction_id` and the schema's own name say the same, as `time` and its do: once each.
+  enum Part : unsigned {
+    kNothing = 0,
+    kId = 1,
+    kVerdict = 2,
+    kSource = 4,
+    kTime = 8,
+    kCommand = 16,
+    kArgument = 32
+  };
+  unsigned seen = 0;
   for (const auto& [key, value] : *object) {
+    const unsigned part = key == id_name || key == "transaction_id" ? kId
+                          : key == schema.label                     ? kVerdict
+                          : key == "source"                         ? kSource
+                          : key == "time" || key == time_name       ? kTime
+                          : key == "command"                        ? kCommand
+                          : key == "argument"                       ? kArgument
+                                                                    : kNothing;
+    if ((seen & part) != 0) return refuse(ErrorCode::kInvalid, std::string(key), "the field is given twice");
+    seen |= part;
     if (key == "command" || key == "argument") {
       std::string_view text;
       if (value.get(text)) return refuse(ErrorCode::kInvalid, std::string(key), "expected a text");

@@ -19,6 +19,14 @@ void append_json_value(const Schema& schema, const Transaction& transaction, siz
   }
 }
 
+// "NAME":VALUE of the id, under the schema's name for it.
+void append_json_id(const Schema& schema, const Transaction& transaction, std::string& out) {
+  out += '"';
+  out += json_escape(schema.fields[schema.id].name);
+  out += "\":";
+  append_json_value(schema, transaction, schema.id, out);
+}
+
 void set_wire_value(const Schema& schema, const Transaction& transaction, size_t field, wire::Value& out) {
   const features::Value& value = transaction.values[field];
   if (!value.present) return;
@@ -62,10 +70,13 @@ void encode_protobuf(const Config& config, const Envelope& envelope, std::string
     score.set_model(to_hex(answer.model));
     score.set_seq(envelope.sequence);
     score.set_step(std::string(name(answer.step)));
+    score.set_duplicate(envelope.duplicate);
   } else {
     wire::LabelReply& label = *reply.mutable_label();
     label.set_status(std::string(name(envelope.labelled.event.outcome)));
     label.set_seq(envelope.labelled.sequence);
+    set_wire_value(config.schema(), envelope.event.transaction, config.schema().id,
+                   *label.mutable_transaction_id());
   }
   reply.SerializeToString(&out);
 }
@@ -114,47 +125,60 @@ std::string_view reason_code(const Config& config, size_t column) {
 }
 
 void encode_answer_json(const Config& config, const TransactionEvent& event, uint64_t sequence,
-                        std::string& out) {
+                        bool duplicate, std::string& out) {
   const Answer& answer = event.answer;
-  out = "{\"transaction_id\":";
-  append_json_value(config.schema(), event.transaction, config.schema().id, out);
+  out = "{";
+  append_json_id(config.schema(), event.transaction, out);
   fmt::format_to(std::back_inserter(out), R"(,"score":{:.9g},"risk":{:.9g},"decision":"{}","reasons":[)",
                  static_cast<double>(answer.score), answer.risk, name(answer.decision));
   for (size_t i = 0; i < answer.reason_count; ++i) {
     fmt::format_to(std::back_inserter(out), "{}\"{}\"", i == 0 ? "" : ",",
                    json_escape(reason_code(config, answer.reasons[i])));
   }
-  fmt::format_to(std::back_inserter(out), R"(],"model":"{}","seq":{},"step":"{}"}})", to_hex(answer.model),
-                 sequence, name(answer.step));
+  fmt::format_to(std::back_inserter(out), R"(],"model":"{}","seq":{},"step":"{}"{}}})", to_hex(answer.model),
+                 sequence, name(answer.step), duplicate ? R"(,"duplicate":true)" : "");
 }
 
 void encode_reply(const Config& config, const Envelope& envelope, std::string& out) {
   if (envelope.error) {
-    encode_error(envelope.format, *envelope.error, out);
+    encode_error(config, envelope, out);
   } else if (envelope.kind == Envelope::Kind::kControl) {
     out = envelope.text;
   } else if (envelope.format == Format::kProtobuf) {
     encode_protobuf(config, envelope, out);
   } else if (envelope.kind == Envelope::Kind::kTransaction) {
-    encode_answer_json(config, envelope.event, envelope.sequence, out);
+    encode_answer_json(config, envelope.event, envelope.sequence, envelope.duplicate, out);
   } else {
-    out = fmt::format(R"({{"status":"{}","seq":{}}})", name(envelope.labelled.event.outcome),
-                      envelope.labelled.sequence);
+    out = "{";
+    append_json_id(config.schema(), envelope.event.transaction, out);
+    fmt::format_to(std::back_inserter(out), R"(,"status":"{}","seq":{}}})",
+                   name(envelope.labelled.event.outcome), envelope.labelled.sequence);
   }
 }
 
-void encode_error(Format format, const Error& error, std::string& out) {
-  if (format == Format::kProtobuf) {
+void encode_error(const Config& config, const Envelope& envelope, std::string& out) {
+  const Error& error = *envelope.error;
+  const Transaction& transaction = envelope.event.transaction;
+  const size_t id = config.schema().id;
+  const bool has_id = id < transaction.values.size() && transaction.values[id].present;
+  if (envelope.format == Format::kProtobuf) {
     wire::Reply reply;
-    reply.mutable_error()->set_code(std::string(name(error.code)));
+    wire::ErrorReply& refusal = *reply.mutable_error();
+    refusal.set_code(std::string(name(error.code)));
     // A field's name may echo bytes of the request; proto3 strings are UTF-8.
-    if (features::valid_utf8(error.field)) reply.mutable_error()->set_field(error.field);
-    if (features::valid_utf8(error.reason)) reply.mutable_error()->set_reason(error.reason);
+    if (features::valid_utf8(error.field)) refusal.set_field(error.field);
+    if (features::valid_utf8(error.reason)) refusal.set_reason(error.reason);
+    if (has_id) set_wire_value(config.schema(), transaction, id, *refusal.mutable_transaction_id());
     reply.SerializeToString(&out);
     return;
   }
-  out = fmt::format(R"({{"error":{{"code":"{}","field":"{}","reason":"{}"}}}})", name(error.code),
-                    json_escape(error.field), json_escape(error.reason));
+  out = "{";
+  if (has_id) {
+    append_json_id(config.schema(), transaction, out);
+    out += ',';
+  }
+  fmt::format_to(std::back_inserter(out), R"("error":{{"code":"{}","field":"{}","reason":"{}"}}}})",
+                 name(error.code), json_escape(error.field), json_escape(error.reason));
 }
 
 std::string score_request_json(const Schema& schema, const Transaction& transaction) {

@@ -78,6 +78,31 @@ TEST(LearnWhen, TheConfigurationMayInsist) {
   EXPECT_EQ(later.sink.frauds(), 1);
 }
 
+TEST(Orphans, ASourceThatFloodsLeavesTheOthersTheirShare) {
+  Sink sink;
+  const ConfigPtr config =
+      must_parse(with(handbook_15(), "orphan_keep = \"1d\"", "orphans_max = 40\norphan_keep = \"1d\""));
+  Fold fold(config, sink, nullptr);
+  std::vector<float> row(config->columns.size());
+  fold.fold(make_transaction(config->schema(), 100, 1000, 1, 1, 5), row);
+  const auto label = [&](int64_t id, Source source) {
+    return fold.label({features::key_of(id), Verdict::kFraud, source, std::nullopt});
+  };
+  for (int64_t id = 1; id <= 10; ++id)
+    EXPECT_EQ(label(id, Source::kAnalyst).value().event.outcome, Outcome::kPending);
+  ASSERT_FALSE(label(11, Source::kAnalyst));
+  EXPECT_EQ(label(11, Source::kAnalyst).error().code, ErrorCode::kOverloaded);
+  EXPECT_EQ(label(12, Source::kChargeback).value().event.outcome, Outcome::kPending);
+  EXPECT_EQ(label(3, Source::kAnalyst).value().event.outcome, Outcome::kDuplicate) << "found by its key";
+  // What joins its transaction gives its place back when it leaves.
+  for (const int64_t id : {12, 3}) {
+    const Transaction t = make_transaction(config->schema(), id, 1000 + id, 1, 1, 5);
+    const Folded folded = fold.fold(t, row);
+    EXPECT_EQ(fold.label_state(folded).current, Verdict::kFraud);
+  }
+  EXPECT_EQ(fold.counters().orphans_joined, 2u);
+}
+
 TEST(LearnWhen, AHeldLabelThatIsCorrectedIsLearnedOnce) {
   Stream stream("at_maturity");
   const Key key = stream.transact(1, 0);

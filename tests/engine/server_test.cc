@@ -151,7 +151,7 @@ TEST_P(ServerTest, BadInputIsAnsweredAndHarmsNothing) {
   next_is_served();
   EXPECT_EQ(error_code(peer.ask(transaction(1, 1000, -3))), "invalid_value");
   next_is_served();
-  EXPECT_EQ(error_code(peer.ask(std::string("{") + std::string(100 << 20, ' '))), "too_large");
+  EXPECT_EQ(error_code(peer.ask(std::string("{") + std::string(3 << 20, ' '))), "too_large");
   next_is_served();
   peer.send({"a", "b", "c"});
   EXPECT_EQ(error_code(peer.receive().back()), "bad_frames");
@@ -187,10 +187,12 @@ TEST_P(ServerTest, ADuplicateGetsTheFirstAnswerAgain) {
     Running server(config(), data);
     Peer peer(server.at().score);
     first = peer.ask(transaction(1));
-    EXPECT_EQ(peer.ask(transaction(1, 1000, 999)), first);
+    first.insert(first.size() - 1, R"(,"duplicate":true)");
+    EXPECT_EQ(peer.ask(transaction(1)), first);
     peer.send({transaction(2)});
     peer.send({transaction(2)});
-    const std::string second = peer.receive().back();
+    std::string second = peer.receive().back();
+    second.insert(second.size() - 1, R"(,"duplicate":true)");
     EXPECT_EQ(peer.receive().back(), second);
   }
   Running server(config(), data);
@@ -200,6 +202,91 @@ TEST_P(ServerTest, ADuplicateGetsTheFirstAnswerAgain) {
   EXPECT_EQ(field(peer.ask(transaction(3, 40 * 86400)), "step"), "full");
   EXPECT_EQ(field(peer.ask(transaction(4, 41 * 86400)), "step"), "full");
   EXPECT_EQ(peer.ask(transaction(1)), first) << "from the log";
+}
+
+TEST_P(ServerTest, AnIdWithOtherContentIsAConflictThatNamesTheField) {
+  const std::string data = dir_ / "data";
+  const auto conflicting = [](const std::string& reply) {
+    EXPECT_EQ(error_code(reply), "conflict");
+    EXPECT_EQ(field(reply, "transaction_id"), "1");
+    return field(field(reply, "error"), "field");
+  };
+  {
+    Running server(config(), data);
+    Peer peer(server.at().score), feedback(server.at().feedback);
+    peer.ask(transaction(1));
+    // What an asynchronous journal has not yet written is told from the time alone.
+    EXPECT_EQ(conflicting(peer.ask(transaction(1, 1001))), "time");
+    peer.send({transaction(2)});
+    peer.send({transaction(2, 1000, 30)});
+    EXPECT_EQ(field(peer.receive().back(), "step"), "full");
+    EXPECT_EQ(error_code(peer.receive().back()), "conflict") << "in one batch";
+    EXPECT_EQ(field(field(feedback.ask(R"({"command":"status"})"), "errors"), "conflict"), "2");
+  }
+  Running server(config(), data);
+  Peer peer(server.at().score);
+  EXPECT_EQ(conflicting(peer.ask(transaction(1, 1000, 999))), "amount") << "after a restart";
+  peer.ask(transaction(3, 40 * 86400));
+  peer.ask(transaction(4, 41 * 86400));
+  EXPECT_EQ(conflicting(peer.ask(transaction(1, 1000, 999))), "amount") << "from the log";
+}
+
+TEST_P(ServerTest, EveryReplyCarriesTheId) {
+  Running server(config(), dir_ / "data");
+  Peer peer(server.at().score), feedback(server.at().feedback);
+  EXPECT_EQ(field(peer.ask(transaction(9, 1000, -3)), "transaction_id"), "9");
+  EXPECT_EQ(field(feedback.ask(label(9, 1)), "transaction_id"), "9");
+  EXPECT_EQ(field(peer.ask(R"({"amount":"x","transaction_id":12})"), "transaction_id"), "12");
+}
+
+TEST_P(ServerTest, ABurstBeyondTheQueueIsRefusedInOrder) {
+  const ConfigPtr c = must_parse(with(small_handbook("background", GetParam()), "queue_requests_max = 16384",
+                                      "queue_requests_max = 64"));
+  Running server(c, dir_ / "data");
+  Peer peer(server.at().score);
+  constexpr int kBurst = 3000;
+  peer.socket().set(zmq::sockopt::sndtimeo, 20'000);
+  int sent = 0, answered = 0;
+  while (answered < kBurst) {
+    while (sent < kBurst && sent - answered < 900) peer.send({transaction(++sent)});
+    ASSERT_EQ(field(peer.receive().back(), "transaction_id"), std::to_string(++answered));
+  }
+}
+
+TEST_P(ServerTest, ACleanStopLeavesNothingToFoldAgain) {
+  const ConfigPtr c = config();
+  const std::string data = dir_ / "data";
+  {
+    Running server(c, data);
+    Peer peer(server.at().score);
+    for (int i = 1; i <= 50; ++i) peer.ask(transaction(i, 1000 + i));
+  }
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  const auto checkpoint = (*store)->latest_checkpoint();
+  ASSERT_TRUE(checkpoint && *checkpoint);
+  EXPECT_EQ((*checkpoint)->sequence, (*store)->last_sequence());
+}
+
+TEST_P(ServerTest, LabelsThatCameFirstAreKnownForEver) {
+  const std::string data = dir_ / "data";
+  Running server(config(), data);
+  Peer score(server.at().score), feedback(server.at().feedback);
+  const auto counted = [&](const char* what) { return field(feedback.ask(R"({"command":"status"})"), what); };
+  score.ask(transaction(1));
+  for (const int id : {2, 3}) {
+    EXPECT_EQ(field(feedback.ask(label(id, 1, "chargeback")), "status"), "pending");
+    score.ask(transaction(id));
+  }
+  score.ask(transaction(4, 20 * 86400));
+  score.ask(transaction(5, 41 * 86400));  // the first have matured and left memory
+  const std::string learned = counted("fraud_examples");
+  EXPECT_EQ(learned, "2");
+  EXPECT_EQ(field(feedback.ask(label(2, 1, "chargeback")), "status"), "duplicate");
+  EXPECT_EQ(counted("fraud_examples"), learned) << "not learned twice";
+  const std::string examples = counted("examples");
+  EXPECT_EQ(field(feedback.ask(label(3, 0, "analyst", 41 * 86400)), "status"), "corrected");
+  EXPECT_EQ(counted("examples"), std::to_string(std::stoi(examples) + 1)) << "the withdrawal is learned";
 }
 
 TEST_P(ServerTest, LabelsAreIdempotentAndCorrectionsWin) {

@@ -74,7 +74,7 @@ TEST(Decoder, BadInputGetsATypedErrorThatNamesTheField) {
       {"missing", R"({"transaction_id":1,"time":5,"customer_id":7,"amount":1})", ErrorCode::kMissing,
        "terminal_id"},
       {"unknown", R"({"transaction_id":1,"time":5,"custmer_id":7})", ErrorCode::kUnknownField, "custmer_id"},
-      {"the label", R"({"transaction_id":1,"is_fraud":1})", ErrorCode::kUnknownField, "is_fraud"},
+      {"a field beside a missing one", R"({"transaction_id":1,"is_fraud":1})", ErrorCode::kMissing, "time"},
       {"twice", R"({"transaction_id":1,"transaction_id":2})", ErrorCode::kInvalid, "transaction_id"},
       {"bad deadline", R"({"transaction_id":1,"deadline_ms":-3})", ErrorCode::kInvalid, "deadline_ms"},
       {"bad UTF-8", "{\"transaction_id\":\"\xff\xfe\"}", ErrorCode::kMalformed, ""},
@@ -155,6 +155,79 @@ TEST(Decoder, LabelsAreChecked) {
   EXPECT_EQ(field(R"({"transaction_id":1,"is_fraud":1,"amount":3})"), "amount");
 }
 
+TEST(Decoder, LabelPartsGivenTwiceAreRefused) {
+  Decoder decoder(handbook());
+  Envelope envelope;
+  for (const char* twice : {R"({"transaction_id":1,"transaction_id":2,"is_fraud":1})",
+                            R"({"transaction_id":1,"is_fraud":1,"is_fraud":0})",
+                            R"({"transaction_id":1,"is_fraud":1,"time":5,"time":6})",
+                            R"({"transaction_id":1,"is_fraud":1,"source":"analyst","source":"customer"})"}) {
+    envelope.reset();
+    const auto done = decoder.feedback_request(twice, envelope);
+    ASSERT_FALSE(done) << twice;
+    EXPECT_EQ(done.error().reason, "the field is given twice");
+  }
+  // Two names of one thing are it twice.
+  Decoder clicks(must_parse(example("clicks.toml")));
+  envelope.reset();
+  const auto done =
+      clicks.feedback_request(R"({"click_id":"a","transaction_id":"b","is_fraud":1})", envelope);
+  ASSERT_FALSE(done);
+}
+
+TEST(Decoder, WhoeverSendsTextIsAnsweredInJson) {
+  Decoder decoder(handbook());
+  uint32_t deadline_ms = 0;
+  const auto form = [&](const std::string& message) {
+    Envelope envelope;
+    envelope.format = Format::kProtobuf;
+    (void)decoder.score_request(message, envelope, deadline_ms);
+    return envelope.format;
+  };
+  EXPECT_EQ(form("[1,2]"), Format::kJson);
+  EXPECT_EQ(form("hello"), Format::kJson);
+  EXPECT_EQ(form(" \t{\"a\":1}"), Format::kJson);
+  EXPECT_EQ(form(std::string("{\"a\":\"\x01\"}")), Format::kJson);
+  EXPECT_EQ(form(std::string("\xff\xfe{\0", 4)), Format::kJson);
+  Envelope envelope;
+  ASSERT_TRUE(decoder.score_request("\xef\xbb\xbf" + json("5"), envelope, deadline_ms))
+      << "a byte-order mark";
+  // A Protobuf request begins with a tab, and a fingerprint may go on with any byte.
+  wire::ScoreRequest request;
+  ASSERT_TRUE(
+      request.ParseFromString(score_request_protobuf(handbook()->schema(), envelope.event.transaction)));
+  request.set_schema(0x202020202020207bull);
+  EXPECT_EQ(form(request.SerializeAsString()), Format::kProtobuf);
+  wire::LabelRequest label;
+  label.mutable_transaction_id()->set_integer(61);
+  label.set_is_fraud(true);
+  Envelope labelled;
+  ASSERT_TRUE(decoder.feedback_request(label.SerializeAsString(), labelled));
+  EXPECT_EQ(labelled.format, Format::kProtobuf);
+}
+
+TEST(Decoder, FieldsThatTheSchemaDoesNotNameAreLeftOutOrRefused) {
+  const std::string more =
+      R"({"channel":"web","transaction_id":1,"time":100,"customer_id":7,"terminal_id":3,"amount":5})";
+  Decoder decoder(handbook());
+  std::vector<std::pair<std::string, bool>> told;
+  decoder.on_unknown_field([&](std::string_view name, bool first) { told.emplace_back(name, first); });
+  Envelope envelope;
+  uint32_t deadline_ms = 0;
+  EXPECT_TRUE(decoder.score_request(more, envelope, deadline_ms));
+  EXPECT_TRUE(decoder.score_request(more, envelope, deadline_ms));
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0], std::pair(std::string("channel"), true));
+  EXPECT_EQ(told[1], std::pair(std::string("channel"), false));
+  const ConfigPtr strict =
+      must_parse(with(handbook_15(), "[sockets]", "[sockets]\nunknown_fields = \"refuse\""));
+  Decoder refusing(strict);
+  const auto done = refusing.score_request(more, envelope, deadline_ms);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::kUnknownField);
+  EXPECT_EQ(envelope.event.transaction.values[0].fixed, 1) << "the id is read, for the refusal";
+}
+
 TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
   Decoder decoder(handbook());
   Envelope envelope;
@@ -171,7 +244,13 @@ TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
       R"("model":"00000000000000000000000000000000","seq":9,"step":"full"})");
   envelope.error = Error{ErrorCode::kInvalid, "amount", "found \"x\""};
   encode_reply(*handbook(), envelope, out);
-  EXPECT_EQ(out, R"({"error":{"code":"invalid_value","field":"amount","reason":"found \"x\""}})");
+  EXPECT_EQ(
+      out,
+      R"({"transaction_id":42,"error":{"code":"invalid_value","field":"amount","reason":"found \"x\""}})");
+  envelope.error.reset();
+  envelope.duplicate = true;
+  encode_reply(*handbook(), envelope, out);
+  EXPECT_NE(out.find(R"("step":"full","duplicate":true})"), std::string::npos) << out;
 }
 
 }  // namespace

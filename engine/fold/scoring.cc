@@ -1,0 +1,67 @@
+#include "engine/fold/scoring.h"
+
+namespace shrike::engine {
+
+Scoring::Scoring(ConfigPtr config, const Fold& fold)
+    : config_(std::move(config)), columns_(config_->columns.size()) {
+  models_changed(fold);
+}
+
+void Scoring::models_changed(const Fold& fold) {
+  champion_ = {from_hex(fold.champion_hash()), fold.champion()};
+  fallbacks_.clear();
+  for (const auto& [hash, model] : fold.fallbacks()) fallbacks_.push_back({from_hex(hash), model});
+}
+
+std::span<const float> Scoring::newest_row() const { return std::span(rows_).last(columns_); }
+
+Result<std::optional<Recorded>> Scoring::take(Fold& fold, const Transaction& transaction) {
+  auto admitted = fold.admit(transaction);
+  if (!admitted || *admitted) return admitted;
+  const auto& amount = config_->schema().amount;
+  rows_.resize(rows_.size() + columns_);
+  const Folded folded = fold.fold(transaction, std::span(rows_).last(columns_));
+  waiting_.push_back({folded, amount ? features::number(config_->schema(), transaction, *amount)
+                                     : std::numeric_limits<double>::quiet_NaN()});
+  return std::nullopt;
+}
+
+void Scoring::score(
+    Fold& fold, const std::function<int64_t(size_t)>& left_us,
+    const std::function<void(size_t, std::span<const float>, const Answer&)>& answered) {
+  if (waiting_.empty()) return;
+  const learners::MatrixView rows(rows_, columns_);
+  scores_.resize(waiting_.size());
+  if (scorer_) {
+    scorer_(rows, scores_);
+  } else {
+    champion_.model->score(rows, scores_);
+  }
+  for (size_t i = 0; i < waiting_.size(); ++i) {
+    Answer given;
+    answer(scores_[i], rows.row(i), waiting_[i].amount, left_us(i), given);
+    fold.answer(waiting_[i].folded, given);
+    answered(i, rows.row(i), given);
+  }
+  waiting_.clear();
+  rows_.clear();
+}
+
+// The degradation ladder: with less time, less answer; never late if it can be helped.
+void Scoring::answer(float score, std::span<const float> row, double amount, int64_t left_us,
+                     Answer& answer) {
+  if (left_us < config_->deadline.static_below_us) return answer_statically(*config_, amount, answer);
+  answer.score = score;
+  answer.model = champion_.id;
+  if (!is_probability(score) && !score_by_fallback(fallbacks_, row, columns_, answer))
+    return answer_statically(*config_, amount, answer);
+  decide(config_->policy, amount, answer);
+  if (!reasons_ || answer.step != Step::kFull || answer.decision == Decision::kApprove) return;
+  if (left_us < config_->deadline.no_reasons_below_us) {
+    answer.step = Step::kNoReasons;
+    return;
+  }
+  engine::give_reasons(config_->policy, *champion_.model, row, answer, contributions_);
+}
+
+}  // namespace shrike::engine

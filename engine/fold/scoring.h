@@ -1,0 +1,67 @@
+// The one scoring path: admission, features, champion, fallback, decision, reasons. A server's engine thread and a
+// replay both go through it, so that a replay cannot differ from what was served. Gathers a micro-batch of folded
+// transactions and scores it at once. No clock: the caller says how much time each answer has left. One owner, the
+// fold's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/config/config.h"
+#include "engine/fold/fold.h"
+#include "engine/fold/policy.h"
+
+namespace shrike::engine {
+
+class Scoring {
+ public:
+  static constexpr int64_t kNoDeadline = std::numeric_limits<int64_t>::max();
+
+  // Takes the fold's models; see models_changed().
+  Scoring(ConfigPtr config, const Fold& fold);
+
+  // The fold's champion is another one from now on. Nothing may be waiting.
+  void models_changed(const Fold& fold);
+  // Instead of the champion: fills one score for each row. Answers still name the champion.
+  using Scorer = std::function<void(learners::MatrixView rows, std::span<float> scores)>;
+  void score_by(Scorer scorer) { scorer_ = std::move(scorer); }
+  // Reasons for what is not approved; off at first.
+  void give_reasons(bool on) { reasons_ = on; }
+
+  // Admits and folds a transaction, whose row then waits to be scored. The earlier record when its id was seen (it
+  // may itself still wait: then its answer is not there before score()), an error when it may not enter.
+  Result<std::optional<Recorded>> take(Fold& fold, const Transaction& transaction);
+
+  size_t waiting() const { return waiting_.size(); }
+  // Of the newest that waits: its place in the log, and its row (valid until the next take()).
+  const Folded& newest() const { return waiting_.back().folded; }
+  std::span<const float> newest_row() const;
+
+  // Scores all that waits, in order, and forgets it. `left_us` says how much time answer i has, `answered` gets it
+  // with its row; the fold remembers it for duplicates and labels.
+  void score(Fold& fold, const std::function<int64_t(size_t i)>& left_us,
+             const std::function<void(size_t i, std::span<const float> row, const Answer&)>& answered);
+
+ private:
+  struct Waiting {
+    Folded folded;
+    double amount;  // NaN when the schema has none
+  };
+  void answer(float score, std::span<const float> row, double amount, int64_t left_us, Answer& answer);
+
+  ConfigPtr config_;
+  size_t columns_;
+  NamedModel champion_;
+  std::vector<NamedModel> fallbacks_;
+  Scorer scorer_;
+  bool reasons_ = false;
+  std::vector<Waiting> waiting_;
+  std::vector<float> rows_, scores_;
+  std::vector<double> contributions_;
+};
+
+}  // namespace shrike::engine
