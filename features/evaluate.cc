@@ -12,7 +12,6 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kLn2 = 0.693147180559945309417;
 constexpr double kFeatureScale = 1e6;  // of features that are the input of others
-constexpr int64_t kDayUs = 86'400'000'000;
 constexpr int64_t kHourUs = 3'600'000'000;
 
 bool holds(double left, Comparison comparison, double right) {
@@ -69,7 +68,7 @@ double calendar(Aggregate aggregate, int64_t t_us) {
 }
 
 double category(const Key& key) {
-  const uint64_t mixed = (key.low ^ (key.high * 0x9E3779B97F4A7C15ull)) * 0xD6E8FEB86659FD93ull;
+  const uint64_t mixed = mix(key) * 0xD6E8FEB86659FD93ull;
   return static_cast<double>(mixed >> 40);
 }
 

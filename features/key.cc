@@ -20,7 +20,7 @@ Key combine(std::span<const Key> parts) {
 }
 
 size_t KeyIndex::home(const Key& key) const {
-  uint64_t h = (key.low ^ (key.high * 0x9E3779B97F4A7C15ull)) * 0xD6E8FEB86659FD93ull;
+  uint64_t h = mix(key) * 0xD6E8FEB86659FD93ull;
   h ^= h >> 32;
   return static_cast<size_t>(h * 0xD6E8FEB86659FD93ull >> 16) & (entries_.size() - 1);
 }

@@ -10,10 +10,19 @@
 
 namespace shrike::features {
 
+// A day of event time, in microseconds.
+inline constexpr int64_t kDayUs = 86'400'000'000;
+
 struct Key {
   uint64_t high = 0;
   uint64_t low = 0;
   bool operator==(const Key&) const = default;
+};
+
+// 64 bits of both halves: for maps, and for what must be the same in every run.
+inline uint64_t mix(const Key& key) { return key.low ^ (key.high * 0x9E3779B97F4A7C15ull); }
+struct KeyHash {
+  size_t operator()(const Key& key) const { return static_cast<size_t>(mix(key)); }
 };
 
 Key key_of(int64_t value);

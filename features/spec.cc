@@ -7,6 +7,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "features/key.h"
+
 namespace shrike::features {
 namespace {
 
@@ -128,7 +130,7 @@ Result<int64_t> parse_duration(std::string_view text) {
 std::string format_duration(int64_t us) {
   if (us == kForever) return "all";
   if (us == 0) return "0s";
-  if (us % 86'400'000'000 == 0) return fmt::format("{}d", us / 86'400'000'000);
+  if (us % kDayUs == 0) return fmt::format("{}d", us / kDayUs);
   if (us % 3'600'000'000 == 0) return fmt::format("{}h", us / 3'600'000'000);
   if (us % 60'000'000 == 0) return fmt::format("{}m", us / 60'000'000);
   if (us % 1'000'000 == 0) return fmt::format("{}s", us / 1'000'000);

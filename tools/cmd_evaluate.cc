@@ -110,7 +110,7 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   const auto on_score = [&](const features::Transaction& transaction, const engine::Answer& answer,
                             int label) {
     prequential.add(transaction.time_us, answer.score, label, card_of(*config, transaction));
-    constexpr int64_t kDayUs = 86'400'000'000;
+    using features::kDayUs;
     const int64_t day = transaction.time_us / kDayUs;
     if (first_day == INT64_MIN) first_day = day;
     if (label >= 0 && day - first_day >= days.first && day - first_day <= days.last)

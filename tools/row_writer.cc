@@ -10,7 +10,7 @@
 
 namespace shrike::tools {
 namespace {
-constexpr int64_t kDayUs = 86'400'000'000;
+using features::kDayUs;
 constexpr size_t kTextMax = 1 << 18;
 }  // namespace
 

@@ -152,6 +152,7 @@ LimitConfig read_limits(TomlReader& root) {
   LimitConfig limits;
   limits.lateness_us = root.duration("lateness", "1h");
   limits.jump_us = root.duration("jump", "60d");
+  limits.ahead_us = root.duration("ahead", "5m");
   limits.orphan_keep_us = root.duration("orphan_keep", "1d");
   limits.orphans_max = static_cast<size_t>(root.integer("orphans_max", 100'000, 0, 100'000'000));
   limits.pending_max = static_cast<size_t>(root.integer("pending_max", 20'000'000, 1000, 1'000'000'000));

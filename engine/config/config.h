@@ -46,7 +46,7 @@ struct TrainingConfig {
 struct GateConfig {
   uint64_t examples_min = 6000;  // labelled transactions that neither model has trained on
   uint64_t frauds_min = 30;
-  uint64_t examples_max = 20'000;  // a candidate not judged by then is refused
+  uint64_t examples_max = 20'000;  // not better by then, and with twice frauds_min frauds: refused
   double confidence = 0.6;         // least share of bootstrap rounds won on average precision
   double recall_loss_max = 0.02;   // absolute, of recall at `fpr`
   double log_loss_ratio_max = 1.05;
@@ -91,6 +91,7 @@ struct StorageConfig {
 struct LimitConfig {
   int64_t lateness_us = 0;     // a transaction may be this much older than the newest
   int64_t jump_us = 0;         // and this much newer
+  int64_t ahead_us = 0;        // a server refuses what is dated further ahead of its clock; 0: nothing
   int64_t orphan_keep_us = 0;  // a label waits this long for its transaction
   size_t orphans_max = 100'000;
   size_t pending_max = 20'000'000;  // transactions waiting for maturity

@@ -35,7 +35,7 @@ int64_t read_origin(TomlReader& table) {
     const int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
     return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
   };
-  constexpr int64_t kDayUs = 86'400'000'000;
+  using features::kDayUs;
   if (const auto date = node->value_exact<toml::date>()) {
     return days_from_civil(date->year, date->month, date->day) * kDayUs;
   }

@@ -19,18 +19,19 @@ void write_answer(const Answer& answer, Record& record) {
   record.set_model(answer.model.data(), answer.model.size());
 }
 
-// Whatever the record holds becomes an answer; a model's name of another length is left out.
+// False when decision or step are of a newer version. A model's name of another length is left out.
 template <typename Record>
-void read_answer(const Record& record, Answer& answer) {
+[[nodiscard]] bool read_answer(const Record& record, Answer& answer) {
   answer.score = record.score();
   answer.risk = record.risk();
-  answer.decision = static_cast<Decision>(std::min<uint32_t>(record.decision(), 2));
-  answer.step = static_cast<Step>(std::min<uint32_t>(record.step(), 3));
+  if (!from_record(record.decision(), answer.decision) || !from_record(record.step(), answer.step))
+    return false;
   answer.reason_count = static_cast<uint8_t>(std::min(record.reasons().size() / 2, kReasonsMax));
   std::memcpy(answer.reasons.data(), record.reasons().data(), answer.reason_count * size_t{2});
   if (record.model().size() == answer.model.size()) {
     std::memcpy(answer.model.data(), record.model().data(), answer.model.size());
   }
+  return true;
 }
 
 }  // namespace shrike::engine

@@ -1,6 +1,7 @@
 #include "engine/fold/event.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <xxhash.h>
 
 #include <cstring>
@@ -40,42 +41,48 @@ TransactionEvent decode(const features::Schema& schema, const proto::Transaction
   transaction.id = features::key(schema, transaction, schema.id);
   transaction.time_us = transaction.values[schema.time].fixed;
   event.row = floats_from_bytes(record.row());
-  read_answer(record, event.answer);
+  if (!read_answer(record, event.answer)) problem = "the answer has a value that this version does not know";
   return event;
 }
 
 }  // namespace
 
-std::string_view name(Decision decision) {
-  static constexpr std::string_view kNames[] = {"approve", "review", "decline"};
-  return pick(kNames, static_cast<size_t>(decision));
-}
-
-std::string_view name(Step step) {
-  static constexpr std::string_view kNames[] = {"full", "no_reasons", "fallback", "static"};
-  return pick(kNames, static_cast<size_t>(step));
-}
-
+// One table an enum: its names, and how many values a record may hold.
+static constexpr std::string_view kDecisionNames[] = {"approve", "review", "decline"};
+static constexpr std::string_view kStepNames[] = {"full", "no_reasons", "fallback", "static"};
 static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
+static constexpr std::string_view kOutcomeNames[] = {"stored", "duplicate", "corrected", "pending"};
+static constexpr std::string_view kActionNames[] = {"accepted", "rejected", "activated"};
+static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
+static_assert(std::size(kSourceNames) == kSources);
 
+std::string_view name(Decision decision) { return pick(kDecisionNames, static_cast<size_t>(decision)); }
+std::string_view name(Step step) { return pick(kStepNames, static_cast<size_t>(step)); }
 std::string_view name(Source source) { return pick(kSourceNames, static_cast<size_t>(source)); }
+std::string_view name(Outcome outcome) { return pick(kOutcomeNames, static_cast<size_t>(outcome)); }
+std::string_view name(ModelAction action) { return pick(kActionNames, static_cast<size_t>(action)); }
+
+// A newer version's value is not turned into one of ours.
+template <typename Enum, size_t N>
+static bool read_enum(const std::string_view (&)[N], uint64_t value, Enum& out) {
+  if (value >= N) return false;
+  out = static_cast<Enum>(value);
+  return true;
+}
+
+bool from_record(uint64_t value, Decision& out) { return read_enum(kDecisionNames, value, out); }
+bool from_record(uint64_t value, Step& out) { return read_enum(kStepNames, value, out); }
+bool from_record(uint64_t value, Source& out) { return read_enum(kSourceNames, value, out); }
+bool from_record(uint64_t value, Outcome& out) { return read_enum(kOutcomeNames, value, out); }
+bool from_record(uint64_t value, ModelAction& out) { return read_enum(kActionNames, value, out); }
+bool from_record(uint64_t value, Verdict& out) { return read_enum(kVerdictNames, value, out); }
 
 tl::expected<Source, std::string> parse_source(std::string_view text) {
   for (size_t i = 0; i < kSources; ++i) {
     if (text == kSourceNames[i]) return static_cast<Source>(i);
   }
   return tl::make_unexpected(
-      fmt::format("found \"{}\", allowed are analyst, chargeback, customer, matured", text.substr(0, 40)));
-}
-
-std::string_view name(Outcome outcome) {
-  static constexpr std::string_view kNames[] = {"stored", "duplicate", "corrected", "pending"};
-  return pick(kNames, static_cast<size_t>(outcome));
-}
-
-std::string_view name(ModelAction action) {
-  static constexpr std::string_view kNames[] = {"accepted", "rejected", "activated"};
-  return pick(kNames, static_cast<size_t>(action));
+      fmt::format("found \"{}\", allowed are {}", text.substr(0, 40), fmt::join(kSourceNames, ", ")));
 }
 
 std::string to_hex(const ModelId& id) {
@@ -104,8 +111,10 @@ std::string encode(const LabelState& state) {
 LabelState decode_label_state(std::string_view bytes) {
   LabelState state;
   if (bytes.size() != kSources + 1 + sizeof(state.sequence)) return state;
-  for (size_t i = 0; i < kSources; ++i) state.by_source[i] = static_cast<Verdict>(bytes[i] % 3);
-  state.current = static_cast<Verdict>(bytes[kSources] % 3);
+  bool known = from_record(static_cast<uint8_t>(bytes[kSources]), state.current);
+  for (size_t i = 0; i < kSources; ++i)
+    known &= from_record(static_cast<uint8_t>(bytes[i]), state.by_source[i]);
+  if (!known) return {};
   std::memcpy(&state.sequence, bytes.data() + kSources + 1, sizeof(state.sequence));
   return state;
 }
@@ -223,14 +232,22 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
     }
     case proto::EventRecord::kLabel: {
       const proto::LabelRecord& label = record.label();
-      return Event(LabelEvent{to_key(label.transaction()), static_cast<Verdict>(label.verdict() % 3),
-                              static_cast<Source>(label.source() % kSources), label.time_us(),
-                              label.transaction_sequence(), static_cast<Outcome>(label.outcome() % 4)});
+      LabelEvent event{.transaction = to_key(label.transaction()),
+                       .time_us = label.time_us(),
+                       .transaction_sequence = label.transaction_sequence()};
+      if (!from_record(label.verdict(), event.verdict) || !from_record(label.source(), event.source) ||
+          !from_record(label.outcome(), event.outcome)) {
+        return tl::make_unexpected(std::string("a label has a value that this version does not know"));
+      }
+      return Event(event);
     }
     case proto::EventRecord::kModel: {
       const proto::ModelRecord& model = record.model();
-      return Event(ModelEvent{static_cast<ModelAction>(model.action() % 3), model.candidate(), model.model(),
-                              model.report()});
+      ModelEvent event{.candidate = model.candidate(), .model = model.model(), .report = model.report()};
+      if (!from_record(model.action(), event.action))
+        return tl::make_unexpected(
+            std::string("a model event has an action that this version does not know"));
+      return Event(std::move(event));
     }
     case proto::EventRecord::kConfig:
       return Event(ConfigEvent{record.config().text(), record.config().plan()});

@@ -50,6 +50,14 @@ std::string_view name(Outcome outcome);
 enum class ModelAction : uint8_t { kAccepted, kRejected, kActivated };
 std::string_view name(ModelAction action);
 
+// The enum's value in a record; false, and `out` as it was, when this version knows none like it.
+bool from_record(uint64_t value, Decision& out);
+bool from_record(uint64_t value, Step& out);
+bool from_record(uint64_t value, Source& out);
+bool from_record(uint64_t value, Outcome& out);
+bool from_record(uint64_t value, ModelAction& out);
+bool from_record(uint64_t value, Verdict& out);
+
 using ModelId = std::array<uint8_t, 16>;
 std::string to_hex(const ModelId& id);
 ModelId from_hex(std::string_view hex);  // zeros when it is not 32 hex digits

@@ -40,9 +40,7 @@ class ExampleSink {
 };
 
 // What learners know an example by: the same in every run over the same stream.
-inline uint64_t example_key(const Key& transaction) {
-  return transaction.low ^ (transaction.high * 0x9E3779B97F4A7C15ull);
-}
+inline uint64_t example_key(const Key& transaction) { return features::mix(transaction); }
 
 // At these numbers of transactions a trainer that has no model yet looks whether it can make one without
 // labels: a thousand and its doubles, up to about a million.
@@ -156,14 +154,11 @@ class Fold {
  private:
   struct Orphan {
     Key transaction;
-    Verdict verdict;
-    Source source;
-    int64_t time_us;
-    int64_t until_us;
-    uint64_t sequence;
-  };
-  struct KeyHash {
-    size_t operator()(const Key& key) const { return key.low ^ (key.high * 0x9E3779B97F4A7C15ull); }
+    Verdict verdict = Verdict::kUnknown;
+    Source source = Source::kAnalyst;
+    int64_t time_us = 0;
+    int64_t until_us = 0;
+    uint64_t sequence = 0;
   };
 
   void mature();
@@ -202,8 +197,9 @@ class Fold {
   Counters counters_;
   std::deque<Orphan> orphans_;  // oldest first; joined ones have sequence 0
   uint64_t first_orphan_ = 0;   // serial of the oldest
-  std::unordered_map<Key, std::vector<uint64_t>, KeyHash> orphan_keys_;  // serials of those that wait
-  std::array<size_t, kSources> orphans_of_{};                            // by source
+  std::unordered_map<Key, std::vector<uint64_t>, features::KeyHash>
+      orphan_keys_;                            // serials of those that wait
+  std::array<size_t, kSources> orphans_of_{};  // by source
   learners::ModelPtr champion_;
   std::string champion_hash_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;

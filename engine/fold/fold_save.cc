@@ -106,9 +106,13 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (auto model = load(hash)) fallbacks_.emplace_back(hash, std::move(model));
   }
   for (const proto::OrphanRecord& one : record.orphans()) {
-    orphans_.push_back({to_key(one.transaction()), static_cast<Verdict>(one.verdict() % 3),
-                        static_cast<Source>(one.source() % kSources), one.time_us(), one.until_us(),
-                        one.sequence()});
+    Orphan waiting{.transaction = to_key(one.transaction()),
+                   .time_us = one.time_us(),
+                   .until_us = one.until_us(),
+                   .sequence = one.sequence()};
+    if (!from_record(one.verdict(), waiting.verdict) || !from_record(one.source(), waiting.source))
+      return tl::make_unexpected(std::string("a waiting label has a value that this version does not know"));
+    orphans_.push_back(waiting);
     index_orphan();
   }
   for (const proto::EpochRecord& epoch : record.epochs())

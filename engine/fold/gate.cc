@@ -11,6 +11,7 @@ namespace shrike::engine {
 namespace {
 
 constexpr size_t kCalibrationBins = 10;
+constexpr uint64_t kPatience = 100;  // times examples_max: rows after which a trial without frauds ends
 
 struct Figures {
   double average_precision, recall, log_loss, calibration_error;
@@ -32,10 +33,12 @@ std::string json(const Figures& f) {
 GateResult judge(const GateConfig& gate, std::span<const float> champion, std::span<const float> candidate,
                  std::span<const uint8_t> labels, uint64_t seed) {
   const auto frauds = static_cast<uint64_t>(std::count(labels.begin(), labels.end(), uint8_t{1}));
-  const bool last_chance = labels.size() >= gate.examples_max;
+  // Where frauds are rare the trial waits for them, not for rows; memory bounds it.
+  const bool given_up = labels.size() >= kPatience * gate.examples_max;
+  const bool last_chance = given_up || (labels.size() >= gate.examples_max && frauds >= 2 * gate.frauds_min);
   const bool enough =
       labels.size() >= gate.examples_min && frauds >= gate.frauds_min && frauds < labels.size();
-  if (!enough && !last_chance) return {};
+  if (!enough && !given_up) return {};
   GateResult result;
   const auto conclude = [&](GateVerdict verdict, std::string_view reason, const std::string& figures) {
     result.verdict = verdict;

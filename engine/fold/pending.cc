@@ -109,7 +109,7 @@ bool Pending::restore(std::string_view bytes) {
     subject.entities.resize(kinds_);
     std::memcpy(subject.entities.data(), record.entities().data(), record.entities().size());
     Entry& entry = push(subject, to_key(record.id()), record.content(), floats_from_bytes(record.row()));
-    read_answer(record, entry.answer);
+    if (!read_answer(record, entry.answer)) return false;
     entry.labels = decode_label_state(record.labels());
     entry.matured = record.matured();
     entry.held = record.held();

@@ -26,9 +26,8 @@ Result<std::optional<Recorded>> Scoring::take(Fold& fold, const Transaction& tra
   return std::nullopt;
 }
 
-void Scoring::score(
-    Fold& fold, const std::function<int64_t(size_t)>& left_us,
-    const std::function<void(size_t, std::span<const float>, const Answer&)>& answered) {
+void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
+                    const std::function<void(size_t, std::span<const float>, const Answer&)>& answered) {
   if (waiting_.empty()) return;
   const learners::MatrixView rows(rows_, columns_);
   scores_.resize(waiting_.size());

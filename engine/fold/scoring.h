@@ -1,7 +1,7 @@
-// The one scoring path: admission, features, champion, fallback, decision, reasons. A server's engine thread and a
-// replay both go through it, so that a replay cannot differ from what was served. Gathers a micro-batch of folded
-// transactions and scores it at once. No clock: the caller says how much time each answer has left. One owner, the
-// fold's.
+// The one scoring path: admission, features, champion, fallback, decision, reasons. A server's engine thread
+// and a replay both go through it, so that a replay cannot differ from what was served. Gathers a micro-batch
+// of folded transactions and scores it at once. No clock: the caller says how much time each answer has left.
+// One owner, the fold's.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,9 @@ class Scoring {
   // Reasons for what is not approved; off at first.
   void give_reasons(bool on) { reasons_ = on; }
 
-  // Admits and folds a transaction, whose row then waits to be scored. The earlier record when its id was seen (it
-  // may itself still wait: then its answer is not there before score()), an error when it may not enter.
+  // Admits and folds a transaction, whose row then waits to be scored. The earlier record when its id was
+  // seen (it may itself still wait: then its answer is not there before score()), an error when it may not
+  // enter.
   Result<std::optional<Recorded>> take(Fold& fold, const Transaction& transaction);
 
   size_t waiting() const { return waiting_.size(); }
@@ -41,8 +42,8 @@ class Scoring {
   const Folded& newest() const { return waiting_.back().folded; }
   std::span<const float> newest_row() const;
 
-  // Scores all that waits, in order, and forgets it. `left_us` says how much time answer i has, `answered` gets it
-  // with its row; the fold remembers it for duplicates and labels.
+  // Scores all that waits, in order, and forgets it. `left_us` says how much time answer i has, `answered`
+  // gets it with its row; the fold remembers it for duplicates and labels.
   void score(Fold& fold, const std::function<int64_t(size_t i)>& left_us,
              const std::function<void(size_t i, std::span<const float> row, const Answer&)>& answered);
 

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "engine/fold/gate.h"
 #include "engine/fold/log.pb.h"
 
@@ -71,7 +73,10 @@ void Trainer::flush() {
     trial_.candidate.resize(from + labels_.size());
     champion_->score(rows, std::span(trial_.champion).subspan(from));
     candidate_->score(rows, std::span(trial_.candidate).subspan(from));
-    for (const float label : labels_) trial_.labels.push_back(label > 0.5f ? 1 : 0);
+    for (const float label : labels_) {
+      trial_.labels.push_back(label > 0.5f ? 1 : 0);
+      trial_.frauds += label > 0.5f;
+    }
   }
   if (watch_ != nullptr) watch_->begin();
   learner_->partial_fit(rows, labels_, weights_, keys_);
@@ -196,12 +201,17 @@ tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
     return tl::make_unexpected(std::string("a model in the trainer's record is damaged"));
   }
   trial_.labels.assign(record.trial().labels().begin(), record.trial().labels().end());
+  trial_.frauds = static_cast<uint64_t>(std::count(trial_.labels.begin(), trial_.labels.end(), uint8_t{1}));
   trial_.champion = floats_from_bytes(record.trial().champion());
   trial_.candidate = floats_from_bytes(record.trial().candidate());
   next_judgement_ = record.next_judgement();
   proposal_.reset();
   if (record.awaits_event()) {
-    propose(static_cast<ModelAction>(record.verdict_action() % 3), record.verdict_report());
+    ModelAction action{};
+    if (!from_record(record.verdict_action(), action))
+      return tl::make_unexpected(
+          std::string("the trainer's proposal has an action that this version does not know"));
+    propose(action, record.verdict_report());
   }
   return {};
 }

@@ -55,6 +55,9 @@ class Trainer : public ExampleSink {
 
   uint64_t examples() const { return examples_; }
   uint64_t frauds() const { return frauds_; }
+  // Of the trial under way, which waits for gate.examples_min and gate.frauds_min; 0 without one.
+  uint64_t trial_examples() const { return trial_.labels.size(); }
+  uint64_t trial_frauds() const { return trial_.frauds; }
   size_t state_bytes() const { return learner_->state_bytes(); }
   // Null: nobody watches. It outlives the trainer.
   void watch(LearningWatch* watch) { watch_ = watch; }
@@ -66,7 +69,8 @@ class Trainer : public ExampleSink {
   struct Trial {
     std::vector<uint8_t> labels;
     std::vector<float> champion, candidate;
-    void clear() { labels.clear(), champion.clear(), candidate.clear(); }
+    uint64_t frauds = 0;
+    void clear() { labels.clear(), champion.clear(), candidate.clear(), frauds = 0; }
   };
 
   void flush();

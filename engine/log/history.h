@@ -33,12 +33,9 @@ class StoreHistory : public History {
     LabelState state;
     uint64_t sequence;
   };
-  struct KeyHash {
-    size_t operator()(const Key& key) const { return key.low ^ (key.high * 0x9E3779B97F4A7C15ull); }
-  };
   const storage::Store& store_;
   std::shared_ptr<const features::Plan> plan_;
-  std::unordered_map<Key, Recent, KeyHash> recent_;
+  std::unordered_map<Key, Recent, features::KeyHash> recent_;
 };
 
 }  // namespace shrike::engine

@@ -5,11 +5,12 @@
 #include <cmath>
 #include <span>
 
+#include "features/key.h"
 #include "learners/metrics.h"
 
 namespace shrike::engine {
 namespace {
-constexpr int64_t kDayUs = 86'400'000'000;
+using features::kDayUs;
 constexpr size_t kCards = 100;
 }  // namespace
 

@@ -11,7 +11,7 @@
 namespace shrike::engine {
 namespace {
 
-constexpr int64_t kDayUs = 86'400'000'000;
+using features::kDayUs;
 
 // All ids of a replay, so that a duplicate gets the first answer however old it is.
 class SeenIds {

@@ -13,10 +13,7 @@
 namespace shrike::engine {
 namespace {
 
-struct KeyHash {
-  size_t operator()(const Key& key) const { return key.low ^ (key.high * 0x9E3779B97F4A7C15ull); }
-};
-using Verdicts = std::unordered_map<Key, Verdict, KeyHash>;
+using Verdicts = std::unordered_map<Key, Verdict, features::KeyHash>;
 
 // Each transaction's label as the log's end knows it; those matured by then and never labelled are
 // legitimate.
@@ -91,7 +88,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
     }
     const auto* transaction = std::get_if<TransactionEvent>(&event);
     if (transaction == nullptr) return;
-    const int64_t day = transaction->transaction.time_us / 86'400'000'000;
+    const int64_t day = transaction->transaction.time_us / features::kDayUs;
     if (first_day == INT64_MIN) first_day = day;
     report.days = std::max(report.days, static_cast<int>(day - first_day) + 1);
     ++report.rows;
@@ -132,7 +129,7 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
   const auto labels = labels_at_end(*recorded, store);
   if (!labels) return tl::make_unexpected(labels.error());
   const auto started = std::chrono::steady_clock::now();
-  constexpr int64_t kKeepUs = int64_t{90} * 86'400'000'000;
+  constexpr int64_t kKeepUs = int64_t{90} * features::kDayUs;
   Replayer replayer(config, {.batch = batch, .keep_us = kKeepUs, .fixed_model = std::move(fixed_model)},
                     on_score);
   ReplayReport& report = replayer.report();

@@ -15,6 +15,17 @@ int64_t now_us() {
       .count();
 }
 
+namespace {
+
+// Microseconds since 1970 by the server's clock: for admission, never for features.
+int64_t wall_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
 Engine::Engine(Parts parts)
     : config_(std::move(parts.config)),
       fold_(std::move(parts.fold)),
@@ -115,6 +126,17 @@ bool Engine::refused_by_storage(Envelope& envelope) const {
 void Engine::transaction(Envelope& envelope) {
   if (refused_by_storage(envelope)) return;
   const Transaction& incoming = envelope.event.transaction;
+  // One wrong clock must not move event time to where every other one is late. What is refused is not in the
+  // log, so that replays need no clock.
+  const int64_t ahead_us = incoming.time_us - wall_us();
+  if (config_->limits.ahead_us > 0 && ahead_us > config_->limits.ahead_us) {
+    envelope.error = Error{
+        ErrorCode::kTooEarly, config_->schema().fields[config_->schema().time].name,
+        fmt::format("the event is dated {} s ahead of the server's clock; limits.ahead allows {}. Is it in "
+                    "the schema's unit?",
+                    ahead_us / 1'000'000, features::format_duration(config_->limits.ahead_us))};
+    return;
+  }
   auto seen = scoring_.take(*fold_, incoming);
   if (seen && *seen) {  // the first answer again
     score_batch();      // the first may be in this very batch
@@ -253,6 +275,7 @@ std::string Engine::status() const {
       R"("labels":{},"duplicate_labels":{},"corrections":{},"labels_pending":{},"labels_expired":{},"matured":{},)"
       R"("examples":{},"fraud_examples":{},"examples_waiting":{},"models_accepted":{},"models_rejected":{},)"
       R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
+      R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
       R"("unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
       fold_->next_sequence(), journal_.committed(), journal_.failed() ? "failing" : "ok",
@@ -260,9 +283,11 @@ std::string Engine::status() const {
       probe_.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
       c.orphans_expired, c.matured, fold_->examples(), c.frauds, probe_.examples_waiting.load(), c.accepted,
       c.rejected, c.activated, fold_->pending_size(), fold_->pending_bytes(), probe_.checkpoints.load(),
-      probe_.divergences.load(), probe_.unknown_fields.load(), unknown, probe_.dropped_replies.load(),
-      probe_.requests.load(), probe_.late_replies.load(), probe_.latency.quantile(0.5),
-      probe_.latency.quantile(0.99), probe_.latency.quantile(0.999), steps, errors);
+      probe_.divergences.load(), probe_.trial_examples.load(), config_->gate.examples_min,
+      probe_.trial_frauds.load(), config_->gate.frauds_min, probe_.unknown_fields.load(), unknown,
+      probe_.dropped_replies.load(), probe_.requests.load(), probe_.late_replies.load(),
+      probe_.latency.quantile(0.5), probe_.latency.quantile(0.99), probe_.latency.quantile(0.999), steps,
+      errors);
 }
 
 }  // namespace shrike::engine

@@ -69,7 +69,7 @@ class NameList {
 struct Probe {
   std::atomic<uint64_t> requests{0}, replies{0}, duplicates{0}, duplicate_labels{0}, late_replies{0},
       batches{0}, groups{0}, checkpoints{0}, divergences{0}, storage_failures{0}, examples_waiting{0},
-      unknown_fields{0}, dropped_replies{0};
+      unknown_fields{0}, dropped_replies{0}, trial_examples{0}, trial_frauds{0};
   std::array<std::atomic<uint64_t>, kErrorCodes> errors{};
   std::array<std::atomic<uint64_t>, 4> steps{};
   NameList unknown_names;

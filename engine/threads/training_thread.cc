@@ -112,6 +112,8 @@ void TrainingThread::handle(Message& message) {
   }
   probe_.examples_waiting.fetch_sub(message.examples.size(), std::memory_order_relaxed);
   if (message.is_model) trainer_->model_event(message.event, std::move(message.champion));
+  probe_.trial_examples.store(trainer_->trial_examples(), std::memory_order_relaxed);
+  probe_.trial_frauds.store(trainer_->trial_frauds(), std::memory_order_relaxed);
   if (message.checkpoint != 0) take_(message.checkpoint, trainer_->save());
   offer();
 }

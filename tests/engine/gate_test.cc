@@ -49,6 +49,26 @@ TEST(Gate, AWorseCandidateIsRejected) {
   EXPECT_EQ(judge(gate(), t.strong, t.weak, t.labels, 1).verdict, GateVerdict::kReject);
 }
 
+TEST(Gate, WhereFraudsAreRareItWaitsForThem) {
+  const Trial common = make_trial(6000, 4);
+  Trial rare;  // the same frauds among eleven times as many legitimate rows
+  for (size_t i = 0; i < common.labels.size(); ++i) {
+    for (int copies = common.labels[i] ? 1 : 11; copies > 0; --copies) {
+      rare.labels.push_back(common.labels[i]);
+      rare.weak.push_back(common.weak[i] / 11);
+      rare.strong.push_back(common.strong[i] / 11);
+    }
+  }
+  GateConfig config = gate();
+  config.frauds_min = 1000;
+  EXPECT_EQ(judge(config, rare.weak, rare.strong, rare.labels, 1).verdict, GateVerdict::kContinue)
+      << rare.labels.size() << " rows are more than examples_max, and too few of them frauds";
+  config.examples_max = rare.labels.size() / 100;
+  EXPECT_EQ(judge(config, rare.weak, rare.strong, rare.labels, 1).verdict, GateVerdict::kReject)
+      << "memory bounds the trial";
+  EXPECT_EQ(judge(gate(), rare.weak, rare.strong, rare.labels, 1).verdict, GateVerdict::kAccept);
+}
+
 TEST(Gate, TooLittleEvidenceDecidesNothing) {
   const Trial t = make_trial(1500, 3);
   EXPECT_EQ(judge(gate(), t.weak, t.strong, t.labels, 1).verdict, GateVerdict::kContinue);

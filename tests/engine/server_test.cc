@@ -231,6 +231,17 @@ TEST_P(ServerTest, AnIdWithOtherContentIsAConflictThatNamesTheField) {
   EXPECT_EQ(conflicting(peer.ask(transaction(1, 1000, 999))), "amount") << "from the log";
 }
 
+TEST_P(ServerTest, AWrongClockMovesNothing) {
+  Running server(config(), dir_ / "data");
+  Peer peer(server.at().score);
+  // Milliseconds for seconds, in a new directory: what comes after it is not too late.
+  const std::string wrong =
+      R"({"transaction_id":1,"time":1764000000000,"customer_id":1,"terminal_id":1,"amount":5})";
+  EXPECT_EQ(error_code(peer.ask(wrong)), "too_early");
+  EXPECT_EQ(field(peer.ask(transaction(2)), "step"), "full");
+  EXPECT_EQ(field(peer.ask(transaction(1)), "step"), "full") << "its id is still free";
+}
+
 TEST_P(ServerTest, EveryReplyCarriesTheId) {
   Running server(config(), dir_ / "data");
   Peer peer(server.at().score), feedback(server.at().feedback);
