@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,9 @@ enum class ColumnKind {
   kNumeric,      // any float; NaN means missing
   kCategorical,  // a hash in [0, 2^24), exact in a float; NaN means missing
 };
+
+// Categories of a column: [0, kCategoriesMax), exact in a float.
+inline constexpr uint32_t kCategoriesMax = 1u << 24;
 
 struct Column {
   std::string name;

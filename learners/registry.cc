@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "learners/linear/linear.pb.h"
 #include "learners/saved/records.h"
 #include "learners/saved/sealed.h"
 

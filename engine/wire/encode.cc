@@ -172,13 +172,13 @@ void encode_error(const Config& config, const Envelope& envelope, std::string& o
     reply.SerializeToString(&out);
     return;
   }
-  out = "{";
+  out = fmt::format(R"({{"error":{{"code":"{}","field":"{}","reason":"{}"}})", name(error.code),
+                    json_escape(error.field), json_escape(error.reason));
   if (has_id) {
-    append_json_id(config.schema(), transaction, out);
     out += ',';
+    append_json_id(config.schema(), transaction, out);
   }
-  fmt::format_to(std::back_inserter(out), R"("error":{{"code":"{}","field":"{}","reason":"{}"}}}})",
-                 name(error.code), json_escape(error.field), json_escape(error.reason));
+  out += '}';
 }
 
 std::string score_request_json(const Schema& schema, const Transaction& transaction) {

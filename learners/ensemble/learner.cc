@@ -15,6 +15,7 @@
 #include <map>
 
 #include "learners/calibration/platt.h"
+#include "learners/ensemble/ensemble.pb.h"
 #include "learners/ensemble/model.h"
 #include "learners/ensemble/stacking.h"
 #include "learners/numeric/numeric.h"
@@ -22,7 +23,6 @@
 #include "learners/registry.h"
 #include "learners/saved/records.h"
 #include "learners/saved/sealed.h"
-#include "learners/trees/trees.pb.h"
 
 namespace shrike::learners {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "learners/ensemble/ensemble.pb.h"
 #include "learners/numeric/numeric.h"
 #include "learners/saved/records.h"
 #include "learners/saved/sealed.h"
-#include "learners/trees/trees.pb.h"
 
 namespace shrike::learners {
 

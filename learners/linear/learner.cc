@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "learners/calibration/platt.h"
+#include "learners/linear/linear.pb.h"
 #include "learners/linear/model.h"
 #include "learners/linear/pair_search.h"
 #include "learners/numeric/numeric.h"

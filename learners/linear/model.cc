@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 
+#include "learners/linear/linear.pb.h"
+#include "learners/numeric/kernel.h"
 #include "learners/numeric/numeric.h"
 #include "learners/saved/records.h"
 

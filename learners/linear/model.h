@@ -90,8 +90,6 @@ class LinearModel : public Model {
 // Scores as many whole vectors of rows as there are, with the widest instruction set of the machine; returns
 // how many rows it did.
 size_t score_vectors(const LinearModel& model, MatrixView rows, float* out);
-// Whether models use it (see use_kernel()).
-bool vectors_enabled();
 
 // Pairs as records hold them. Reading says whether they are sound.
 template <typename Record>

@@ -4,8 +4,6 @@
 
 #include <atomic>
 
-#include "learners/linear/model.h"
-
 namespace shrike::learners {
 namespace {
 

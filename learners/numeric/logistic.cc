@@ -4,7 +4,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "learners/linear/model.h"
+#include "learners/numeric/kernel.h"
 #include "learners/numeric/logistic-inl.h"
 #include "learners/numeric/numeric.h"
 

@@ -6,8 +6,6 @@
 #include <map>
 #include <utility>
 
-#include "learners/trees/tree.h"
-
 namespace shrike::learners {
 
 void BinSample::add(const float* row, size_t columns, bool fraud) {
@@ -26,7 +24,7 @@ namespace {
 // the handbook's terminals).
 constexpr size_t kLegitimateMin = 6, kFraudsMin = 24, kFraudShareMin = 64;  // one 64th
 
-bool is_category(float value) { return value >= 0 && value < static_cast<float>(Tree::kCategoriesMax); }
+bool is_category(float value) { return value >= 0 && value < static_cast<float>(kCategoriesMax); }
 float category_of(float value) { return std::trunc(value) + 0.0f; }  // no -0
 
 }  // namespace

@@ -12,11 +12,11 @@
 
 #include "learners/calibration/platt.h"
 #include "learners/error.h"
-#include "learners/linear/linear.pb.h"
 #include "learners/matrix.h"
 #include "learners/numeric/numeric.h"
 #include "learners/rows/bins.h"
 #include "learners/rows/replay_ring.h"
+#include "learners/saved/columns.pb.h"
 
 namespace shrike::learners {
 

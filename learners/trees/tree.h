@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "learners/error.h"
+#include "learners/matrix.h"
 
 namespace shrike::learners {
 
@@ -43,7 +44,7 @@ struct TreeNode {
 // Nodes in breadth-first order: the k-th split's children are nodes 2k + 1 and 2k + 2. nodes[0] is the root.
 struct Tree {
   static constexpr uint32_t kDepthMax = 64;
-  static constexpr uint32_t kCategoriesMax = 1u << 24;
+  static constexpr uint32_t kCategoriesMax = learners::kCategoriesMax;
   static constexpr float kZero = 1e-35f;  // of kBelowZeroMissing
 
   std::vector<TreeNode> nodes{TreeNode{}};

@@ -246,7 +246,7 @@ TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
   encode_reply(*handbook(), envelope, out);
   EXPECT_EQ(
       out,
-      R"({"transaction_id":42,"error":{"code":"invalid_value","field":"amount","reason":"found \"x\""}})");
+      R"({"error":{"code":"invalid_value","field":"amount","reason":"found \"x\""},"transaction_id":42})");
   envelope.error.reset();
   envelope.duplicate = true;
   encode_reply(*handbook(), envelope, out);
