@@ -31,6 +31,8 @@ struct Store::Impl {
   std::atomic<uint64_t> first{0}, last{0};
   std::atomic<bool> broken{false};
 
+  std::mutex resuming;  // one resume() at a time
+
   // Every operation holds the database while it runs, because resume() may have to open it anew.
   DatabasePtr database() const {
     const std::lock_guard lock(mutex);

@@ -51,7 +51,11 @@ rocksdb::DBOptions db_options(const std::string& dir, const StoreOptions& option
   db.paranoid_checks = true;
   db.max_background_jobs = 2;
   db.max_total_wal_size = 256 << 20;
-  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // A record cut off at the end is a crash while it was written, and was never acknowledged; anything else
+  // that is wrong in the write-ahead log is damage, and opening fails rather than go on without what follows
+  // it.
+  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  db.track_and_verify_wals_in_manifest = true;
   // A reader must not write here: a server may be at work.
   if (!read_only) db.info_log = open_info_log(dir);
   db.max_open_files = 256;
@@ -76,6 +80,8 @@ Result<void> check_directory(const std::string& dir, bool create) {
           Error{ErrorCode::kUnwritable,
                 fmt::format("{} cannot be made: {}; choose a place you may write to", dir, error.message())});
     }
+    // Payments of people: for the server's user alone.
+    fs::permissions(dir, fs::perms::owner_all, error);
     return {};
   }
   if (!fs::is_directory(dir, error)) {
@@ -394,8 +400,10 @@ Result<void> Store::trim_before(uint64_t sequence, const KeyOf& key_of) {
 
 // What RocksDB cannot mend by itself (its own write-ahead log failed half-way) is mended by opening it anew.
 Result<void> Store::resume() {
+  const std::lock_guard one_at_a_time(impl_->resuming);
   DatabasePtr database = impl_->database();
-  if (!database) return closed(impl_->dir);
+  // An earlier try may have closed it and found no room to open it again.
+  if (!database) return reopen();
   const auto status = database->db->Resume();
   if (status.ok()) return {};
   const std::weak_ptr<Database> old = database;
@@ -408,9 +416,21 @@ Result<void> Store::resume() {
     impl_->replace(std::move(still));
     return fail(impl_->dir, status, "resuming, while the log is being read");
   }
+  return reopen();
+}
+
+Result<void> Store::reopen() {
   auto fresh = open_database(impl_->dir, impl_->options, false);
   if (!fresh) return tl::make_unexpected(fresh.error());
   impl_->replace(std::move(*fresh));
+  return {};
+}
+
+Result<void> Store::flush() {
+  DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  if (auto status = database->db->Flush({}, database->families); !status.ok())
+    return fail(impl_->dir, status, "writing tables");
   return {};
 }
 

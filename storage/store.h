@@ -139,12 +139,16 @@ class Store {
   // After a background error such as a full disk: makes the store writable again if the cause is gone.
   Result<void> resume();
   bool healthy() const;
+  // Before a clean end: what the write-ahead log holds goes to checksummed tables, so that the next start
+  // reads none.
+  Result<void> flush();
   uint64_t disk_bytes() const;
 
   struct Impl;
 
  private:
   explicit Store(std::unique_ptr<Impl> impl);
+  Result<void> reopen();
   // Deletes what is left of checkpoints that were never committed.
   Result<void> sweep_checkpoints();
   std::unique_ptr<Impl> impl_;

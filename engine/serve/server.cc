@@ -232,7 +232,7 @@ void Server::run() {
 void Server::drain(zmq::pollitem_t& bell) {
   spdlog::info("stopping: {} requests in flight", in_flight_);
   const int64_t began = now_us();
-  for (bool worked = true; worked && now_us() - began < kStopRefuseUs;) {
+  for (bool worked = true; (worked || in_flight_ > 0) && now_us() - began < kStopRefuseUs;) {
     refuse_new_ = now_us() - began > kStopReadUs;
     worked = receive(score_, false);
     worked |= receive(feedback_, true);
@@ -260,6 +260,7 @@ void Server::checkpoint_at_end() {
   fold.mark_epoch();
   if (auto written = write_checkpoint(*store_, last, fold, training_->save()); !written)
     spdlog::error("checkpoint: {}", written.error());
+  if (auto flushed = store_->flush(); !flushed) spdlog::error("{}", flushed.error().reason);
 }
 
 bool Server::receive(zmq::socket_t& socket, bool feedback) {

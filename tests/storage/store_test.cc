@@ -290,6 +290,81 @@ TEST_F(StoreTest, AfterAFullDiskWritingGoesOn) {
   expect_log(*store, 1, 20);
 }
 
+TEST_F(StoreTest, ResumeTriesOnWhenTheDirectoryCouldNotBeOpened) {
+  FaultEnv env;
+  auto store = open(&env);
+  ASSERT_TRUE(append(*store, 1, 10, true));
+  env.fail_after(0, FaultEnv::Fault::kNoSpace);
+  EXPECT_FALSE(append(*store, 11, 20, true));
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(store->resume()) << "there is still no room";
+  env.fail_after(0, FaultEnv::Fault::kNone);
+  bool again = false;
+  for (int i = 0; i < 20 && !again; ++i) again = store->resume() && append(*store, 11, 20, true);
+  EXPECT_TRUE(again);
+  expect_log(*store, 1, 20);
+}
+
+// A server killed after synced writes leaves a write-ahead log. Damage within it is refused, or harms
+// nothing.
+TEST_F(StoreTest, DamageInTheWriteAheadLogIsNeverLessWithoutAWord) {
+  constexpr uint64_t kEvents = 400;
+  const fs::path image = root_ / "image";
+  {
+    auto store = open();
+    for (uint64_t n = 1; n <= kEvents; n += 20) ASSERT_TRUE(append(*store, n, n + 19, true));
+    fs::copy(dir_, image);
+  }
+  fs::path log;
+  for (const auto& file : fs::directory_iterator(image)) {
+    if (file.path().extension() == ".log" && file.file_size() > 0) log = file.path();
+  }
+  ASSERT_FALSE(log.empty());
+  std::ifstream in(log, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  const auto opened_with = [&](const std::string& content) -> std::optional<uint64_t> {
+    fs::remove_all(dir_);
+    fs::copy(image, dir_);
+    std::ofstream(fs::path(dir_) / log.filename(), std::ios::binary) << content;
+    auto store = Store::open(dir_, {});
+    if (!store) return std::nullopt;
+    return (*store)->last_sequence();
+  };
+  EXPECT_EQ(opened_with(bytes), kEvents);
+  std::mt19937 random(7);
+  int refused = 0, whole = 0;
+  for (int i = 0; i < 120; ++i) {
+    const size_t at = random() % (bytes.size() * 9 / 10);
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << random() % 8));
+    const auto last = opened_with(damaged);
+    if (!last) {
+      ++refused;
+    } else if (*last == kEvents) {
+      ++whole;
+    } else {
+      ADD_FAILURE() << "a flipped bit at byte " << at << " of " << bytes.size() << " leaves " << *last
+                    << " of " << kEvents;
+    }
+  }
+  EXPECT_GT(refused, 100) << whole;
+}
+
+TEST_F(StoreTest, AfterAFlushTheWriteAheadLogIsNotNeeded) {
+  {
+    auto store = open();
+    ASSERT_TRUE(append(*store, 1, 300, true));
+    ASSERT_TRUE(store->flush());
+  }
+  EXPECT_EQ(fs::status(dir_).permissions(), fs::perms::owner_all);
+  for (const auto& file : fs::directory_iterator(dir_)) {
+    if (file.path().extension() != ".log") continue;
+    std::string zeros(file.file_size(), '\0');
+    std::ofstream(file.path(), std::ios::binary) << zeros;
+  }
+  auto store = open();
+  expect_log(*store, 1, 300);
+}
+
 TEST_F(StoreTest, WhatIsAcknowledgedSurvivesKill) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "the thread sanitizer cannot fork a process that has threads";
