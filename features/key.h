@@ -10,9 +10,6 @@
 
 namespace shrike::features {
 
-// A day of event time, in microseconds.
-inline constexpr int64_t kDayUs = 86'400'000'000;
-
 struct Key {
   uint64_t high = 0;
   uint64_t low = 0;

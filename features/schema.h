@@ -14,6 +14,9 @@
 
 namespace shrike::features {
 
+// A day of event time, in microseconds.
+inline constexpr int64_t kDayUs = 86'400'000'000;
+
 enum class FieldType {
   kInteger,  // 64-bit; an identity, exact
   kNumber,   // fixed point with `decimals` digits; money and other measures

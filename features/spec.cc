@@ -7,7 +7,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "features/key.h"
+#include "features/schema.h"
 
 namespace shrike::features {
 namespace {

@@ -85,8 +85,9 @@ def main(root: pathlib.Path) -> int:
                 continue
             files_seen += 1
             name = path.relative_to(root).as_posix()
-            if folder in ("engine", "learners") and "/" in name and room_of(name) not in ROOMS and room_of(name) != folder:
-                problems.append(f"{name}: the room {room_of(name)}/ is not in tests/folders_test.py")
+            room = room_of(name)
+            if folder in ("engine", "learners") and room != folder and room not in ROOMS:
+                problems.append(f"{name}: the room {room}/ is not in tests/folders_test.py")
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 problems += [f"{name}:{number}: {what}" for what in problems_of(name, line)]
     for problem in problems:

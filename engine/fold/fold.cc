@@ -46,8 +46,7 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
   auto recorded = look_up(transaction.id);
   if (!recorded) return recorded;
   if (*recorded) {
-    if (const auto field = differing_field((*recorded)->event.transaction, transaction))
-      return conflict(config_->schema().fields[*field].name);
+    if (auto same = check_same(**recorded, transaction); !same) return tl::make_unexpected(same.error());
     return recorded;
   }
   if (watermark_us_ == INT64_MIN) return std::nullopt;
@@ -70,13 +69,16 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
 Result<void> Fold::check_same(const Pending::Entry& entry, const Transaction& transaction) {
   const Schema& schema = config_->schema();
   if (entry.content == content_hash(transaction)) return {};
-  if (const auto before = look_up(transaction.id); before && *before) {
-    const auto field = differing_field((*before)->event.transaction, transaction);
-    if (!field) return {};
-    return conflict(schema.fields[*field].name);
-  }
+  if (const auto before = look_up(transaction.id); before && *before)
+    return check_same(**before, transaction);
   if (entry.content == 0 && entry.time_us == transaction.time_us) return {};
   return conflict(schema.fields[entry.time_us == transaction.time_us ? schema.id : schema.time].name);
+}
+
+Result<void> Fold::check_same(const Recorded& before, const Transaction& transaction) const {
+  const auto field = differing_field(before.event.transaction, transaction);
+  if (field) return conflict(config_->schema().fields[*field].name);
+  return {};
 }
 
 const Pending::Entry* Fold::pending_entry(const Folded& folded) const {

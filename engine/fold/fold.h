@@ -173,6 +173,7 @@ class Fold {
   void expire_orphans();
   const Orphan* find_orphan(const LabelRequest& request) const;
   Result<void> check_same(const Pending::Entry& entry, const Transaction& transaction);
+  Result<void> check_same(const Recorded& before, const Transaction& transaction) const;
   const Pending::Entry* pending_entry(const Folded& folded) const;
   Orphan& orphan(uint64_t serial) { return orphans_[static_cast<size_t>(serial - first_orphan_)]; }
   const Orphan& orphan(uint64_t serial) const {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <span>
 
-#include "features/key.h"
+#include "features/schema.h"
 #include "learners/metrics.h"
 
 namespace shrike::engine {

@@ -109,14 +109,13 @@ tl::expected<void, std::string> Replayer::transaction(const Transaction& transac
   }
   if (first_day_ == INT64_MIN) first_day_ = transaction.time_us / kDayUs;
   report_.days = std::max(report_.days, static_cast<int>(transaction.time_us / kDayUs - first_day_) + 1);
-  Waiting& slot = waiting_[waiting_count_];
+  Waiting& slot = waiting_[scoring_->waiting() - 1];
   slot.transaction = transaction;
   slot.label = label;
-  ++waiting_count_;
   if (fold_->take_boundary()) {
     flush();
     swap_when_proposed();
-  } else if (waiting_count_ == setup_.batch) {
+  } else if (scoring_->waiting() == setup_.batch) {
     flush();
   }
   return {};
@@ -134,7 +133,7 @@ tl::expected<void, std::string> Replayer::label(const LabelRequest& request) {
 }
 
 void Replayer::flush() {
-  if (waiting_count_ == 0) return;
+  if (scoring_->waiting() == 0) return;
   scoring_->score(
       *fold_, [](size_t) { return Scoring::kNoDeadline; },
       [&](size_t i, std::span<const float> row, const Answer& answer) {
@@ -144,7 +143,6 @@ void Replayer::flush() {
         if (on_row_) on_row_(asked.transaction, row, asked.label);
         if (on_score_) on_score_(asked.transaction, answer, asked.label);
       });
-  waiting_count_ = 0;
   if (training_) training_->send();
 }
 

@@ -108,8 +108,7 @@ class Replayer {
   std::unique_ptr<LiveLearner> live_;
   std::unique_ptr<ExampleSink> no_examples_;
   std::unique_ptr<Fold> fold_;
-  std::vector<Waiting> waiting_;
-  size_t waiting_count_ = 0;
+  std::vector<Waiting> waiting_;  // what scoring_ has waiting, by its place there
   std::optional<Scoring> scoring_;
   int64_t first_day_ = INT64_MIN;
   ReplayReport report_;

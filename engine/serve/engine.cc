@@ -86,6 +86,7 @@ void Engine::run() {
 
 void Engine::process(std::vector<EnvelopePtr>& batch) {
   handed_ = 0;
+  if (config_->limits.ahead_us > 0) newest_allowed_us_ = wall_us() + config_->limits.ahead_us;
   probe_.batches.fetch_add(1, std::memory_order_relaxed);
   for (size_t i = 0; i < batch.size(); ++i) {
     Envelope& envelope = *batch[i];
@@ -128,8 +129,8 @@ void Engine::transaction(Envelope& envelope) {
   const Transaction& incoming = envelope.event.transaction;
   // One wrong clock must not move event time to where every other one is late. What is refused is not in the
   // log, so that replays need no clock.
-  const int64_t ahead_us = incoming.time_us - wall_us();
-  if (config_->limits.ahead_us > 0 && ahead_us > config_->limits.ahead_us) {
+  if (incoming.time_us > newest_allowed_us_) {
+    const int64_t ahead_us = incoming.time_us - newest_allowed_us_ + config_->limits.ahead_us;
     envelope.error = Error{
         ErrorCode::kTooEarly, config_->schema().fields[config_->schema().time].name,
         fmt::format("the event is dated {} s ahead of the server's clock; limits.ahead allows {}. Is it in "

@@ -89,6 +89,7 @@ class Engine {
   Scoring scoring_;
   std::vector<Envelope*> unscored_;  // as they wait in scoring_
   size_t handed_ = 0;
+  int64_t newest_allowed_us_ = INT64_MAX;  // event time: the server's clock and limits.ahead
   uint64_t next_checkpoint_ = 0;
 };
 

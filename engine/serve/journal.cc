@@ -151,17 +151,16 @@ bool Journal::append(const std::vector<EnvelopePtr>& group) {
   for (const EnvelopePtr& one : group) {
     if (one->record.empty()) continue;
     storage::Record record{.sequence = one->sequence, .value = one->record};
+    const auto label_of = [&](const Key& transaction) {
+      states.push_back(encode(one->labelled.state));
+      record.label = storage::LabelEntry{to_bytes(transaction), states.back()};
+    };
     if (one->kind == Envelope::Kind::kTransaction) {
       record.transaction = to_bytes(one->event.transaction.id);
-      if (one->labelled.state.current != Verdict::kUnknown) {  // labels that came before it
-        states.push_back(encode(one->labelled.state));
-        record.label = storage::LabelEntry{*record.transaction, states.back()};
-      }
+      // Labels that came before it.
+      if (one->labelled.state.current != Verdict::kUnknown) label_of(one->event.transaction.id);
     }
-    if (one->kind == Envelope::Kind::kLabel) {
-      states.push_back(encode(one->labelled.state));
-      record.label = storage::LabelEntry{to_bytes(one->label.transaction), states.back()};
-    }
+    if (one->kind == Envelope::Kind::kLabel) label_of(one->label.transaction);
     sync |= one->kind != Envelope::Kind::kTransaction;
     records.push_back(std::move(record));
   }

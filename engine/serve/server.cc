@@ -25,6 +25,11 @@ constexpr int64_t kStopRefuseUs = 2'500'000;  // and until when those of clients
 
 size_t queue_capacity(const Config& config) { return 2 * config.sockets.queue_requests_max + 64; }
 
+bool open_to_others(std::string_view endpoint) {
+  const auto begins = [&](std::string_view prefix) { return endpoint.substr(0, prefix.size()) == prefix; };
+  return begins("tcp://") && !begins("tcp://127.") && !begins("tcp://localhost") && !begins("tcp://[::1]");
+}
+
 Error overloaded() { return {ErrorCode::kOverloaded, "", "too many requests are waiting; try again"}; }
 
 }  // namespace
@@ -64,17 +69,15 @@ tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type,
     socket.set(zmq::sockopt::heartbeat_ivl, 10'000);
     socket.set(zmq::sockopt::heartbeat_timeout, 30'000);
     if (type == zmq::socket_type::router) {
-      socket.set(zmq::sockopt::router_handover,
-                 true);  // a client that comes back under its name is not locked out
-      socket.set(zmq::sockopt::router_mandatory, true);  // so that a reply that cannot be sent is known
+      // A client that comes back under its name is not locked out; a reply that cannot be sent is known.
+      socket.set(zmq::sockopt::router_handover, true);
+      socket.set(zmq::sockopt::router_mandatory, true);
     }
     socket.bind(where);
-    if (where.rfind("tcp://", 0) == 0 && where.rfind("tcp://127.", 0) != 0 &&
-        where.rfind("tcp://localhost", 0) != 0 && where.rfind("tcp://[::1]", 0) != 0) {
+    if (open_to_others(where)) {
       spdlog::warn(
           "sockets.{} = \"{}\" is open to other machines, without authentication or encryption; whoever "
-          "reaches it "
-          "can score, label and activate models",
+          "reaches it can score, label and activate models",
           key, where);
     }
     endpoint = socket.get(zmq::sockopt::last_endpoint);
@@ -232,13 +235,16 @@ void Server::run() {
 void Server::drain(zmq::pollitem_t& bell) {
   spdlog::info("stopping: {} requests in flight", in_flight_);
   const int64_t began = now_us();
-  for (bool worked = true; (worked || in_flight_ > 0) && now_us() - began < kStopRefuseUs;) {
-    refuse_new_ = now_us() - began > kStopReadUs;
-    worked = receive(score_, false);
-    worked |= receive(feedback_, true);
-    take_done();
-  }
-  while (in_flight_ > 0) {
+  while (true) {
+    const int64_t since_us = now_us() - began;
+    refuse_new_ = since_us > kStopReadUs;
+    bool worked = take_done();
+    if (since_us < kStopRefuseUs) {
+      worked |= receive(score_, false);
+      worked |= receive(feedback_, true);
+    }
+    if (worked) continue;
+    if (in_flight_ == 0) break;
     bell_.prepare();
     if (!take_done()) zmq::poll(&bell, 1, std::chrono::milliseconds(20));
     bell_.finish();
@@ -294,7 +300,6 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
   EnvelopePtr envelope = std::move(free_.back());
   free_.pop_back();
   envelope->reset();
-  envelope->event.transaction.reset(config_->schema());
   envelope->address = frames[0].to_string();
   envelope->delimited = delimited;
   envelope->feedback_socket = feedback;
@@ -303,6 +308,7 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
   envelope->received_us = now_us();
   uint32_t deadline_ms = 0;
   if (!well_formed) {
+    envelope->event.transaction.reset(config_->schema());  // as the decoder does: no id of an earlier request
     envelope->error =
         Error{ErrorCode::kFrames, "",
               fmt::format("found {} message parts, expected one (after an optional empty delimiter)",

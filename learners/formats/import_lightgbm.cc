@@ -187,7 +187,7 @@ struct TreeReader {
     if (!(which >= 0 && which + 1 < static_cast<double>(bounds.size()))) return false;
     const int64_t begin = bounds[static_cast<size_t>(which)], end = bounds[static_cast<size_t>(which) + 1];
     if (begin < 0 || end < begin || end > static_cast<int64_t>(categories.size()) ||
-        end - begin > int64_t{Tree::kCategoriesMax / 32})
+        end - begin > int64_t{kCategoriesMax / 32})
       return false;
     to.set.assign(categories.begin() + begin, categories.begin() + end);
     to.node.test = SplitTest::kMemberTowardZero;

@@ -50,7 +50,7 @@ Result<void> read_sets(const Document& from, const std::string& where, std::vect
       return refuse(where, fmt::format("its set of categories {} is out of range", s));
     std::vector<uint32_t>& set = nodes[static_cast<size_t>(node)].set;
     for (int64_t i = begin; i < begin + size; ++i) {
-      const int64_t category = index((*all)[static_cast<size_t>(i)], Tree::kCategoriesMax);
+      const int64_t category = index((*all)[static_cast<size_t>(i)], kCategoriesMax);
       if (category < 0)
         return refuse(where, fmt::format("category {} is not in [0, 2^24)", (*all)[static_cast<size_t>(i)]));
       const auto word = static_cast<size_t>(category) / 32;

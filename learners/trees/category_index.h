@@ -28,7 +28,7 @@ class CategoryIndex {
   size_t numbers(size_t view) const { return views_[view].size + 1; }
   uint32_t number(size_t view, float v) const {
     const View& one = views_[view];
-    if (!(v > one.above && v < static_cast<float>(Tree::kCategoriesMax))) return 0;
+    if (!(v > one.above && v < static_cast<float>(learners::kCategoriesMax))) return 0;
     const auto category = static_cast<uint32_t>(static_cast<int32_t>(v));
     const uint32_t* at = categories_.data() + one.first;
     for (uint32_t left = one.size; left > 1;) {  // without a branch that would be guessed wrong half the time

@@ -73,7 +73,7 @@ void HoeffdingTree::find_in_step(std::span<const HoeffdingTree* const> trees, co
 }
 
 bool HoeffdingTree::in_set(const Node& node, float v) const {
-  if (!(v >= 0 && v < static_cast<float>(Tree::kCategoriesMax))) return false;
+  if (!(v >= 0 && v < static_cast<float>(kCategoriesMax))) return false;
   const std::vector<uint32_t>& set = sets_[static_cast<size_t>(node.threshold)];
   return std::binary_search(set.begin(), set.end(), static_cast<uint32_t>(v));
 }

@@ -32,7 +32,7 @@ bool Tree::goes_left_rare(const TreeNode& node, float v) const {
 }
 
 bool is_category_list(std::span<const uint32_t> codes) {
-  return !codes.empty() && codes.back() < Tree::kCategoriesMax &&
+  return !codes.empty() && codes.back() < kCategoriesMax &&
          std::adjacent_find(codes.begin(), codes.end(), std::greater_equal<>()) == codes.end();
 }
 
@@ -141,7 +141,7 @@ Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t co
           return damaged("a categorical node has no set");
         const bool listed = test == SplitTest::kListed;
         const uint32_t words = record.set_sizes(next_set++);
-        if ((!listed && words > Tree::kCategoriesMax / 32) || words > sets.size() - set_at)
+        if ((!listed && words > kCategoriesMax / 32) || words > sets.size() - set_at)
           return damaged("a set of categories has no end");
         const auto from = sets.begin() + static_cast<std::ptrdiff_t>(set_at);
         std::vector<uint32_t> set(from, from + words);

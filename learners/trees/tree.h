@@ -44,7 +44,6 @@ struct TreeNode {
 // Nodes in breadth-first order: the k-th split's children are nodes 2k + 1 and 2k + 2. nodes[0] is the root.
 struct Tree {
   static constexpr uint32_t kDepthMax = 64;
-  static constexpr uint32_t kCategoriesMax = learners::kCategoriesMax;
   static constexpr float kZero = 1e-35f;  // of kBelowZeroMissing
 
   std::vector<TreeNode> nodes{TreeNode{}};

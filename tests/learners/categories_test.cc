@@ -297,7 +297,7 @@ TEST(Export, SetsOfCodesGoToXgboostAndBack) {
 TEST(TreeScorer, SetsTooLargeForTablesAreStillRight) {
   Tree tree;
   tree.nodes = {{0, 10, 0, 1, true, SplitTest::kMember}, {-3, 8}, {1, 2}};
-  tree.sets = {std::vector<uint32_t>(Tree::kCategoriesMax / 32, 0xAAAAAAAA)};
+  tree.sets = {std::vector<uint32_t>(kCategoriesMax / 32, 0xAAAAAAAA)};
   const TreeScorer scorer(0, {tree}, 1);
   std::vector<float> rows, sums(200);
   for (size_t i = 0; i < 200; ++i) rows.push_back(static_cast<float>(i * 83333));

@@ -27,7 +27,7 @@ std::vector<uint32_t> random_list(std::mt19937& random) {
   std::set<uint32_t> codes{static_cast<uint32_t>(random() % 3)};
   for (size_t i = random() % 40; i > 0; --i)
     codes.insert(static_cast<uint32_t>(random() % 2 == 0 ? random() % 100 : kHashed[random() % 12]));
-  if (random() % 10 == 0) codes.insert({0, Tree::kCategoriesMax - 1});
+  if (random() % 10 == 0) codes.insert({0, kCategoriesMax - 1});
   return {codes.begin(), codes.end()};
 }
 
