@@ -29,6 +29,7 @@ Cost cost(const features::EntityPlan& plan) {
 }
 
 void print_text(const engine::Config& config) {
+  for (const std::string& note : config.notes) fmt::print(stderr, "shrike: note: {}\n", note);
   const features::Plan& plan = *config.plan;
   fmt::print("schema {:016x}: {} fields, label \"{}\"\n\n", plan.schema.fingerprint(),
              plan.schema.fields.size(), plan.schema.label);

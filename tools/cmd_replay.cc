@@ -23,6 +23,13 @@
 namespace shrike::tools {
 namespace {
 
+// A part is not the whole.
+void say_coverage(const engine::ReplayReport& report) {
+  if (report.first_event <= 1) return;
+  fmt::print("of events {} to {}: retention has taken what was before, and with it {} of {} events\n",
+             report.first_event, report.last_event, report.first_event - 1, report.last_event);
+}
+
 using engine::Answer;
 using engine::DayRange;
 using engine::Metrics;
@@ -77,13 +84,15 @@ std::string report_json(const ReplayReport& report, const Prequential& prequenti
       R"({{{},"rows_replayed":{},"days":{},"first_day":{},"last_day":{},"duplicates":{},"refused":{},"skipped":{},)"
       R"("seconds":{:.3f},"transactions_per_second":{:.0f},"state_bytes":{},"pending_bytes":{},"learner_bytes":{},)"
       R"("peak_resident_bytes":{},"decisions":{{"approve":{},"review":{},"decline":{}}},"labels":{},"matured":{},)"
-      R"("swaps":{},"champion":"{}","scores_compared":{},"scores_different":{},"models":[{}],"by_day":[{}]}})",
+      R"("swaps":{},"champion":"{}","first_event":{},"last_event":{},"scores_compared":{},"scores_different":{},)"
+      R"("models":[{}],"by_day":[{}]}})",
       metrics_json(overall), report.rows, report.days, days.first, std::min(days.last, report.days - 1),
       report.duplicates, report.refused, report.skipped, report.seconds,
       static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.state_bytes(),
       report.pending_bytes, report.learner_bytes, peak_resident_bytes(), report.decisions[0],
       report.decisions[1], report.decisions[2], report.counters.labels, report.counters.matured, accepted,
-      report.champion, report.scores_compared, report.scores_different, swaps, by_day);
+      report.champion, report.first_event, report.last_event, report.scores_compared, report.scores_different,
+      swaps, by_day);
 }
 
 void print_report(const ReplayReport& report, const Prequential& prequential, DayRange days, bool recorded) {
@@ -134,6 +143,7 @@ void print_report(const ReplayReport& report, const Prequential& prequential, Da
   if (recorded)
     fmt::print("\nreplay of this run: {} scores, {} differ\n", report.scores_compared,
                report.scores_different);
+  say_coverage(report);
 }
 
 bool write_csv(const std::string& path, const Prequential& prequential, DayRange days) {
@@ -286,6 +296,7 @@ class Replay {
     } else if (recorded) {
       fmt::print("replay of this run: {} scores, {} differ\n", report.scores_compared,
                  report.scores_different);
+      say_coverage(report);
     }
     return recorded && report.scores_different > 0 ? kNotAllWell : 0;
   }

@@ -1,7 +1,9 @@
 // shrike serve
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstdio>
@@ -46,9 +48,11 @@ class StopSignal {
 int serve(const std::string& config_path, const std::string& data) {
   const engine::ConfigPtr config = read_config(config_path);
   if (!config) return kBadInput;
-  StopSignal stop;  // before any thread starts
+  umask(S_IRWXG | S_IRWXO);  // payments of people: files for this user alone
+  StopSignal stop;           // before any thread starts
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an I/O error, to be handled as such
+  for (const std::string& note : config->notes) spdlog::warn("{}", note);
   auto server = engine::Server::open(config, data);
   if (!server) return complain(server.error(), kBadInput);
   const engine::Endpoints& at = (*server)->endpoints();

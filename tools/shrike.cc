@@ -57,6 +57,8 @@ int main(int argc, char** argv) {
   add_inspect(app, exit_code);
   add_status(app, exit_code);
   add_check_config(app, exit_code);
+  add_verify(app, exit_code);
+  add_repair(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

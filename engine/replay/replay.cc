@@ -100,15 +100,19 @@ void Replayer::begin_training(std::unique_ptr<Trainer> trainer) {
   training_->start(bell_);
 }
 
-tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label) {
-  const auto seen = scoring_->take(*fold_, transaction);
+tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label,
+                                                      Clock recorded) {
+  // The stream's own time runs; where a server judged, its mark is in the log.
+  const auto seen = scoring_->take(*fold_, transaction, {.server_us = {}, .recorded = recorded});
   if (!seen) return tl::make_unexpected(fmt::format("{}: {}", seen.error().field, seen.error().reason));
   if (*seen) {
     ++report_.duplicates;
     return {};
   }
-  if (first_day_ == INT64_MIN) first_day_ = transaction.time_us / kDayUs;
-  report_.days = std::max(report_.days, static_cast<int>(transaction.time_us / kDayUs - first_day_) + 1);
+  if (scoring_->newest().clock == Clock::kOnTime) {
+    if (first_day_ == INT64_MIN) first_day_ = transaction.time_us / kDayUs;
+    report_.days = std::max(report_.days, static_cast<int>(transaction.time_us / kDayUs - first_day_) + 1);
+  }
   Waiting& slot = waiting_[scoring_->waiting() - 1];
   slot.transaction = transaction;
   slot.label = label;
@@ -119,6 +123,11 @@ tl::expected<void, std::string> Replayer::transaction(const Transaction& transac
     flush();
   }
   return {};
+}
+
+void Replayer::repair(const RepairEvent& event) {
+  flush();
+  fold_->repair(event);
 }
 
 tl::expected<void, std::string> Replayer::label(const LabelRequest& request) {

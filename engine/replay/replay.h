@@ -48,7 +48,8 @@ struct ReplayReport {
   // With Setup::time_calls or live: scoring one row, and learning one example.
   CallTimes predicting, learning;
   CallTimes waiting;  // of a live learner: see LiveLearner::waiting()
-  // Of a log replayed as recorded.
+  // Of a log replayed as recorded. After retention it begins at the oldest checkpoint.
+  uint64_t first_event = 1, last_event = 0;
   uint64_t scores_compared = 0, scores_different = 0, rows_different = 0;
 
   size_t state_bytes() const;
@@ -74,8 +75,10 @@ class Replayer {
   Replayer(ConfigPtr config, Setup setup, OnScore on_score);
 
   // Returns the reason when the fold refuses the transaction.
-  tl::expected<void, std::string> transaction(const Transaction& transaction, int label);
+  tl::expected<void, std::string> transaction(const Transaction& transaction, int label,
+                                              Clock recorded = Clock::kOnTime);
   tl::expected<void, std::string> label(const LabelRequest& request);
+  void repair(const RepairEvent& event);
   void flush();
   // Saves fold and trainer, and goes on from what was saved.
   tl::expected<void, std::string> save_and_restore();

@@ -78,7 +78,7 @@ size_t compare(const std::string& path, size_t rows_max, size_t sample) {
     }
     std::vector<float> row(15);
     EXPECT_TRUE(fold.admit(t));
-    fold.fold(t, row);
+    fold.fold(t, Clock::kOnTime, row);
     if (label == 1) due.emplace_back(t.time_us + 7 * kDay * 1'000'000, t.id);
     by_customer[t.values[2].fixed].push_back(rows.size());
     by_terminal[t.values[3].fixed].push_back(rows.size());
