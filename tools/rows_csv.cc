@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <string_view>
@@ -23,12 +24,72 @@ tl::expected<std::string, std::string> read_file(const std::string& path) {
   return text;
 }
 
+// Cuts the next cell off a line; whether there are more.
+bool take_cell(std::string_view& line, std::string_view& cell) {
+  const size_t comma = line.find(',');
+  cell = line.substr(0, comma);
+  const bool more = comma != std::string_view::npos;
+  if (more) line.remove_prefix(comma + 1);
+  if (cell.size() > 1 && cell.front() == '"' && cell.back() == '"') cell = cell.substr(1, cell.size() - 2);
+  return more;
+}
+
+// What is wrong with a cell; empty when it is a number or missing.
+std::string parse_cell(std::string_view cell, float& value) {
+  value = std::numeric_limits<float>::quiet_NaN();
+  if (cell.empty() || cell == "NA") return "";
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (error == std::errc() && end == cell.data() + cell.size()) return "";
+  if (error == std::errc::result_out_of_range)
+    return fmt::format("\"{}\" is beyond what a float32 holds", cell);
+  return fmt::format("\"{}\" is not a number; a missing value is an empty cell, NA or nan", cell);
+}
+
+// Whether the float that is nearest to a cell's number stands for other numbers of as many digits too.
+bool loses_digits(std::string_view cell, float value) {
+  const auto digits = std::count_if(cell.begin(), cell.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (digits <= std::numeric_limits<float>::digits10 || !std::isfinite(value)) return false;
+  const std::string kept = fmt::format("{}", value);
+  double exact = 0, back = 0;
+  std::from_chars(cell.data(), cell.data() + cell.size(), exact);
+  std::from_chars(kept.data(), kept.data() + kept.size(), back);
+  return exact != back;
+}
+
+// Finds columns that lose digits, and makes the note of them.
+class PrecisionNote {
+ public:
+  void see(size_t column, size_t line, std::string_view cell, float value) {
+    if (lossy_.size() <= column) lossy_.resize(column + 1);
+    if (lossy_[column] || !loses_digits(cell, value)) return;
+    lossy_[column] = true;
+    if (example_.empty()) example_ = fmt::format("line {}: {} is read as {}", line, cell, value);
+  }
+  std::string text(const std::string& path, const std::vector<learners::Column>& columns) const {
+    std::string names;
+    for (size_t c = 0; c < lossy_.size() && c < columns.size(); ++c) {
+      if (lossy_[c]) names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", columns[c].name);
+    }
+    if (names.empty()) return "";
+    return fmt::format(
+        "{}: values of {} have more digits than a float32 keeps ({}); XGBoost reads them alike, LightGBM "
+        "reads "
+        "doubles and may decide otherwise at a threshold",
+        path, names, example_);
+  }
+
+ private:
+  std::vector<bool> lossy_;
+  std::string example_;
+};
+
 }  // namespace
 
 tl::expected<Rows, std::string> read_rows(const std::string& path) {
   const auto text = read_file(path);
   if (!text) return tl::make_unexpected(text.error());
   Rows rows;
+  PrecisionNote precision;
   std::string_view rest = *text;
   for (size_t line_number = 1; !rest.empty(); ++line_number) {
     std::string_view line = rest.substr(0, rest.find('\n'));
@@ -36,30 +97,33 @@ tl::expected<Rows, std::string> read_rows(const std::string& path) {
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
     const bool header = line_number == 1;
     if (line.empty() && rows.columns.size() != 1) continue;
+    if (header && line.find('|') != std::string_view::npos && line.find(',') == std::string_view::npos)
+      return tl::make_unexpected(fmt::format(
+          "{}: it is no CSV but looks like Vowpal Wabbit's text; rows need a header of column names "
+          "and commas between cells",
+          path));
     size_t cells = 0;
     for (bool more = true; more; ++cells) {
-      const size_t comma = line.find(',');
-      std::string_view cell = line.substr(0, comma);
-      more = comma != std::string_view::npos;
-      if (more) line.remove_prefix(comma + 1);
-      if (cell.size() > 1 && cell.front() == '"' && cell.back() == '"')
-        cell = cell.substr(1, cell.size() - 2);
+      std::string_view cell;
+      more = take_cell(line, cell);
       if (header) {
         rows.columns.push_back({std::string(cell), learners::ColumnKind::kNumeric});
         continue;
       }
-      float value = std::numeric_limits<float>::quiet_NaN();
-      const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-      if (!cell.empty() && cell != "NA" && (error != std::errc() || end != cell.data() + cell.size()))
-        return tl::make_unexpected(
-            fmt::format("{}: line {}: \"{}\" is not a number", path, line_number, cell));
+      float value = 0;
+      if (const std::string wrong = parse_cell(cell, value); !wrong.empty())
+        return tl::make_unexpected(fmt::format(
+            "{}: line {}: {}{}", path, line_number,
+            cells < rows.columns.size() ? fmt::format("\"{}\": ", rows.columns[cells].name) : "", wrong));
       rows.values.push_back(value);
+      precision.see(cells, line_number, cell, value);
     }
     if (cells != rows.columns.size())
       return tl::make_unexpected(fmt::format("{}: line {}: found {} cells, the header has {}", path,
                                              line_number, cells, rows.columns.size()));
   }
   if (rows.columns.empty()) return tl::make_unexpected(fmt::format("{}: it has no header", path));
+  rows.note = precision.text(path, rows.columns);
   return rows;
 }
 
