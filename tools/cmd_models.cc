@@ -164,6 +164,10 @@ int export_model(const Options& options) {
   out << *bytes;
   if (!out.flush()) return complain(fmt::format("{}: the file cannot be written", options.out), kBadInput);
   fmt::print("{} bytes of model {} in {}\n", bytes->size(), hash, options.out);
+  if (options.format == "xgboost") {
+    if (const std::string note = learners::note_xgboost_export(**model); !note.empty())
+      remark(fmt::format("{}: {}", options.out, note));
+  }
   return 0;
 }
 
@@ -176,8 +180,10 @@ int import_model(const Options& options) {
   if (!data) return complain(data.error(), kBadInput);
   const engine::ConfigPtr config = data->config;
   data->store.reset();
-  const auto model = learners::read_model(given, config->columns);
+  learners::Notes notes;
+  const auto model = learners::read_model(given, config->columns, &notes);
   if (!model) return complain(describe(options.model, model.error()), kBadInput);
+  for (const std::string& note : notes) remark(fmt::format("{}: {}", options.model, note));
   if ((*model)->columns() != config->columns)
     return complain(
         fmt::format("{}: the model is for other features than {} has", options.model, options.data),
@@ -197,8 +203,11 @@ int score_rows(const Options& options) {
   if (!rows) return complain(rows.error(), kBadInput);
   const auto bytes = read_bytes(options);
   if (!bytes) return complain(bytes.error(), kBadInput);
-  const auto model = learners::read_model(*bytes, rows->columns);
+  learners::Notes notes;
+  const auto model = learners::read_model(*bytes, rows->columns, &notes);
   if (!model) return complain(describe(options.model, model.error()), kBadInput);
+  for (const std::string& note : notes) remark(fmt::format("{}: {}", options.model, note));
+  if (!rows->note.empty()) remark(rows->note);
   // A model of ours knows its columns by name; the rows may have more, in another order.
   const std::vector<learners::Column>& wanted = (*model)->columns();
   std::vector<size_t> from;

@@ -179,8 +179,14 @@ tl::expected<learners::ModelPtr, std::string> find_model(const Options& options,
   } else {
     return tl::make_unexpected(fmt::format("--model {}: the file cannot be read", options.model));
   }
-  auto model = learners::read_model(bytes, config.columns);
-  if (!model) return tl::make_unexpected(fmt::format("--model {}: {}", options.model, model.error().reason));
+  learners::Notes notes;
+  auto model = learners::read_model(bytes, config.columns, &notes);
+  if (!model) {
+    const auto& [code, field, reason] = model.error();
+    return tl::make_unexpected(
+        fmt::format("--model {}: {}{}{}", options.model, field, field.empty() ? "" : ": ", reason));
+  }
+  for (const std::string& note : notes) remark(fmt::format("--model {}: {}", options.model, note));
   return *model;
 }
 

@@ -36,5 +36,7 @@ extern const char* const kEmbeddedConfig;
 
 // Prints "shrike: TEXT" to standard error and returns the code.
 int complain(const std::string& text, int code);
+// Prints "shrike: note: TEXT" to standard error: what a user should know of something that was done.
+void remark(const std::string& text);
 
 }  // namespace shrike::tools

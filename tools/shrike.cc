@@ -15,6 +15,11 @@ int complain(const std::string& text, int code) {
   return code;
 }
 
+void remark(const std::string& text) {
+  std::fflush(stdout);
+  fmt::print(stderr, "shrike: note: {}\n", text);
+}
+
 engine::ConfigPtr read_config(const std::string& path) {
   auto config = path.empty() ? engine::parse_config(kEmbeddedConfig, "") : engine::load_config(path);
   if (config) return *config;
