@@ -45,15 +45,22 @@ std::string parse_cell(std::string_view cell, float& value) {
   return fmt::format("\"{}\" is not a number; a missing value is an empty cell, NA or nan", cell);
 }
 
-// Whether the float that is nearest to a cell's number stands for other numbers of as many digits too.
+// Whether a cell has more digits than its float: neither the float's shortest text nor its text in as many
+// digits is the cell's number. What was printed from a float32, however long, loses none.
 bool loses_digits(std::string_view cell, float value) {
-  const auto digits = std::count_if(cell.begin(), cell.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const std::string_view mantissa = cell.substr(0, cell.find_first_of("eE"));
+  const size_t first = std::min(mantissa.size(), mantissa.find_first_of("123456789"));
+  const auto digits = std::count_if(mantissa.begin() + static_cast<std::ptrdiff_t>(first), mantissa.end(),
+                                    [](char c) { return c != '.'; });
   if (digits <= std::numeric_limits<float>::digits10 || !std::isfinite(value)) return false;
-  const std::string kept = fmt::format("{}", value);
-  double exact = 0, back = 0;
-  std::from_chars(cell.data(), cell.data() + cell.size(), exact);
-  std::from_chars(kept.data(), kept.data() + kept.size(), back);
-  return exact != back;
+  const auto number = [](std::string_view text) {
+    double out = 0;
+    std::from_chars(text.data(), text.data() + text.size(), out);
+    return out;
+  };
+  const double given = number(cell);
+  return given != number(fmt::format("{}", value)) &&
+         given != number(fmt::format("{:.{}g}", static_cast<double>(value), digits));
 }
 
 // Finds columns that lose digits, and makes the note of them.

@@ -45,6 +45,8 @@ TEST(RowsCsv, MissingValuesAreReadAndOthersNamed) {
 TEST(RowsCsv, ColumnsOfMoreDigitsThanAFloatKeepsAreNamedOnce) {
   const auto note = [](const std::string& text) { return read(text).value().note; };
   EXPECT_EQ(note("a,b,c\n0.1,16777216,1e30\n123456.7,0.3333333,-0\n"), "") << "floats give them back";
+  EXPECT_EQ(note("a\n0.345584184\n0.34558418393135071\n-0.1000000000\n"), "") << "longer texts of floats";
+  EXPECT_NE(note("a\n0.34558418123\n"), "");
   const std::string said = note("a,b,c\n0.1,1,16777217\n0.1,123456789.12,16777219\n");
   EXPECT_NE(said.find("values of \"b\", \"c\" have more digits"), std::string::npos) << said;
   EXPECT_NE(said.find("line 2: 16777217 is read as 16777216"), std::string::npos) << said;
