@@ -31,6 +31,7 @@ constexpr Mark kMarks[] = {
     {"\xfd"
      "7zXZ"sv,
      "it is compressed by xz: unpack it first (unxz); out of a joblib dump save the model"},
+    {"\x5d\0\0"sv, "it is compressed by lzma: unpack it first (unlzma); out of a joblib dump save the model"},
     {"\x89HDF"sv, "it is an HDF5 file (as of Keras), not a model of XGBoost's or LightGBM's"},
     {"\x93NUMPY"sv, "it is an array of NumPy's, not a model"},
     {"PAR1"sv, "it is a Parquet table, not a model"},
@@ -87,11 +88,19 @@ bool is_onnx(std::string_view bytes) {
          (contains(bytes, "ai.onnx") || contains(bytes, "onnx") || contains(bytes, "TreeEnsemble"));
 }
 
+// Protocols 2 to 5 begin with a byte and their number, the oldest with the function that makes the object.
+bool is_pickle(std::string_view bytes) {
+  return (bytes.size() > 1 && bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5) ||
+         bytes.starts_with("ccopy_reg\n");
+}
+
+// A class is named before its object, and LightGBM's parameters name XGBoost.
 std::string pickle_of(std::string_view bytes) {
   const std::string form = "it is a pickle (or joblib dump) of Python's";
-  if (contains(bytes, "xgboost"))
+  const size_t xgboost = bytes.find("xgboost"), lightgbm = bytes.find("lightgbm");
+  if (xgboost < lightgbm)
     return fmt::format("{} with a model of XGBoost in it; load it there and {}", form, kXgboostRemedy);
-  if (contains(bytes, "lightgbm"))
+  if (lightgbm < xgboost)
     return fmt::format(
         "{} with a model of LightGBM in it; load it there and {} (of a LGBMClassifier: "
         "model.booster_)",
@@ -114,7 +123,7 @@ std::string name_foreign(std::string_view bytes) {
   for (const Mark& mark : kMarks) {
     if (bytes.starts_with(mark.begin)) return std::string(mark.what);
   }
-  if (bytes.size() > 1 && bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5) return pickle_of(bytes);
+  if (is_pickle(bytes)) return pickle_of(bytes);
   if (is_zlib(bytes))
     return fmt::format("it is compressed by zlib, as joblib's dumps are; load it in Python and {}",
                        kXgboostRemedy);
