@@ -2,6 +2,7 @@
 // functions of bytes; no file.
 //
 // `columns` is what rows will have. Features are found by name when the model knows names, else by position.
+// A whole model's sets of categories may take kSetBytesMax (trees/tree.h).
 // Errors name what cannot be imported, and what to do. `notes`, where given, gets a sentence for what a user
 // should know of a model that was: what of the file is left out, and whose codes its columns must hold.
 #pragma once
