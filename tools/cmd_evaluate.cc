@@ -293,8 +293,8 @@ void print(const std::vector<Result>& results, bool live) {
   fmt::print("\n");
   for (const Result& r : results) {
     fmt::print("{:<{}} learned {}\n", r.name, width, r.learned);
-    for (const std::string& why : r.why)
-      fmt::print("{:<{}} {}: {}\n", "", width, live ? "it has not begun" : "no model took over", why);
+    if (!r.why.empty()) fmt::print("{:<{}} {}:\n", "", width, live ? "it has not begun" : kNoModel);
+    for (const std::string& why : r.why) fmt::print("{:<{}} - {}\n", "", width, why);
   }
 }
 

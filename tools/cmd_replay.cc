@@ -149,7 +149,9 @@ void print_report(const ReplayReport& report, const engine::Config& config, cons
   print_run(report);
   print_memory(report);
   print_metrics(prequential, days, std::min(days.last, report.days - 1));
-  for (const std::string& why : why_no_model(report, config)) fmt::print("\nno model took over: {}\n", why);
+  const std::vector<std::string> reasons = why_no_model(report, config);
+  if (!reasons.empty()) fmt::print("\n{}:\n", kNoModel);
+  for (const std::string& why : reasons) fmt::print("- {}\n", why);
   for (const std::string& remark : remarks(report, config)) fmt::print("\n{}\n", remark);
   if (recorded)
     fmt::print("\nreplay of this run: {} scores, {} differ\n", report.scores_compared,

@@ -38,12 +38,16 @@ tl::expected<std::unique_ptr<LabelsCsv>, std::string> LabelsCsv::open(
       {"the label's source", names_of(schema, "", {"source"}), false},
       {"the time", names_of(schema, time, {"time"}), false}};
   auto columns = engine::match_columns(header, wanted);
-  if (!columns)
-    return tl::make_unexpected(fmt::format(
-        "{}:1: {}; found, separated by {}: {}. A file of labels has the columns {}, {} and, where "
-        "known, {} and source",
-        records->name(), columns.error(), records->separators(), fmt::join(header, ", "), id, schema.label,
-        time));
+  const auto wrong = [&](const std::string& reason) {
+    return tl::make_unexpected(fmt::format("{}:1: {}", records->name(), reason));
+  };
+  if (!columns) return wrong(columns.error());
+  if (!columns->missing.empty()) {
+    return wrong(fmt::format(
+        "{}; found, separated by {}: {}. A file of labels has the columns {}, {} and, where known, {} and "
+        "source",
+        columns->missing, records->separators(), fmt::join(header, ", "), id, schema.label, time));
+  }
   std::unique_ptr<LabelsCsv> labels(new LabelsCsv(std::move(records), schema, std::move(source)));
   labels->columns_ = std::move(*columns);
   std::vector<std::string>& notes = labels->columns_.notes;

@@ -74,6 +74,7 @@ std::vector<std::string> why_no_model(const ReplayReport& report, const Config& 
   if (learned.by == Learned::By::kNothing || learned.by == Learned::By::kLog) return why;
   if (std::any_of(report.swaps.begin(), report.swaps.end(), learned_from_labels)) return why;
   say_what_time_kept(learned, config, why);
+  if (learned.examples == 0 && !why.empty()) return why;  // all else follows
   if (!learned.learner_waits.empty())
     why.push_back(fmt::format("the learner has seen too little: {}", learned.learner_waits));
   if (learned.by == Learned::By::kLive) return why;

@@ -11,6 +11,7 @@ namespace shrike::tools {
 
 // Why no model that learned from labels took over, most basic first; empty when one did, or none was to.
 std::vector<std::string> why_no_model(const engine::ReplayReport& report, const engine::Config& config);
+constexpr const char* kNoModel = "no model that learned from labels took over";
 // One line: labels joined, examples, models.
 std::string describe_learned(const engine::ReplayReport& report);
 // All of it as members of a JSON object, without the braces: "learned":{…},"refusals":[…],"remarks":[…].

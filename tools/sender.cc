@@ -61,9 +61,10 @@ class Sender {
     const int code = !is_csv(**input) ? send_lines(**input)
                      : labels_        ? send_labels(std::move(*input))
                                       : send_transactions(std::move(*input));
-    if (code != 0) return code;
+    if (code == kFailed) return code;
+    // What was sent before a line that ends it all is answered all the same.
     if (!client_->drain(0, options_.timeout_ms)) return silent();
-    return conclude();
+    return code != 0 ? code : conclude();
   }
 
  private:
@@ -126,7 +127,7 @@ class Sender {
       const size_t first = line.find_first_not_of(kBlank);
       if (first == std::string_view::npos) continue;
       line = line.substr(first, line.find_last_not_of(kBlank) + 1 - first);
-      if (const std::string reason = why_not(line, number, input.name()); !reason.empty()) {
+      if (const std::string reason = why_not(line, number, input.file()); !reason.empty()) {
         if (!client_->drain(0, options_.timeout_ms)) return silent();
         ++replies_, ++errors_;
         fmt::print("{}\n", malformed(reason));

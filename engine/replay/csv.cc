@@ -20,11 +20,14 @@ tl::expected<std::unique_ptr<CsvReader>, std::string> CsvReader::open(std::uniqu
   for (const features::Field& field : schema.fields) wanted.push_back({"", {field.name}, !field.optional});
   wanted.push_back({fmt::format("the label (\"{}\")", schema.label), {schema.label}, with_label});
   auto columns = match_columns(records->header(), wanted);
-  if (!columns) {
-    return tl::make_unexpected(fmt::format(
-        "{}:1: {}; found, separated by {}: {}. A field that may be absent "
-        "has optional = true in the configuration",
-        records->name(), columns.error(), records->separators(), fmt::join(records->header(), ", ")));
+  const auto wrong = [&](const std::string& reason) {
+    return tl::make_unexpected(fmt::format("{}:1: {}", records->name(), reason));
+  };
+  if (!columns) return wrong(columns.error());
+  if (!columns->missing.empty()) {
+    return wrong(fmt::format(
+        "{}; found, separated by {}: {}. A field that may be absent has optional = true in the configuration",
+        columns->missing, records->separators(), fmt::join(records->header(), ", ")));
   }
   std::unique_ptr<CsvReader> reader(new CsvReader(schema, std::move(records)));
   reader->columns_ = std::move(*columns);

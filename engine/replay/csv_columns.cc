@@ -46,14 +46,34 @@ tl::expected<int, std::string> only_column(const std::vector<std::string>& heade
   return found;
 }
 
-// What is missing, and the columns left over that have nearly its name.
-std::string describe_missing(const std::vector<const Wanted*>& missing, const Columns& columns) {
-  std::vector<std::string> names;
-  for (const Wanted* one : missing) {
-    const std::string near = nearest(one->names[0], columns.left_out);
-    names.push_back(near.empty() ? one->names[0] : fmt::format("{} (is it \"{}\"?)", one->names[0], near));
+// Without case and what joins words: IsFraud is is_fraud.
+std::string bare(const std::string& name) {
+  std::string letters;
+  for (const unsigned char c : name) {
+    if (std::isalnum(c) || c >= 0x80) letters += static_cast<char>(std::tolower(c));
   }
-  return fmt::format("the header lacks the column{} {}", names.size() > 1 ? "s" : "", fmt::join(names, ", "));
+  return letters;
+}
+
+// The column left over that was probably meant; "" when none is near.
+std::string meant(const std::string& name, const std::vector<std::string>& left_out) {
+  for (const std::string& one : left_out) {
+    if (bare(one) == bare(name)) return one;
+  }
+  return nearest(name, left_out);
+}
+
+std::string describe_missing(const std::vector<Wanted>& wanted, const Columns& columns) {
+  std::vector<std::string> names;
+  for (size_t w = 0; w < wanted.size(); ++w) {
+    if (!wanted[w].needed || columns.column[w] >= 0) continue;
+    const std::string& name = wanted[w].names[0];
+    const std::string near = meant(name, columns.left_out);
+    names.push_back(near.empty() ? name : fmt::format("{} (is it \"{}\"?)", name, near));
+  }
+  return names.empty() ? ""
+                       : fmt::format("the header lacks the column{} {}", names.size() > 1 ? "s" : "",
+                                     fmt::join(names, ", "));
 }
 
 }  // namespace
@@ -91,11 +111,7 @@ tl::expected<Columns, std::string> match_columns(const std::vector<std::string>&
   for (size_t c = 0; c < header.size(); ++c) {
     if (columns.wanted[c] < 0) columns.left_out.push_back(header[c]);
   }
-  std::vector<const Wanted*> missing;
-  for (size_t w = 0; w < wanted.size(); ++w) {
-    if (wanted[w].needed && columns.column[w] < 0) missing.push_back(&wanted[w]);
-  }
-  if (!missing.empty()) return tl::make_unexpected(describe_missing(missing, columns));
+  columns.missing = describe_missing(wanted, columns);
   return columns;
 }
 

@@ -21,10 +21,10 @@ struct Columns {
   std::vector<int> column;            // for each wanted: its column, or -1
   std::vector<std::string> left_out;  // columns that are none of the wanted
   std::vector<std::string> notes;     // which names were taken in other case
+  std::string missing;                // needed ones without a column, and what may be meant; "" for none
 };
 
-// Refuses two columns for one wanted, naming both, and needed ones that are missing, with what they may have
-// been meant by.
+// Refuses two columns for one wanted, naming both.
 tl::expected<Columns, std::string> match_columns(const std::vector<std::string>& header,
                                                  const std::vector<Wanted>& wanted);
 

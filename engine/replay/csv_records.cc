@@ -90,7 +90,7 @@ tl::expected<void, std::string> CsvRecords::read_header() {
     return wrong(
         fmt::format("its lines end in a carriage return alone; convert them: "
                     "tr '\\r' '\\n' < {} > NEW",
-                    name()));
+                    input_->file()));
   if (read_record() != Read::kRecord) return tl::make_unexpected(error_);
   for (const std::string_view cell : cells_) header_.emplace_back(trim(cell));
   return {};

@@ -197,12 +197,12 @@ void Replayer::tell_learned() {
   } else if (!training_) {
     learned.by = Learned::By::kNothing;
   } else {
+    learned.learner_waits = trainer_->learner_waits_for();
     learned.examples = trainer_->examples();
     learned.frauds = trainer_->frauds();
     learned.on_trial = trainer_->on_trial();
     learned.trial_examples = trainer_->trial_examples();
     learned.trial_frauds = trainer_->trial_frauds();
-    learned.learner_waits = trainer_->learner_waits_for();
   }
 }
 

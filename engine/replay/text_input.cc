@@ -48,7 +48,8 @@ constexpr Form kForms[] = {
 constexpr std::string_view kSpreadsheet = "libreoffice --headless --convert-to csv {}";
 
 std::string shown(const std::string& name, std::string_view what, std::string_view command) {
-  return fmt::format("{}: is {}; make text of it: {}", name, what, fmt::format(fmt::runtime(command), name));
+  return fmt::format("{}: is {}; make text of it: {}", name, what,
+                     fmt::format(fmt::runtime(command), name == TextInput::kStandardInput ? "FILE" : name));
 }
 
 }  // namespace
@@ -104,7 +105,7 @@ TextInput::~TextInput() {
 
 tl::expected<std::unique_ptr<TextInput>, std::string> TextInput::open(const std::string& path,
                                                                       std::string_view wanted) {
-  std::unique_ptr<TextInput> input(new TextInput(path == "-" ? "standard input" : path));
+  std::unique_ptr<TextInput> input(new TextInput(path == "-" ? std::string(kStandardInput) : path));
   input->fd_ = path == "-" ? dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (input->fd_ < 0)
     return tl::make_unexpected(

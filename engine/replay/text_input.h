@@ -31,11 +31,14 @@ class TextInput {
   bool find_line(size_t from, size_t& length, bool& ended);
 
   const std::string& name() const { return name_; }
+  // As a command names it.
+  std::string file() const { return name_ == kStandardInput ? "FILE" : name_; }
   const std::string& problem() const { return problem_; }
   // Share of the file that has been read, 0..1; 0 when it cannot be known.
   double progress() const;
 
   static constexpr size_t kLineBytesMax = 1 << 20;
+  static constexpr std::string_view kStandardInput = "standard input";
 
  private:
   struct Gz;
