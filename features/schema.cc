@@ -196,8 +196,9 @@ Result<void> finish(const Schema& schema, Transaction& transaction) {
       const bool may_be = i != schema.id && i != schema.time;
       return fail(
           schema.fields[i],
-          fmt::format("the field is missing{}",
-                      may_be ? "; where it may be, let it have optional = true in the configuration" : ""));
+          fmt::format(
+              "the field is missing{}",
+              may_be ? "; if it may be absent, set optional = true for it in the configuration" : ""));
     }
   }
   transaction.id = key(schema, transaction, schema.id);

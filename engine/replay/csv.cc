@@ -25,9 +25,10 @@ tl::expected<std::unique_ptr<CsvReader>, std::string> CsvReader::open(std::uniqu
   };
   if (!columns) return wrong(columns.error());
   if (!columns->missing.empty()) {
-    return wrong(fmt::format(
-        "{}; found, separated by {}: {}. A field that may be absent has optional = true in the configuration",
-        columns->missing, records->separators(), fmt::join(records->header(), ", ")));
+    return wrong(
+        fmt::format("{}; found, separated by {}: {}. For a field that may be absent set optional = true in "
+                    "the configuration",
+                    columns->missing, records->separators(), fmt::join(records->header(), ", ")));
   }
   std::unique_ptr<CsvReader> reader(new CsvReader(schema, std::move(records)));
   reader->columns_ = std::move(*columns);

@@ -57,10 +57,11 @@ std::string bare(const std::string& name) {
 
 // The column left over that was probably meant; "" when none is near.
 std::string meant(const std::string& name, const std::vector<std::string>& left_out) {
-  for (const std::string& one : left_out) {
-    if (bare(one) == bare(name)) return one;
-  }
-  return nearest(name, left_out);
+  std::vector<std::string> bare_ones;
+  for (const std::string& one : left_out) bare_ones.push_back(bare(one));
+  const std::string near = nearest(bare(name), bare_ones);
+  const auto at = std::find(bare_ones.begin(), bare_ones.end(), near);
+  return near.empty() ? "" : left_out[static_cast<size_t>(at - bare_ones.begin())];
 }
 
 std::string describe_missing(const std::vector<Wanted>& wanted, const Columns& columns) {

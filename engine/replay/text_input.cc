@@ -71,10 +71,10 @@ std::string what_it_is(std::string_view head, const std::string& name, bool gz) 
     return form.filter.empty() ? shown(name, form.name, form.remedy) : filtered(form.name, form.filter);
   }
   if (head.size() > 262 && head.substr(257, 5) == "ustar") return filtered("a tar archive", "tar -xO");
-  if (head.size() > 1 && head[0] != 0 && head[1] == 0) {
+  if (head.size() > 1 && head[0] >= ' ' && head[1] == 0) {
     return filtered("UTF-16 text", "iconv -f UTF-16LE -t UTF-8");
   }
-  if (head.size() > 1 && head[0] == 0 && head[1] != 0) {
+  if (head.size() > 1 && head[0] == 0 && head[1] >= ' ') {
     return filtered("UTF-16 text", "iconv -f UTF-16BE -t UTF-8");
   }
   if (head.substr(0, 4096).find('\0') != head.npos)

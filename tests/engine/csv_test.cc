@@ -32,7 +32,7 @@ name = "amount"
 family = "linear"
 )";
 
-class Csv : public ::testing::Test {
+class CsvFile : public ::testing::Test {
  protected:
   std::string file(std::string_view text, const std::string& name = "in.csv") {
     std::ofstream(folder_ / name, std::ios::binary) << text;
@@ -72,13 +72,13 @@ class Csv : public ::testing::Test {
 
 using Records = std::vector<std::vector<std::string>>;
 
-TEST_F(Csv, QuotedLineBreaksAndSeparatorsArePartOfTheValue) {
+TEST_F(CsvFile, QuotedLineBreaksAndSeparatorsArePartOfTheValue) {
   EXPECT_EQ(records(file("a,b\r\n1,\"x\r\ny, \"\"z\"\"\n\nw\"\r\n2,v\r\n")),
             (Records{{"a", "b"}, {"1", "x\r\ny, \"z\"\n\nw"}, {"2", "v"}}));
   EXPECT_EQ(records(file("\"a\nb\",c\n1,2")), (Records{{"a\nb", "c"}, {"1", "2"}}));
 }
 
-TEST_F(Csv, AStrayQuoteTakesItsOwnLineAlone) {
+TEST_F(CsvFile, AStrayQuoteTakesItsOwnLineAlone) {
   std::string text = "a,b\n1,x\n2,\"y\n";
   for (int i = 3; i < 40'000; ++i) text += std::to_string(i) + ",z\n";
   const Records all = records(file(text));
@@ -95,7 +95,7 @@ TEST_F(Csv, AStrayQuoteTakesItsOwnLineAlone) {
   EXPECT_EQ(closed[2], (std::vector<std::string>{"2", "y"}));
 }
 
-TEST_F(Csv, TheHeaderShowsTheSeparator) {
+TEST_F(CsvFile, TheHeaderShowsTheSeparator) {
   for (const char* separator : {",", ";", "\t", "|"}) {
     const std::string s = separator;
     EXPECT_EQ(records(file("a" + s + "\"b" + s + ",;\"" + s + "c\n1" + s + "\"2" + s + "\"" + s + "3\n")),
@@ -107,7 +107,7 @@ TEST_F(Csv, TheHeaderShowsTheSeparator) {
   EXPECT_NE(refusal(file("id;time\n")).find("found, separated by semicolons: id, time"), std::string::npos);
 }
 
-TEST_F(Csv, GzIsKnownByItsBytes) {
+TEST_F(CsvFile, GzIsKnownByItsBytes) {
   const std::string path = folder_ / "named.csv";
   for (int member = 0; member < 2; ++member) {
     const gzFile out = gzopen(path.c_str(), member == 0 ? "wb" : "ab");
@@ -120,7 +120,7 @@ TEST_F(Csv, GzIsKnownByItsBytes) {
   EXPECT_NE(cut.back()[0].find("the gz file is truncated"), std::string::npos);
 }
 
-TEST_F(Csv, WhatIsNoTextIsNamedWithTheRemedy) {
+TEST_F(CsvFile, WhatIsNoTextIsNamedWithTheRemedy) {
   const auto of = [&](std::string_view bytes) { return refusal(file(bytes)); };
   using namespace std::string_view_literals;
   const std::pair<std::string_view, const char*> kinds[] = {
@@ -139,7 +139,7 @@ TEST_F(Csv, WhatIsNoTextIsNamedWithTheRemedy) {
   EXPECT_NE(refusal(folder_ / "none.csv").find("give a CSV file"), std::string::npos);
 }
 
-TEST_F(Csv, TwoColumnsForOneFieldAreRefusedByName) {
+TEST_F(CsvFile, TwoColumnsForOneFieldAreRefusedByName) {
   const std::string labels = refusal(file("id,time,amount,fraud,fraud\n"));
   EXPECT_NE(labels.find("column 4 \"fraud\" and column 5 \"fraud\" are both the label"), std::string::npos)
       << labels;
@@ -149,7 +149,7 @@ TEST_F(Csv, TwoColumnsForOneFieldAreRefusedByName) {
       << amounts;
 }
 
-TEST_F(Csv, NamesInAnotherCaseAreTakenAndNearOnesSuggested) {
+TEST_F(CsvFile, NamesInAnotherCaseAreTakenAndNearOnesSuggested) {
   const auto reader = CsvReader::open(file("ID,Time,AMOUNT,Fraud\n7,100,2.5,1\n"), schema(), true);
   ASSERT_TRUE(reader) << reader.error();
   EXPECT_EQ((*reader)->notes().size(), 4u);
@@ -165,7 +165,7 @@ TEST_F(Csv, NamesInAnotherCaseAreTakenAndNearOnesSuggested) {
   EXPECT_NE(missing.find("optional = true"), std::string::npos) << missing;
 }
 
-TEST_F(Csv, MessagesNameTheRemedy) {
+TEST_F(CsvFile, MessagesNameTheRemedy) {
   const auto error = [&](const std::string& text) {
     const auto reader = CsvReader::open(file(text), schema(), false);
     features::Transaction transaction;
