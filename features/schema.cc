@@ -174,8 +174,10 @@ Result<void> set_from_text(const Schema& schema, size_t index, std::string_view 
   const Field& field = schema.fields[index];
   if (input.empty()) return {};
   if (field.type == FieldType::kText) return set_text(schema, index, input, transaction);
-  if (field.type == FieldType::kBoolean && (input == "true" || input == "false")) {
-    return set_boolean(schema, index, input == "true", transaction);
+  if (field.type == FieldType::kBoolean) {
+    const bool yes = input == "true" || input == "True" || input == "TRUE";
+    if (yes || input == "false" || input == "False" || input == "FALSE")
+      return set_boolean(schema, index, yes, transaction);
   }
   int64_t whole = 0;
   const char* end = input.data() + input.size();

@@ -41,7 +41,7 @@ void say_what_time_kept(const Learned& learned, const Config& config, std::vecto
   if (learned.examples == 0 && learned.stream_us < config.training.maturity_us) {
     why.push_back(
         fmt::format("nothing was learned: the stream is {} long, and silence makes a transaction "
-                    "legitimate after {} (training.maturity)",
+                    "legitimate after {} (training.maturity). Is the time in the schema's unit?",
                     length(learned.stream_us), format_duration(config.training.maturity_us)));
   }
 }

@@ -92,8 +92,12 @@ tl::expected<void, std::string> CsvReader::read_row(features::Transaction& trans
 
 tl::expected<int, std::string> read_label(const features::Schema& schema, std::string_view cell) {
   if (cell.empty()) return -1;
-  if (cell == "0" || cell == "false") return 0;
-  if (cell == "1" || cell == "true") return 1;
+  for (const std::string_view no : {"0", "false", "0.0", "False", "FALSE"}) {
+    if (cell == no) return 0;
+  }
+  for (const std::string_view yes : {"1", "true", "1.0", "True", "TRUE"}) {
+    if (cell == yes) return 1;
+  }
   return tl::make_unexpected(
       fmt::format("{}: found \"{}\", allowed are 0, 1, true, false", schema.label, cell.substr(0, 40)));
 }

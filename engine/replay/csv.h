@@ -50,7 +50,7 @@ class CsvReader {
   std::string error_;
 };
 
-// A label's cell: 1, 0, or -1 for an empty one.
+// A label's cell, as spreadsheets and data frames write it too (1.0, True): 1, 0, or -1 for an empty one.
 tl::expected<int, std::string> read_label(const features::Schema& schema, std::string_view cell);
 
 }  // namespace shrike::engine

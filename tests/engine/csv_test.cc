@@ -165,6 +165,20 @@ TEST_F(CsvFile, NamesInAnotherCaseAreTakenAndNearOnesSuggested) {
   EXPECT_NE(missing.find("optional = true"), std::string::npos) << missing;
 }
 
+TEST_F(CsvFile, LabelsAreReadAsDataFramesWriteThem) {
+  const auto reader = CsvReader::open(
+      file("id,time,amount,fraud\n1,1,1,1.0\n2,1,1,True\n3,1,1,0.0\n4,1,1,FALSE\n5,1,1,\n6,1,1,2\n"),
+      schema(), true);
+  ASSERT_TRUE(reader);
+  features::Transaction transaction;
+  int label = -1;
+  for (const int expected : {1, 1, 0, 0, -1}) {
+    ASSERT_EQ((*reader)->next(transaction, label), CsvReader::Line::kRow);
+    EXPECT_EQ(label, expected);
+  }
+  EXPECT_EQ((*reader)->next(transaction, label), CsvReader::Line::kBad);
+}
+
 TEST_F(CsvFile, MessagesNameTheRemedy) {
   const auto error = [&](const std::string& text) {
     const auto reader = CsvReader::open(file(text), schema(), false);

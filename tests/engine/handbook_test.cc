@@ -227,7 +227,8 @@ TEST(Csv, BadLinesAreNumberedAndSkippedOrStopTheReplay) {
   EXPECT_NE(notices[0].find("scenario"), std::string::npos);
   const std::vector<std::string>& refusals = skipped->refusals;
   ASSERT_EQ(refusals.size(), 3u);
-  EXPECT_NE(refusals[1].find("bad.csv:4: found 6 columns, the header has 7"), std::string::npos) << refusals[1];
+  EXPECT_NE(refusals[1].find("bad.csv:4: found 6 columns, the header has 7"), std::string::npos)
+      << refusals[1];
 }
 
 TEST(Csv, BrokenFilesAreSaidSo) {
