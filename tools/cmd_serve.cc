@@ -1,6 +1,5 @@
 // shrike serve
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -52,7 +51,6 @@ int serve(const std::string& config_path, const std::string& data) {
   StopSignal stop;           // before any thread starts
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an I/O error, to be handled as such
-  for (const std::string& note : config->notes) spdlog::warn("{}", note);
   auto server = engine::Server::open(config, data);
   if (!server) return complain(server.error(), kBadInput);
   const engine::Endpoints& at = (*server)->endpoints();

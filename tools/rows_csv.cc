@@ -1,38 +1,17 @@
 #include "tools/rows_csv.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <string_view>
+
+#include "engine/replay/csv_records.h"
 
 namespace shrike::tools {
 namespace {
-
-tl::expected<std::string, std::string> read_file(const std::string& path) {
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
-  std::string text;
-  char buffer[1 << 16];
-  int got = -1;
-  while (file && (got = gzread(file.get(), buffer, sizeof buffer)) > 0)
-    text.append(buffer, static_cast<size_t>(got));
-  if (got < 0) return tl::make_unexpected(fmt::format("{}: the file cannot be read", path));
-  return text;
-}
-
-// Cuts the next cell off a line; whether there are more.
-bool take_cell(std::string_view& line, std::string_view& cell) {
-  const size_t comma = line.find(',');
-  cell = line.substr(0, comma);
-  const bool more = comma != std::string_view::npos;
-  if (more) line.remove_prefix(comma + 1);
-  if (cell.size() > 1 && cell.front() == '"' && cell.back() == '"') cell = cell.substr(1, cell.size() - 2);
-  return more;
-}
 
 // What is wrong with a cell; empty when it is a number or missing.
 std::string parse_cell(std::string_view cell, float& value) {
@@ -93,43 +72,35 @@ class PrecisionNote {
 }  // namespace
 
 tl::expected<Rows, std::string> read_rows(const std::string& path) {
-  const auto text = read_file(path);
-  if (!text) return tl::make_unexpected(text.error());
+  using Read = engine::CsvRecords::Read;
+  auto opened = engine::CsvRecords::open(path);
+  if (!opened) return tl::make_unexpected(opened.error());
+  engine::CsvRecords& records = **opened;
   Rows rows;
-  PrecisionNote precision;
-  std::string_view rest = *text;
-  for (size_t line_number = 1; !rest.empty(); ++line_number) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    const bool header = line_number == 1;
-    if (line.empty() && rows.columns.size() != 1) continue;
-    if (header && line.find('|') != std::string_view::npos && line.find(',') == std::string_view::npos)
-      return tl::make_unexpected(fmt::format(
-          "{}: it is no CSV but looks like Vowpal Wabbit's text; rows need a header of column names "
-          "and commas between cells",
-          path));
-    size_t cells = 0;
-    for (bool more = true; more; ++cells) {
-      std::string_view cell;
-      more = take_cell(line, cell);
-      if (header) {
-        rows.columns.push_back({std::string(cell), learners::ColumnKind::kNumeric});
-        continue;
-      }
-      float value = 0;
-      if (const std::string wrong = parse_cell(cell, value); !wrong.empty())
-        return tl::make_unexpected(fmt::format(
-            "{}: line {}: {}{}", path, line_number,
-            cells < rows.columns.size() ? fmt::format("\"{}\": ", rows.columns[cells].name) : "", wrong));
-      rows.values.push_back(value);
-      precision.see(cells, line_number, cell, value);
-    }
-    if (cells != rows.columns.size())
-      return tl::make_unexpected(fmt::format("{}: line {}: found {} cells, the header has {}", path,
-                                             line_number, cells, rows.columns.size()));
+  for (const std::string& name : records.header())
+    rows.columns.push_back({name, learners::ColumnKind::kNumeric});
+  const auto has_colon = [](const std::string& name) { return name.find(':') != std::string::npos; };
+  if (records.separators() == "bars" &&
+      std::any_of(records.header().begin(), records.header().end(), has_colon)) {
+    return tl::make_unexpected(fmt::format(
+        "{}: it is no CSV but looks like Vowpal Wabbit's text; rows need a header of column names and commas "
+        "between cells",
+        path));
   }
-  if (rows.columns.empty()) return tl::make_unexpected(fmt::format("{}: it has no header", path));
+  PrecisionNote precision;
+  for (Read read; (read = records.next()) != Read::kEnd;) {
+    if (read != Read::kRecord) return tl::make_unexpected(records.error());
+    for (size_t c = 0; c < records.cells().size(); ++c) {
+      const std::string_view cell = records.cells()[c];
+      float value = 0;
+      if (const std::string wrong = parse_cell(cell, value); !wrong.empty()) {
+        return tl::make_unexpected(
+            fmt::format("{}: line {}: \"{}\": {}", path, records.line(), records.header()[c], wrong));
+      }
+      rows.values.push_back(value);
+      precision.see(c, records.line(), cell, value);
+    }
+  }
   rows.note = precision.text(path, rows.columns);
   return rows;
 }

@@ -1,4 +1,4 @@
-// Rows of features from a CSV file, plain or gz, whose header names the columns.
+// Rows of features from a CSV file (engine/replay/csv_records.h) whose header names the columns.
 #pragma once
 
 #include <string>

@@ -1,36 +1,8 @@
 // The `shrike` command.
-#include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <cstdio>
-
 #include "tools/commands.h"
-
-namespace shrike::tools {
-
-int complain(const std::string& text, int code) {
-  std::fflush(stdout);
-  fmt::print(stderr, "shrike: {}\n", text);
-  return code;
-}
-
-void remark(const std::string& text) {
-  std::fflush(stdout);
-  fmt::print(stderr, "shrike: note: {}\n", text);
-}
-
-engine::ConfigPtr read_config(const std::string& path) {
-  auto config = path.empty() ? engine::parse_config(kEmbeddedConfig, "") : engine::load_config(path);
-  if (config) return *config;
-  for (const std::string& line : config.error()) fmt::print(stderr, "{}\n", line);
-  complain(fmt::format("{} problem{} in the configuration", config.error().size(),
-                       config.error().size() == 1 ? "" : "s"),
-           0);
-  return nullptr;
-}
-
-}  // namespace shrike::tools
 
 int main(int argc, char** argv) {
   using namespace shrike::tools;

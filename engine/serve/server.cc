@@ -9,6 +9,7 @@
 
 #include "engine/serve/composition.h"
 #include "engine/wire/wire.h"
+#include "storage/find_model.h"
 
 namespace shrike::engine {
 namespace {
@@ -226,23 +227,12 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
 }
 
 void Server::load_for_activation(Envelope& envelope) {
-  const auto known = parts_->store->list_models();
-  std::string hash;
-  size_t matches = 0;
-  if (known) {
-    for (const auto& model : *known) {
-      if (envelope.argument.empty() || model.hash.rfind(envelope.argument, 0) != 0) continue;
-      hash = model.hash;
-      ++matches;
-    }
-  }
-  if (matches != 1) {
-    envelope.error = Error{ErrorCode::kNotFound, "argument",
-                           fmt::format("{} models begin with \"{}\"; `shrike models list` names them",
-                                       matches, envelope.argument)};
+  const auto hash = storage::find_model(*parts_->store, envelope.argument);
+  if (!hash) {
+    envelope.error = Error{ErrorCode::kNotFound, "argument", hash.error().reason};
     return;
   }
-  const auto bytes = parts_->store->get_model(hash);
+  const auto bytes = parts_->store->get_model(*hash);
   auto model = bytes ? learners::load_model(*bytes)
                      : learners::Result<learners::ModelPtr>(tl::make_unexpected(
                            learners::Error{learners::ErrorCode::kDamaged, "", bytes.error().reason}));
@@ -251,7 +241,7 @@ void Server::load_for_activation(Envelope& envelope) {
                            model ? std::string("the model is for other features") : model.error().reason};
     return;
   }
-  envelope.argument = hash;
+  envelope.argument = *hash;
   envelope.model = std::move(*model);
 }
 
