@@ -59,7 +59,7 @@ std::vector<std::string> choices(const CLI::Option& option) {
 class Page {
  public:
   explicit Page(const CLI::App& app) {
-    const std::string name = app.get_name();
+    const std::string& name = app.get_name();
     // Its first sentence, "Shrike does this.", without the name and the dot.
     std::string about = lines_of(app.get_description()).front();
     about = about.substr(about.find(' ') + 1, about.rfind('.') - about.find(' ') - 1);
