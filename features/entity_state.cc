@@ -1,5 +1,6 @@
 #include "features/entity_state.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -30,14 +31,20 @@ EntityState::EntityState(const EntityPlan& plan)
     : ring(plan.column_scales.size(), plan.has_labels, plan.has_flags),
       block_((plan.fixed_bytes + plan.unbounded_bytes) / sizeof(Word)),
       base_offset_(plan.fixed_bytes),
-      cursors_(plan.slots.size()),
+      cursors_(plan.windows.size()),
       deques_(plan.deques),
       maps_(plan.maps),
-      sorted_(plan.sorted) {}
+      sorted_(plan.sorted),
+      sketches_(plan.sketches),
+      base_sketches_(plan.sketches),
+      samples_(plan.samples),
+      base_samples_(plan.samples) {}
 
 void EntityState::reset(const EntityPlan& plan) {
   ring.clear();
   std::memset(static_cast<void*>(block_.data()), 0, block_.size() * sizeof(Word));
+  for (DistinctSketch& sketch : base_sketches_) sketch.clear();
+  for (ValueSample& sample : base_samples_) sample.clear();
   last_time_us = INT64_MIN;
   rebuild(plan);
 }
@@ -52,54 +59,54 @@ int64_t EntityState::counted_value(const Accumulator& accumulator, uint64_t at) 
   return column < 0 ? 0 : ring.value(static_cast<size_t>(column), at);
 }
 
-void EntityState::add_fixed(std::byte* block, const Accumulator& one, uint64_t at, bool clip_anew) {
+void EntityState::add_fixed(std::byte* block, const Accumulator& accumulator, uint64_t at, bool clip_anew) {
   using enum AccumulatorKind;
-  if (one.kind == kClipped && clip_anew) {
-    const int64_t raw = ring.value(static_cast<size_t>(one.column), at);
-    ring.set_value(static_cast<size_t>(one.clipped_column), at,
-                   clip(at_offset<MomentsState>(block, one), raw, one.parameter));
+  if (accumulator.kind == kClipped && clip_anew) {
+    const int64_t raw = ring.value(static_cast<size_t>(accumulator.column), at);
+    ring.set_value(static_cast<size_t>(accumulator.clipped_column), at,
+                   clip(at_offset<MomentsState>(block, accumulator), raw, accumulator.parameter));
   }
-  const int64_t value = counted_value(one, at);
-  switch (one.kind) {
+  const int64_t value = counted_value(accumulator, at);
+  switch (accumulator.kind) {
     case kCount:
-      ++at_offset<CountState>(block, one).n;
+      ++at_offset<CountState>(block, accumulator).n;
       break;
     case kLabels:
-      at_offset<CountState>(block, one).n += (ring.flags(at) & kLabelFraud) != 0;
+      at_offset<CountState>(block, accumulator).n += (ring.flags(at) & kLabelFraud) != 0;
       break;
     case kNewestFraud:
-      if ((ring.flags(at) & kLabelFraud) != 0) at_offset<NewestState>(block, one).next = at + 1;
+      if ((ring.flags(at) & kLabelFraud) != 0) at_offset<NewestState>(block, accumulator).next = at + 1;
       break;
     case kMoments:
     case kClipped: {
-      auto& moments = at_offset<MomentsState>(block, one);
+      auto& moments = at_offset<MomentsState>(block, accumulator);
       moments.sum += value;
       ++moments.n;
       break;
     }
     case kMoments2: {
-      auto& moments = at_offset<Moments2State>(block, one);
+      auto& moments = at_offset<Moments2State>(block, accumulator);
       moments.sum += value;
       ++moments.n;
       moments.squares += static_cast<Int128>(value) * value;
       break;
     }
     case kLast:
-      at_offset<LastState>(block, one) = {value, ring.time(at), 1};
+      at_offset<LastState>(block, accumulator) = {value, ring.time(at), 1};
       break;
     case kDecayed: {
-      auto& decayed = at_offset<DecayedState>(block, one);
+      auto& decayed = at_offset<DecayedState>(block, accumulator);
       const int64_t t_us = ring.time(at);
       const double fade =
           decayed.weight == 0
               ? 0
-              : exact_exp(-kLn2 * static_cast<double>(t_us - decayed.time_us) / one.parameter);
-      decayed = {decayed.sum * fade + static_cast<double>(value) / one.scale, decayed.weight * fade + 1,
-                 t_us};
+              : exact_exp(-kLn2 * static_cast<double>(t_us - decayed.time_us) / accumulator.parameter);
+      decayed = {decayed.sum * fade + static_cast<double>(value) / accumulator.scale,
+                 decayed.weight * fade + 1, t_us};
       break;
     }
     case kRun: {
-      auto& run = at_offset<RunState>(block, one);
+      auto& run = at_offset<RunState>(block, accumulator);
       if ((ring.flags(at) & kLabelFraud) == 0) {
         run = {0, 0, ring.time(at), 1};
       } else {
@@ -109,14 +116,14 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& one, uint64_t a
       break;
     }
     case kOldest: {
-      auto& oldest = at_offset<OldestState>(block, one);
+      auto& oldest = at_offset<OldestState>(block, accumulator);
       if (oldest.next == 0) oldest.next = at + 1;
       break;
     }
     case kMinimum:
     case kMaximum: {
-      auto& extremum = at_offset<ExtremumState>(block, one);
-      const bool better = one.kind == kMinimum ? value < extremum.value : value > extremum.value;
+      auto& extremum = at_offset<ExtremumState>(block, accumulator);
+      const bool better = accumulator.kind == kMinimum ? value < extremum.value : value > extremum.value;
       if (extremum.present == 0 || better) extremum = {value, 1};
       break;
     }
@@ -126,54 +133,65 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& one, uint64_t a
   }
 }
 
-void EntityState::add(const EntityPlan&, const Accumulator& one, uint64_t at, bool clip_anew) {
+void EntityState::add(const EntityPlan&, const Accumulator& accumulator, uint64_t at, bool clip_anew) {
   using enum AccumulatorKind;
-  if (!passes(one, at)) return;
-  const bool windowed_extremum = (one.kind == kMinimum || one.kind == kMaximum) && !one.unbounded;
-  if (windowed_extremum) {
-    const auto column = static_cast<size_t>(one.column);
-    deques_[one.offset].push(at, ring.value(column, at), one.kind == kMinimum,
-                             [&](uint64_t p) { return ring.value(column, p); });
-  } else if (one.kind == kDistinct) {
-    maps_[one.offset].add(counted_value(one, at));
-  } else if (one.kind == kSorted) {
-    sorted_[one.offset].add(counted_value(one, at));
+  if (!passes(accumulator, at)) return;
+  const uint32_t offset = accumulator.offset;
+  const bool extremum = accumulator.kind == kMinimum || accumulator.kind == kMaximum;
+  if (extremum && !accumulator.unbounded) {
+    const auto column = static_cast<size_t>(accumulator.column);
+    deques_[offset].push(
+        at, ring.value(column, at), accumulator.kind == kMinimum,
+        [&](uint64_t p) { return ring.value(column, p); }, trial_ ? &trial_->displaced[offset] : nullptr);
+  } else if (accumulator.kind == kDistinct || accumulator.kind == kSorted) {
+    const int64_t value = counted_value(accumulator, at);
+    if (!accumulator.unbounded) {
+      accumulator.kind == kDistinct ? maps_[offset].add(value) : sorted_[offset].add(value);
+    } else if (!trial_) {
+      accumulator.kind == kDistinct ? sketches_[offset].add(value)
+                                    : samples_[offset].add(value, ring.time(at));
+    }
   } else {
-    add_fixed(reinterpret_cast<std::byte*>(block_.data()), one, at, clip_anew);
+    add_fixed(block(), accumulator, at, clip_anew);
   }
 }
 
-void EntityState::remove(const Accumulator& one, uint64_t at) {
+// The event at `left` leaves the window: which is the oldest in it now?
+void EntityState::next_oldest(const Accumulator& accumulator, uint64_t left) {
+  auto& oldest = at_offset<OldestState>(block(), accumulator);
+  if (oldest.next != left + 1) return;
+  oldest.next = 0;
+  for (uint64_t p = left + 1; p < cursors_[accumulator.window].head && oldest.next == 0; ++p) {
+    if (passes(accumulator, p)) oldest.next = p + 1;
+  }
+}
+
+void EntityState::remove(const Accumulator& accumulator, uint64_t at) {
   using enum AccumulatorKind;
-  if (!passes(one, at)) return;
-  std::byte* block = reinterpret_cast<std::byte*>(block_.data());
-  const int64_t value = counted_value(one, at);
-  switch (one.kind) {
+  if (!passes(accumulator, at)) return;
+  std::byte* block = this->block();
+  const int64_t value = counted_value(accumulator, at);
+  switch (accumulator.kind) {
     case kCount:
-      --at_offset<CountState>(block, one).n;
+      --at_offset<CountState>(block, accumulator).n;
       break;
     case kLabels:
-      at_offset<CountState>(block, one).n -= (ring.flags(at) & kLabelFraud) != 0;
+      at_offset<CountState>(block, accumulator).n -= (ring.flags(at) & kLabelFraud) != 0;
       break;
     case kNewestFraud:  // the newest leaves last: then there is none
-      if (at_offset<NewestState>(block, one).next == at + 1) at_offset<NewestState>(block, one).next = 0;
+      if (at_offset<NewestState>(block, accumulator).next == at + 1)
+        at_offset<NewestState>(block, accumulator).next = 0;
       break;
-    case kOldest: {
-      auto& oldest = at_offset<OldestState>(block, one);
-      if (oldest.next != at + 1) break;
-      oldest.next = 0;
-      for (uint64_t p = at + 1; p < cursors_[one.slot].head && oldest.next == 0; ++p) {
-        if (passes(one, p)) oldest.next = p + 1;
-      }
+    case kOldest:
+      next_oldest(accumulator, at);
       break;
-    }
     case kMoments:
     case kClipped:
-      at_offset<MomentsState>(block, one).sum -= value;
-      --at_offset<MomentsState>(block, one).n;
+      at_offset<MomentsState>(block, accumulator).sum -= value;
+      --at_offset<MomentsState>(block, accumulator).n;
       break;
     case kMoments2: {
-      auto& moments = at_offset<Moments2State>(block, one);
+      auto& moments = at_offset<Moments2State>(block, accumulator);
       moments.sum -= value;
       --moments.n;
       moments.squares -= static_cast<Int128>(value) * value;
@@ -181,13 +199,13 @@ void EntityState::remove(const Accumulator& one, uint64_t at) {
     }
     case kMinimum:
     case kMaximum:
-      deques_[one.offset].remove(at);
+      deques_[accumulator.offset].remove(at);
       break;
     case kDistinct:
-      maps_[one.offset].remove(value);
+      maps_[accumulator.offset].remove(value);
       break;
     case kSorted:
-      sorted_[one.offset].remove(value);
+      sorted_[accumulator.offset].remove(value);
       break;
     case kLast:
     case kDecayed:
@@ -197,19 +215,19 @@ void EntityState::remove(const Accumulator& one, uint64_t at) {
 }
 
 void EntityState::advance(const EntityPlan& plan, int64_t t_us, uint64_t limit) {
-  for (size_t s = 0; s < plan.slots.size(); ++s) {
-    const Slot& slot = plan.slots[s];
+  for (size_t s = 0; s < plan.windows.size(); ++s) {
+    const Window& window = plan.windows[s];
     Cursor& cursor = cursors_[s];
-    const int64_t end_us = t_us - slot.delay_us;
-    if (slot.delay_us > 0) {
+    const int64_t end_us = t_us - window.delay_us;
+    if (window.delay_us > 0) {
       for (; cursor.head < limit && ring.time(cursor.head) <= end_us; ++cursor.head) {
-        for (const uint16_t a : slot.accumulators) add(plan, plan.accumulators[a], cursor.head, false);
+        for (const uint16_t a : window.accumulators) add(plan, plan.accumulators[a], cursor.head, false);
       }
     }
-    if (slot.window_us == kForever) continue;
-    const int64_t start_us = end_us - slot.window_us;
+    if (window.length_us == kForever) continue;
+    const int64_t start_us = end_us - window.length_us;
     for (; cursor.tail < cursor.head && ring.time(cursor.tail) <= start_us; ++cursor.tail) {
-      for (const uint16_t a : slot.accumulators) remove(plan.accumulators[a], cursor.tail);
+      for (const uint16_t a : window.accumulators) remove(plan.accumulators[a], cursor.tail);
     }
   }
 }
@@ -219,21 +237,16 @@ size_t EntityState::evict(const EntityPlan& plan, int64_t t_us) {
   const int64_t oldest_us = t_us - plan.retention_us;
   while (!ring.empty()) {
     const uint64_t at = ring.begin();
-    const bool expired = !plan.keeps_all && ring.time(at) < oldest_us;
+    const bool expired = ring.time(at) < oldest_us;
     if (!expired && ring.size() < plan.events_max) break;
     early += expired ? 0 : 1;
-    for (size_t s = 0; s < plan.slots.size(); ++s) {
-      Cursor& cursor = cursors_[s];
+    for (size_t w = 0; w < plan.windows.size(); ++w) {
+      Cursor& cursor = cursors_[w];
       const bool inside = cursor.tail == at && cursor.head > at;
       if (inside) {
-        for (const uint16_t a : plan.slots[s].accumulators) {
-          const Accumulator& one = plan.accumulators[a];
-          const bool grows = one.kind == AccumulatorKind::kDistinct || one.kind == AccumulatorKind::kSorted;
-          if (!one.unbounded || grows) {
-            remove(one, at);
-          } else if (passes(one, at)) {
-            add_fixed(base(), one, at, false);
-          }
+        for (const uint16_t a : plan.windows[w].accumulators) {
+          const Accumulator& accumulator = plan.accumulators[a];
+          accumulator.unbounded ? to_base(accumulator, at) : remove(accumulator, at);
         }
       }
       cursor.tail = std::max(cursor.tail, at + 1);
@@ -244,89 +257,221 @@ size_t EntityState::evict(const EntityPlan& plan, int64_t t_us) {
   return early;
 }
 
+// The event leaves the ring; what runs over the whole history keeps what it must know of it.
+void EntityState::to_base(const Accumulator& accumulator, uint64_t at) {
+  if (!passes(accumulator, at)) return;
+  if (accumulator.kind == AccumulatorKind::kDistinct) {
+    base_sketches_[accumulator.offset].add(counted_value(accumulator, at));
+  } else if (accumulator.kind == AccumulatorKind::kSorted) {
+    base_samples_[accumulator.offset].add(counted_value(accumulator, at), ring.time(at));
+  } else {
+    add_fixed(base(), accumulator, at, false);
+  }
+}
+
 void EntityState::close(const EntityPlan& plan) {
-  for (size_t s = 0; s < plan.slots.size(); ++s) {
-    if (plan.slots[s].delay_us == 0) cursors_[s].head = ring.end();
+  for (size_t s = 0; s < plan.windows.size(); ++s) {
+    if (plan.windows[s].delay_us == 0) cursors_[s].head = ring.end();
   }
 }
 
 void EntityState::replay(const EntityPlan& plan, uint64_t at, bool clip_anew) {
   advance(plan, ring.time(at), at);
-  for (size_t s = 0; s < plan.slots.size(); ++s) {
-    if (plan.slots[s].delay_us > 0) continue;
-    for (const uint16_t a : plan.slots[s].accumulators) add(plan, plan.accumulators[a], at, clip_anew);
+  if (plan.has_runs && (ring.flags(at) & kLabelKnown) != 0) note_known(plan, at, true);
+  for (size_t s = 0; s < plan.windows.size(); ++s) {
+    if (plan.windows[s].delay_us > 0) continue;
+    for (const uint16_t a : plan.windows[s].accumulators) add(plan, plan.accumulators[a], at, clip_anew);
     cursors_[s].head = at + 1;
   }
   last_time_us = ring.time(at);
 }
 
 void EntityState::rebuild(const EntityPlan& plan) {
-  std::byte* block = reinterpret_cast<std::byte*>(block_.data());
-  std::memset(block, 0, plan.fixed_bytes);
-  if (plan.unbounded_bytes > 0) std::memcpy(block, base(), plan.unbounded_bytes);
+  std::memset(block(), 0, plan.fixed_bytes);
+  if (plan.unbounded_bytes > 0) std::memcpy(block(), base(), plan.unbounded_bytes);
   for (Cursor& cursor : cursors_) cursor = {ring.begin(), ring.begin()};
   for (MonotonicDeque& deque : deques_) deque.clear();
   for (CountMap& map : maps_) map.clear();
   for (SortedValues& sorted : sorted_) sorted.clear();
+  sketches_ = base_sketches_;
+  samples_ = base_samples_;
+  known_.clear();
   for (uint64_t at = ring.begin(); at < ring.end(); ++at) replay(plan, at, false);
 }
 
-bool EntityState::label(const EntityPlan& plan, int64_t time_us, uint64_t sequence, Verdict verdict) {
-  uint64_t low = ring.begin(), high = ring.end();
-  while (low < high) {
-    const uint64_t middle = low + (high - low) / 2;
-    if (ring.time(middle) < time_us) {
-      low = middle + 1;
-    } else {
-      high = middle;
+void EntityState::begin_trial(const EntityPlan& plan) {
+  trial_ = std::make_unique<Trial>();
+  trial_->block = block_;
+  trial_->displaced.resize(plan.deques);
+}
+
+void EntityState::end_trial(const EntityPlan& plan) {
+  const uint64_t at = ring.end() - 1;
+  for (const Window& window : plan.windows) {
+    if (window.delay_us > 0) continue;  // the newest event has not joined these
+    for (const uint16_t a : window.accumulators) {
+      const Accumulator& accumulator = plan.accumulators[a];
+      if (accumulator.unbounded || !passes(accumulator, at)) continue;
+      if (accumulator.kind == AccumulatorKind::kDistinct) {
+        maps_[accumulator.offset].remove(counted_value(accumulator, at));
+      } else if (accumulator.kind == AccumulatorKind::kSorted) {
+        sorted_[accumulator.offset].remove(counted_value(accumulator, at));
+      } else if (accumulator.kind == AccumulatorKind::kMinimum ||
+                 accumulator.kind == AccumulatorKind::kMaximum) {
+        deques_[accumulator.offset].undo_push(trial_->displaced[accumulator.offset]);
+      }
     }
   }
-  while (low < ring.end() && ring.time(low) == time_us && ring.sequence(low) != sequence) ++low;
-  if (low == ring.end() || ring.time(low) != time_us) return false;
+  block_.swap(trial_->block);
+  trial_.reset();
+  ring.truncate(at);
+}
 
-  const uint32_t before = ring.flags(low);
+// The event's position; the ring's end when it has left, or never was in it. Events are in order of time and,
+// within one time, of sequence. One that came late to a crowded ring stands where it came, not at its time.
+uint64_t EntityState::find(int64_t time_us, uint64_t sequence) const {
+  const auto first_not_before = [&](auto&& before) {
+    uint64_t low = ring.begin(), high = ring.end();
+    while (low < high) {
+      const uint64_t middle = low + (high - low) / 2;
+      before(middle) ? low = middle + 1 : high = middle;
+    }
+    return low;
+  };
+  const uint64_t at = first_not_before([&](uint64_t p) {
+    return ring.time(p) != time_us ? ring.time(p) < time_us : ring.sequence(p) < sequence;
+  });
+  if (at == ring.end() || ring.sequence(at) == sequence) return at;
+  // Sequences ascend but for events that came late: near enough for a search that looks around.
+  constexpr uint64_t kAround = 64;
+  const uint64_t near = first_not_before([&](uint64_t p) { return ring.sequence(p) < sequence; });
+  const uint64_t from = near - std::min(near - ring.begin(), kAround);
+  for (uint64_t p = from; p < std::min(near + kAround, ring.end()); ++p) {
+    if (ring.sequence(p) == sequence && ring.time(p) > time_us) return p;
+  }
+  return ring.end();
+}
+
+bool EntityState::label(const EntityPlan& plan, int64_t time_us, uint64_t sequence, Verdict verdict) {
+  const uint64_t at = find(time_us, sequence);
+  if (at == ring.end()) return false;
+  const uint32_t before = ring.flags(at);
   uint32_t after = before & ~(kLabelKnown | kLabelFraud);
   if (verdict != Verdict::kUnknown) after |= kLabelKnown;
   if (verdict == Verdict::kFraud) after |= kLabelFraud;
-  ring.set_flags(low, after);
+  ring.set_flags(at, after);
+  if (plan.has_runs && ((before ^ after) & kLabelKnown) != 0)
+    note_known(plan, at, verdict != Verdict::kUnknown);
   const int change = ((after & kLabelFraud) != 0) - ((before & kLabelFraud) != 0);
   if (change == 0) return true;
-  std::byte* block = reinterpret_cast<std::byte*>(block_.data());
-  for (const Accumulator& one : plan.accumulators) {
-    const Cursor& cursor = cursors_[one.slot];
-    const bool inside = cursor.tail <= low && low < cursor.head;
-    if (one.kind == AccumulatorKind::kLabels && inside && passes(one, low)) {
-      at_offset<CountState>(block, one).n += change;
-    } else if (one.kind == AccumulatorKind::kNewestFraud && inside && passes(one, low)) {
-      auto& newest = at_offset<NewestState>(block, one);
-      if (change > 0) {
-        newest.next = std::max(newest.next, low + 1);
-      } else if (newest.next == low + 1) {  // a correction: the one before counts again
-        newest.next = 0;
-        for (uint64_t at = low; at-- > cursor.tail && newest.next == 0;) {
-          if ((ring.flags(at) & kLabelFraud) != 0 && passes(one, at)) newest.next = at + 1;
-        }
-      }
-    } else if (one.kind == AccumulatorKind::kRun && inside) {
-      std::memcpy(block + one.offset, base() + one.offset, sizeof(RunState));
-      for (uint64_t at = ring.begin(); at < cursor.head; ++at) add_fixed(block, one, at, false);
-    }
+  for (const Accumulator& accumulator : plan.accumulators) {
+    const Cursor& cursor = cursors_[accumulator.window];
+    if (cursor.tail <= at && at < cursor.head) relabel(accumulator, at, change);
   }
   return true;
 }
 
-RunState EntityState::run(const EntityPlan&, const Accumulator& one) const {
-  RunState early{0, 0, 0, 0};
-  for (uint64_t at = ring.end(); at-- > cursors_[one.slot].head;) {
-    const uint32_t flags = ring.flags(at);
-    if ((flags & kLabelKnown) == 0) continue;
-    if ((flags & kLabelFraud) == 0) return {early.length, early.since_us, ring.time(at), 1};
-    early = {early.length + 1, ring.time(at), 0, 0};
+// An event that has joined becomes known as fraud (change 1), or is known so no longer (-1).
+void EntityState::relabel(const Accumulator& accumulator, uint64_t at, int change) {
+  using enum AccumulatorKind;
+  if (accumulator.kind == kRun) return settle_run(accumulator, at);
+  if ((accumulator.kind != kLabels && accumulator.kind != kNewestFraud) || !passes(accumulator, at)) return;
+  if (accumulator.kind == kLabels) {
+    at_offset<CountState>(block(), accumulator).n += change;
+    return;
   }
-  RunState all = state<RunState>(one);
+  auto& newest = at_offset<NewestState>(block(), accumulator);
+  if (change > 0) {
+    newest.next = std::max(newest.next, at + 1);
+  } else if (newest.next == at + 1) {  // a correction: the one before counts again
+    newest.next = 0;
+    for (uint64_t p = at; p-- > cursors_[accumulator.window].tail && newest.next == 0;) {
+      if ((ring.flags(p) & kLabelFraud) != 0 && passes(accumulator, p)) newest.next = p + 1;
+    }
+  }
+}
+
+// The run that ends the settled labels, anew: backwards, no further than it is long.
+void EntityState::settle_run(const Accumulator& accumulator, uint64_t changed) {
+  auto& settled = at_offset<RunState>(block(), accumulator);
+  const uint64_t head = cursors_[accumulator.window].head;
+  if (changed + static_cast<uint64_t>(settled.length) + 1 < head) return;  // before what ended the last run
+  RunState run{0, 0, 0, 0};
+  for (uint64_t p = head; p-- > ring.begin();) {
+    if ((ring.flags(p) & kLabelFraud) == 0) {
+      run.before_us = ring.time(p);
+      run.has_before = 1;
+      settled = run;
+      return;
+    }
+    run = {run.length + 1, ring.time(p), 0, 0};
+  }
+  const auto& earlier = at_offset<RunState>(base(), accumulator);
+  if (run.length == 0 || earlier.length > 0) run.since_us = earlier.since_us;
+  run.length += earlier.length;
+  run.before_us = earlier.before_us;
+  run.has_before = earlier.has_before;
+  settled = run;
+}
+
+void EntityState::note_known(const EntityPlan& plan, uint64_t at, bool known) {
+  const auto place = std::lower_bound(known_.begin(), known_.end(), at);
+  const bool held = place != known_.end() && *place == at;
+  if (known && !held) {
+    known_.insert(place, at);
+    trim_known(plan);
+  } else if (!known && held) {
+    known_.erase(place);
+  }
+}
+
+// Those that every run has settled go, half of all at a time.
+void EntityState::trim_known(const EntityPlan& plan) {
+  constexpr size_t kFew = 32;
+  if (known_.size() < kFew) return;
+  uint64_t unsettled = ring.end();
+  for (const Accumulator& accumulator : plan.accumulators) {
+    if (accumulator.kind == AccumulatorKind::kRun)
+      unsettled = std::min(unsettled, cursors_[accumulator.window].head);
+  }
+  if (known_[known_.size() / 2] >= unsettled) return;
+  known_.erase(known_.begin(), std::lower_bound(known_.begin(), known_.end(), unsettled));
+}
+
+RunState EntityState::run(const EntityPlan&, const Accumulator& accumulator) const {
+  RunState early{0, 0, 0, 0};
+  const uint64_t head = cursors_[accumulator.window].head;
+  for (auto at = known_.rbegin(); at != known_.rend() && *at >= head; ++at) {
+    if ((ring.flags(*at) & kLabelFraud) == 0) return {early.length, early.since_us, ring.time(*at), 1};
+    early = {early.length + 1, ring.time(*at), 0, 0};
+  }
+  RunState all = state<RunState>(accumulator);
   if (all.length == 0) all.since_us = early.since_us;
   all.length += early.length;
   return all;
+}
+
+bool EntityState::twice_median(const Accumulator& accumulator, int64_t& out) const {
+  const auto of = [&](const auto& values) {
+    if (values.size() > 0) out = values.twice_median();
+    return values.size() > 0;
+  };
+  return accumulator.unbounded ? of(samples_[accumulator.offset]) : of(sorted_[accumulator.offset]);
+}
+
+void EntityState::save_sketches(std::string& out) const {
+  for (const DistinctSketch& sketch : base_sketches_) sketch.serialize(out);
+  for (const ValueSample& sample : base_samples_) sample.serialize(out);
+}
+
+bool EntityState::restore_sketches(std::string_view bytes) {
+  for (DistinctSketch& sketch : base_sketches_) {
+    if (!sketch.parse(bytes)) return false;
+  }
+  for (ValueSample& sample : base_samples_) {
+    if (!sample.parse(bytes)) return false;
+  }
+  return bytes.empty();
 }
 
 size_t EntityState::bytes() const {
@@ -335,7 +480,13 @@ size_t EntityState::bytes() const {
   for (const MonotonicDeque& deque : deques_) total += sizeof(deque) + deque.bytes();
   for (const CountMap& map : maps_) total += sizeof(map) + map.bytes();
   for (const SortedValues& sorted : sorted_) total += sizeof(sorted) + sorted.bytes();
-  return total;
+  for (const auto* sketches : {&sketches_, &base_sketches_}) {
+    for (const DistinctSketch& sketch : *sketches) total += sizeof(sketch) + sketch.bytes();
+  }
+  for (const auto* samples : {&samples_, &base_samples_}) {
+    for (const ValueSample& sample : *samples) total += sizeof(sample) + sample.bytes();
+  }
+  return total + known_.capacity() * sizeof(uint64_t);
 }
 
 }  // namespace shrike::features

@@ -5,12 +5,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "features/growing.h"
 #include "features/key.h"
 #include "features/plan.h"
 #include "features/ring.h"
+#include "features/sketch.h"
 
 namespace shrike::features {
 
@@ -95,18 +99,31 @@ class EntityState {
                                            accumulator.offset);
   }
   const MonotonicDeque& deque(const Accumulator& a) const { return deques_[a.offset]; }
-  const CountMap& map(const Accumulator& a) const { return maps_[a.offset]; }
-  const SortedValues& sorted(const Accumulator& a) const { return sorted_[a.offset]; }
+  // How many different values: exact in finite windows.
+  double distinct(const Accumulator& a) const {
+    return a.unbounded ? sketches_[a.offset].distinct() : static_cast<double>(maps_[a.offset].distinct());
+  }
+  // Twice the median, exact in finite windows; false when there is no value.
+  bool twice_median(const Accumulator& a, int64_t& out) const;
   // The run of frauds that ends the known labels: settled ones and those that arrived early.
   RunState run(const EntityPlan& plan, const Accumulator& accumulator) const;
   // How many events after the newest known fraud are older than the delay of `settled`.
   uint64_t settled_since(const NewestState& newest, const Accumulator& settled) const {
-    const uint64_t head = cursors_[settled.slot].head;
+    const uint64_t head = cursors_[settled.window].head;
     return head > newest.next ? head - newest.next : 0;
   }
 
-  // The base's bytes, for saving; plan.unbounded_bytes long.
+  // A look at what the newest event would see, undone afterwards in a time that does not grow with the ring:
+  // between the two only the newest event may join accumulators, and the cursors stay.
+  void begin_trial(const EntityPlan& plan);
+  bool on_trial() const { return trial_ != nullptr; }
+  void end_trial(const EntityPlan& plan);
+
+  // The base's bytes, for saving; plan.unbounded_bytes long. Then what sketches and samples keep of the
+  // events that left the ring.
   std::byte* base() { return reinterpret_cast<std::byte*>(block_.data()) + base_offset_; }
+  void save_sketches(std::string& out) const;
+  bool restore_sketches(std::string_view bytes);
   size_t bytes() const;
 
   Key key;
@@ -123,10 +140,18 @@ class EntityState {
     std::byte bytes[16];
   };
 
+  std::byte* block() { return reinterpret_cast<std::byte*>(block_.data()); }
   void add_fixed(std::byte* block, const Accumulator& accumulator, uint64_t at, bool clip_anew);
   void remove(const Accumulator& accumulator, uint64_t at);
+  void next_oldest(const Accumulator& accumulator, uint64_t left);
+  void to_base(const Accumulator& accumulator, uint64_t at);
   bool passes(const Accumulator& accumulator, uint64_t at) const;
   int64_t counted_value(const Accumulator& accumulator, uint64_t at) const;
+  uint64_t find(int64_t time_us, uint64_t sequence) const;
+  void note_known(const EntityPlan& plan, uint64_t at, bool known);
+  void trim_known(const EntityPlan& plan);
+  void relabel(const Accumulator& accumulator, uint64_t at, int change);
+  void settle_run(const Accumulator& accumulator, uint64_t changed);
 
   std::vector<Word> block_;  // the fixed block, then the base copy of its unbounded part
   size_t base_offset_ = 0;
@@ -134,6 +159,16 @@ class EntityState {
   std::vector<MonotonicDeque> deques_;
   std::vector<CountMap> maps_;
   std::vector<SortedValues> sorted_;
+  std::vector<DistinctSketch> sketches_, base_sketches_;
+  std::vector<ValueSample> samples_, base_samples_;
+  // Positions of the events with a known label that no run has settled yet, ascending: a run need not walk
+  // over the unlabelled ones.
+  std::vector<uint64_t> known_;
+  struct Trial {
+    std::vector<Word> block;
+    std::vector<std::vector<uint64_t>> displaced;  // by deque
+  };
+  std::unique_ptr<Trial> trial_;
 };
 
 }  // namespace shrike::features

@@ -137,7 +137,7 @@ double FeatureStore::evaluate(const Transaction& transaction, const Feature& fea
     case kDayOfWeek:
     case kIsWeekend:
     case kIsNight:
-      value = calendar(feature.aggregate, transaction.time_us);
+      value = calendar(feature.aggregate, calendar_us_);
       break;
     case kQuotient: {
       const double divisor =
@@ -148,7 +148,7 @@ double FeatureStore::evaluate(const Transaction& transaction, const Feature& fea
       break;
     }
     default:
-      value = over_entity(feature, transaction.time_us);
+      value = over_entity(feature);
       break;
   }
   if (std::isnan(value)) value = feature.empty;
@@ -159,8 +159,9 @@ double FeatureStore::evaluate(const Transaction& transaction, const Feature& fea
 }
 
 // NaN when there is nothing to aggregate.
-double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
+double FeatureStore::over_entity(const Feature& feature) const {
   using enum Aggregate;
+  const int64_t t_us = times_[feature.entity];
   const EntityPlan& plan = plan_->entities[feature.entity];
   const EntityState& entity = *current_[feature.entity];
   const Accumulator& first = plan.accumulators[static_cast<size_t>(feature.first)];
@@ -170,8 +171,8 @@ double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
     return mean(m.sum, m.n, scale);
   };
   const auto median = [&] {
-    const SortedValues& sorted = entity.sorted(first);
-    return sorted.size() == 0 ? kNaN : static_cast<double>(sorted.twice_median()) / 2 / scale;
+    int64_t twice = 0;
+    return entity.twice_median(first, twice) ? static_cast<double>(twice) / 2 / scale : kNaN;
   };
   const auto this_value = [&] {
     const int64_t fixed = entity.ring.value(static_cast<size_t>(feature.input), at_[feature.entity]);
@@ -213,7 +214,7 @@ double FeatureStore::over_entity(const Feature& feature, int64_t t_us) const {
       return static_cast<double>(entity.ring.value(static_cast<size_t>(first.column), deque.front())) / scale;
     }
     case kDistinct:
-      return static_cast<double>(entity.map(first).distinct());
+      return entity.distinct(first);
     case kMedian:
       return median();
     case kRatioToMedian:

@@ -12,27 +12,34 @@ FeatureStore::FeatureStore(std::shared_ptr<const Plan> plan)
       kinds_(plan_->entities.size()),
       current_(plan_->entities.size()),
       at_(plan_->entities.size()),
+      times_(plan_->entities.size()),
+      unseen_(plan_->entities.size()),
       values_(plan_->features.size()) {}
 
 FeatureStore::~FeatureStore() = default;
 
 void FeatureStore::apply(const Transaction& transaction, uint64_t sequence, std::span<float> row) {
   assert(row.size() == plan_->columns.size());
-  const int64_t t_us = transaction.time_us;
-  newest_us_ = std::max(newest_us_, t_us);
+  newest_us_ = std::max(newest_us_, transaction.time_us);
+  calendar_us_ = transaction.time_us;
   for (size_t e = 0; e < kinds_.size(); ++e) {
     const EntityPlan& plan = plan_->entities[e];
-    if (plan.slots.empty()) continue;
-    current_[e] = &prepare(kinds_[e], plan, plan_->entity_key(e, transaction), t_us, sequence);
+    if (plan.windows.empty()) continue;
+    current_[e] = &prepare(kinds_[e], plan, plan_->entity_key(e, transaction), transaction.time_us, sequence);
     at_[e] = current_[e]->ring.end() - 1;
+    times_[e] = current_[e]->ring.time(at_[e]);
   }
   for (const Instruction& instruction : plan_->instructions) execute(transaction, instruction);
   for (size_t e = 0; e < kinds_.size(); ++e) {
     const EntityPlan& plan = plan_->entities[e];
-    if (plan.slots.empty()) continue;
+    if (plan.windows.empty()) continue;
     current_[e]->close(plan);
     put_back(kinds_[e], plan, *current_[e]);
   }
+  fill(row);
+}
+
+void FeatureStore::fill(std::span<float> row) const {
   for (const Feature& feature : plan_->features) {
     if (feature.output < 0) continue;
     row[static_cast<size_t>(feature.output)] =
@@ -40,9 +47,8 @@ void FeatureStore::apply(const Transaction& transaction, uint64_t sequence, std:
   }
 }
 
-// The entity's state, with its cursors at time t_us and the event appended to its ring.
-EntityState& FeatureStore::prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us,
-                                   uint64_t sequence) {
+// The entity's state, made when it is new, emptied when it was idle for too long.
+EntityState& FeatureStore::arrive(Kind& kind, const EntityPlan& plan, const Key& key) {
   // Amortised expiry: each event may drop the two entities idle for longest.
   for (int i = 0; i < 2 && kind.oldest != KeyIndex::kNone; ++i) {
     const EntityState& idlest = *kind.states[kind.oldest];
@@ -51,31 +57,95 @@ EntityState& FeatureStore::prepare(Kind& kind, const EntityPlan& plan, const Key
     forget(kind, kind.oldest);
   }
   const uint64_t slot = kind.index.find(key);
-  EntityState& state = slot == KeyIndex::kNone ? create(kind, plan, key) : *kind.states[slot];
-  if (slot != KeyIndex::kNone) {
-    touch(kind, slot);
-    if (t_us - state.last_time_us > plan.idle_us) {
-      state.reset(plan);
-      ++kind.forgotten_idle;
-    }
+  if (slot == KeyIndex::kNone) return create(kind, plan, key);
+  touch(kind, slot);
+  return *kind.states[slot];
+}
+
+// The entity's state, with its cursors at time t_us and the event appended to its ring.
+EntityState& FeatureStore::prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us,
+                                   uint64_t sequence) {
+  EntityState& state = arrive(kind, plan, key);
+  if (state.last_time_us != INT64_MIN && t_us - state.last_time_us > plan.idle_us) {
+    state.reset(plan);
+    ++kind.forgotten_idle;
   }
   kind.set_aside.clear();
   if (!state.ring.empty() && t_us < state.ring.time(state.ring.end() - 1)) {
-    uint64_t at = state.ring.end();
-    while (at > state.ring.begin() && state.ring.time(at - 1) > t_us) --at;
-    const size_t words = state.ring.words();
-    kind.set_aside.resize(static_cast<size_t>(state.ring.end() - at) * words);
-    for (uint64_t p = at; p < state.ring.end(); ++p) {
-      state.ring.read(p, &kind.set_aside[static_cast<size_t>(p - at) * words]);
+    if (state.ring.size() <= kExactEvents) {
+      set_aside_after(kind, plan, state, t_us);
+    } else {
+      t_us = state.ring.time(state.ring.end() - 1);
     }
-    state.ring.truncate(at);
-    state.rebuild(plan);
   }
   state.advance(plan, t_us, state.ring.end());
   kind.events_dropped_early += state.evict(plan, t_us);
   state.ring.append(t_us, sequence);
   state.last_time_us = t_us;
   return state;
+}
+
+// For a late event: those after it leave until it has joined.
+void FeatureStore::set_aside_after(Kind& kind, const EntityPlan& plan, EntityState& state, int64_t t_us) {
+  EventRing& ring = state.ring;
+  uint64_t at = ring.end();
+  while (at > ring.begin() && ring.time(at - 1) > t_us) --at;
+  const size_t words = ring.words();
+  kind.set_aside.resize(static_cast<size_t>(ring.end() - at) * words);
+  for (uint64_t p = at; p < ring.end(); ++p) {
+    ring.read(p, &kind.set_aside[static_cast<size_t>(p - at) * words]);
+  }
+  ring.truncate(at);
+  state.rebuild(plan);
+}
+
+void FeatureStore::peek(const Transaction& transaction, int64_t now_us, bool clock_is_wrong,
+                        std::span<float> row) {
+  assert(row.size() == plan_->columns.size());
+  calendar_us_ = clock_is_wrong ? now_us : transaction.time_us;
+  for (size_t e = 0; e < kinds_.size(); ++e) {
+    if (!plan_->entities[e].windows.empty()) peek_at(e, plan_->entity_key(e, transaction), now_us);
+  }
+  for (const Instruction& instruction : plan_->instructions) execute(transaction, instruction);
+  for (size_t e = 0; e < kinds_.size(); ++e) {
+    if (!plan_->entities[e].windows.empty()) end_peek(e);
+  }
+  fill(row);
+}
+
+// The entity with an event at now_us that only peek() sees.
+void FeatureStore::peek_at(size_t entity, const Key& key, int64_t now_us) {
+  Kind& kind = kinds_[entity];
+  const EntityPlan& plan = plan_->entities[entity];
+  const uint64_t slot = kind.index.find(key);
+  EntityState* state = slot == KeyIndex::kNone ? nullptr : kind.states[slot].get();
+  if (state == nullptr || (state->last_time_us < now_us && now_us - state->last_time_us > plan.idle_us)) {
+    if (!unseen_[entity]) unseen_[entity] = std::make_unique<EntityState>(plan);
+    state = unseen_[entity].get();
+  }
+  EventRing& ring = state->ring;
+  const bool crowded = ring.size() > kExactEvents;
+  if (crowded) {
+    now_us = ring.time(ring.end() - 1);
+    state->begin_trial(plan);
+  } else {
+    if (!ring.empty()) now_us = std::max(now_us, ring.time(ring.end() - 1));
+    state->advance(plan, now_us, ring.end());
+  }
+  current_[entity] = state;
+  at_[entity] = ring.append(now_us, 0);
+  times_[entity] = now_us;
+}
+
+void FeatureStore::end_peek(size_t entity) {
+  const EntityPlan& plan = plan_->entities[entity];
+  EntityState& state = *current_[entity];
+  if (state.on_trial()) {
+    state.end_trial(plan);
+  } else {
+    state.ring.truncate(at_[entity]);
+    state.rebuild(plan);
+  }
 }
 
 // After a late event: the events set aside join again, in order.

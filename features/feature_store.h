@@ -44,8 +44,15 @@ class FeatureStore {
   // Folds one transaction and writes its features into `row` (plan().columns.size() floats; missing is NaN).
   // Events may come up to plan().lateness_us late: later events then see what they would have seen had all
   // come in order, except features of features, whose inputs stay as they were when answered.
-  // Amortised O(1) in the length of windows; an event late for its own entity costs O(its ring).
+  // Amortised O(1) in the length of windows. An event late for its own entity costs O(its ring) when that has
+  // at most kExactEvents; in a longer ring it joins as the newest event, at that one's time, in O(1).
   void apply(const Transaction& transaction, uint64_t sequence, std::span<float> row);
+  static constexpr size_t kExactEvents = 4096;
+
+  // The features that this transaction would have at event time `now_us`, folding nothing: for one whose own
+  // time cannot be folded. Calendar features are those of its own time, or with `clock_is_wrong` of now_us.
+  // As apply(), O(ring) up to kExactEvents; an entity with more answers as of its newest event.
+  void peek(const Transaction& transaction, int64_t now_us, bool clock_is_wrong, std::span<float> row);
 
   // Fills what label() needs for this transaction later.
   void subject(const Transaction& transaction, uint64_t sequence, Subject& out) const;
@@ -64,22 +71,30 @@ class FeatureStore {
  private:
   struct Kind;
 
+  EntityState& arrive(Kind& kind, const EntityPlan& plan, const Key& key);
   EntityState& prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us, uint64_t sequence);
+  void set_aside_after(Kind& kind, const EntityPlan& plan, EntityState& state, int64_t t_us);
+  void peek_at(size_t entity, const Key& key, int64_t now_us);
+  void end_peek(size_t entity);
+  void fill(std::span<float> row) const;
   EntityState& create(Kind& kind, const EntityPlan& plan, const Key& key);
   void forget(Kind& kind, uint64_t slot);
   void touch(Kind& kind, uint64_t slot);
   void put_back(Kind& kind, const EntityPlan& plan, EntityState& state);
   void execute(const Transaction& transaction, const Instruction& instruction);
   double evaluate(const Transaction& transaction, const Feature& feature) const;
-  double over_entity(const Feature& feature, int64_t t_us) const;
+  double over_entity(const Feature& feature) const;
   bool matches(const Transaction& transaction, const Filter& filter) const;
   double operand(const Transaction& transaction, bool is_feature, size_t index) const;
 
   std::shared_ptr<const Plan> plan_;
   std::vector<Kind> kinds_;
-  std::vector<EntityState*> current_;  // by entity kind, during apply()
-  std::vector<uint64_t> at_;           // the current event's ring position, by entity kind
-  std::vector<double> values_;         // of all features, during apply()
+  std::vector<EntityState*> current_;                 // by entity kind, during apply() and peek()
+  std::vector<uint64_t> at_;                          // the current event's ring position, by entity kind
+  std::vector<int64_t> times_;                        // and its time there
+  int64_t calendar_us_ = 0;                           // its time as calendar features see it
+  std::vector<std::unique_ptr<EntityState>> unseen_;  // for peek(): an entity without events, by kind
+  std::vector<double> values_;                        // of all features, during apply()
   int64_t newest_us_ = INT64_MIN;
 };
 

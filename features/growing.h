@@ -15,10 +15,13 @@ namespace shrike::features {
 // O(1).
 class MonotonicDeque {
  public:
+  // `displaced` gets the positions that it pushes out, newest first.
   template <typename ValueAt>
-  void push(uint64_t at, int64_t value, bool minimum, ValueAt&& value_at) {
+  void push(uint64_t at, int64_t value, bool minimum, ValueAt&& value_at,
+            std::vector<uint64_t>* displaced = nullptr) {
     while (head_ < positions_.size() &&
            (minimum ? value_at(positions_.back()) >= value : value_at(positions_.back()) <= value)) {
+      if (displaced != nullptr) displaced->push_back(positions_.back());
       positions_.pop_back();
     }
     if (head_ == positions_.size()) {
@@ -35,7 +38,13 @@ class MonotonicDeque {
       head_ = 0;
     }
   }
+  // The newest was pushed last and displaced these.
+  void undo_push(const std::vector<uint64_t>& displaced) {
+    positions_.pop_back();
+    positions_.insert(positions_.end(), displaced.rbegin(), displaced.rend());
+  }
   bool empty() const { return head_ == positions_.size(); }
+  uint64_t newest() const { return positions_.back(); }
   uint64_t front() const { return positions_[head_]; }
   void clear() { positions_.clear(), head_ = 0; }
   size_t bytes() const { return positions_.capacity() * sizeof(uint64_t); }

@@ -14,6 +14,9 @@ namespace {
 
 constexpr int kFeatureDecimals = 6;  // of a feature that is the input of another
 constexpr size_t kFiltersMax = 24;   // flag bits of an event below the two label bits
+// Positions have 16 bits in the plan; these are far below, and beyond any use.
+constexpr size_t kFeaturesMax = 8192;  // hidden ones too
+constexpr size_t kWindowsMax = 1024;   // different ones of an entity kind
 
 tl::unexpected<Error> fail(const FeatureSpec& spec, std::string reason) {
   return tl::make_unexpected(Error{spec.name, std::move(reason)});
@@ -93,6 +96,8 @@ class Compiler {
     if (!about.of_entity) return add_plain(spec);
     const auto entity = plan_.schema.find_entity(spec.entity);
     if (!entity) return fail(spec, fmt::format("entity \"{}\" is not declared", spec.entity));
+    if (spec.windows_us.size() > kWindowsMax)
+      return fail(spec, fmt::format("{} windows; at most {}", spec.windows_us.size(), kWindowsMax));
     std::vector<int64_t> windows = spec.windows_us;
     if (windows.empty()) windows.push_back(kForever);
     for (const int64_t window : windows) {
@@ -146,6 +151,8 @@ class Compiler {
       if (other.name == feature.name)
         return fail(spec, fmt::format("the name \"{}\" is used twice", feature.name));
     }
+    if (plan_.features.size() == kFeaturesMax)
+      return fail(spec, fmt::format("there are more than {} features", kFeaturesMax));
     if (spec.calendar_days && !is_age(spec.aggregate))
       return fail(spec, "unit = \"days\" is for ages: time_since_…, label_run_age, label_run_before");
     feature.transform = spec.transform;
@@ -192,13 +199,13 @@ class Compiler {
     return publish(spec, std::move(feature));
   }
 
-  uint16_t slot(EntityPlan& entity, int64_t window_us, int64_t delay_us) {
-    for (size_t i = 0; i < entity.slots.size(); ++i) {
-      if (entity.slots[i].window_us == window_us && entity.slots[i].delay_us == delay_us)
+  uint16_t window(EntityPlan& entity, int64_t length_us, int64_t delay_us) {
+    for (size_t i = 0; i < entity.windows.size(); ++i) {
+      if (entity.windows[i].length_us == length_us && entity.windows[i].delay_us == delay_us)
         return static_cast<uint16_t>(i);
     }
-    entity.slots.push_back({window_us, delay_us, {}});
-    return static_cast<uint16_t>(entity.slots.size() - 1);
+    entity.windows.push_back({length_us, delay_us, {}});
+    return static_cast<uint16_t>(entity.windows.size() - 1);
   }
 
   // The value column that keeps the input of an aggregation.
@@ -261,7 +268,7 @@ class Compiler {
       const Accumulator& have = entity.accumulators[i];
       const bool same_kind = have.kind == wanted.kind || (have.kind == AccumulatorKind::kMoments2 &&
                                                           wanted.kind == AccumulatorKind::kMoments);
-      if (same_kind && have.slot == wanted.slot && have.filter == wanted.filter &&
+      if (same_kind && have.window == wanted.window && have.filter == wanted.filter &&
           have.column == wanted.column && have.after == wanted.after && have.parameter == wanted.parameter) {
         return static_cast<int16_t>(i);
       }
@@ -271,9 +278,9 @@ class Compiler {
       wanted.clipped_column = static_cast<int16_t>(entity.column_scales.size());
       entity.column_scales.push_back(wanted.scale);
     }
-    Slot& over = entity.slots[wanted.slot];
+    Window& over = entity.windows[wanted.window];
     over.accumulators.push_back(index);
-    wanted.unbounded = over.window_us == kForever;
+    wanted.unbounded = over.length_us == kForever;
     entity.accumulators.push_back(wanted);
     if (over.delay_us == 0) {  // with a delay, events join when they are old enough
       const Instruction add{OpCode::kAdd, entity_index, index, 0};
@@ -287,6 +294,10 @@ class Compiler {
     using enum Aggregate;
     using Kind = AccumulatorKind;
     EntityPlan& entity = plan_.entities[entity_index];
+    if (entity.windows.size() + 2 > kWindowsMax) {
+      return fail(spec,
+                  fmt::format("entity \"{}\" has more than {} different windows", entity.name, kWindowsMax));
+    }
     const bool of_run =
         spec.aggregate == kLabelRun || spec.aggregate == kLabelRunAge || spec.aggregate == kLabelRunBefore;
     const bool counts_since = spec.aggregate == kCountSinceLabel;
@@ -334,7 +345,7 @@ class Compiler {
     const auto flag = filter(spec, entity_index);
     if (!flag) return tl::make_unexpected(flag.error());
     wanted.filter = *flag;
-    wanted.slot = slot(entity, window_us, delay_us);
+    wanted.window = window(entity, window_us, delay_us);
     wanted.after = !include && delay_us == 0;
     if (of_labels) entity.has_labels = entity.has_flags = true;
 
@@ -390,7 +401,7 @@ class Compiler {
         break;
       case kCountSinceLabel:
         feature.first = make(Kind::kNewestFraud);
-        wanted.slot = slot(entity, window_us, settled_us);
+        wanted.window = window(entity, window_us, settled_us);
         wanted.filter = -1;
         wanted.after = false;
         feature.second = make(Kind::kCount);

@@ -15,8 +15,8 @@
 namespace shrike::features {
 
 // A window of one entity kind: two cursors into the event ring.
-struct Slot {
-  int64_t window_us = kForever;
+struct Window {
+  int64_t length_us = kForever;
   int64_t delay_us = 0;
   std::vector<uint16_t> accumulators;  // those that run over it
 };
@@ -33,14 +33,14 @@ enum class AccumulatorKind : uint8_t {
   kRun,      // frauds in a row at the end of the settled labels, time of the oldest, and of what is before
   kMinimum,  // monotonic deque of ring positions; over the whole history, the extremum itself
   kMaximum,
-  kDistinct,  // count by value
-  kSorted,    // order statistics
+  kDistinct,  // count by value; over the whole history, a sketch
+  kSorted,    // order statistics; over the whole history, a sample
   kOldest,    // ring position of the oldest event, plus 1; 0 for none
 };
 
 struct Accumulator {
   AccumulatorKind kind;
-  uint16_t slot = 0;
+  uint16_t window = 0;
   int16_t filter = -1;  // bit in the event's flags
   int16_t column = -1;  // value column of the ring
   int16_t clipped_column = -1;
@@ -66,18 +66,19 @@ struct EntityPlan {
   std::vector<size_t> key_fields;
   size_t entities_max = 0;
   size_t events_max = 0;  // of one entity's ring; beyond it the oldest event leaves early
-  std::vector<Slot> slots;
+  std::vector<Window> windows;
   std::vector<Accumulator> accumulators;
   std::vector<Filter> filters;
   std::vector<double> column_scales;  // one per value column
   bool has_labels = false;            // the ring keeps sequence numbers and label flags
   bool has_flags = false;
-  int64_t retention_us = 0;  // an event older than this (by the entity's newest) leaves the ring
-  int64_t idle_us = 0;       // an entity idle for longer starts anew
-  bool keeps_all = false;    // an exact order statistic over all history: the ring evicts only at events_max
+  bool has_runs = false;         // the entity keeps where the known labels are
+  int64_t retention_us = 0;      // an event older than this (by the entity's newest) leaves the ring
+  int64_t idle_us = 0;           // an entity idle for longer starts anew
   uint32_t unbounded_bytes = 0;  // the first part of the fixed block, which has a base copy
   uint32_t fixed_bytes = 0;
-  uint32_t deques = 0, maps = 0, sorted = 0;
+  uint32_t deques = 0, maps = 0, sorted = 0;  // of finite windows
+  uint32_t sketches = 0, samples = 0;         // over the whole history, with a base each
 };
 
 enum class OpCode : uint8_t {

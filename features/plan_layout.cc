@@ -47,26 +47,26 @@ Key Plan::entity_key(size_t entity, const Transaction& transaction) const {
 void lay_out(EntityPlan& entity, const PlanOptions& options) {
   int64_t longest = 0;
   bool unbounded_any = false;
-  for (const Slot& one : entity.slots) {
-    longest = std::max(longest, one.window_us == kForever ? one.delay_us : one.window_us + one.delay_us);
-    unbounded_any |= one.window_us == kForever;
+  for (const Window& window : entity.windows) {
+    const bool all = window.length_us == kForever;
+    longest = std::max(longest, window.delay_us + (all ? 0 : window.length_us));
+    unbounded_any |= all;
   }
   uint32_t offset = 0;
   for (const bool unbounded : {true, false}) {
-    for (Accumulator& one : entity.accumulators) {
-      const bool grows = fixed_size(one) == 0;
-      if (one.unbounded != unbounded) continue;
-      if (!grows) {
-        one.offset = offset;
-        offset += fixed_size(one);
-      } else if (one.kind == AccumulatorKind::kDistinct) {
-        one.offset = entity.maps++;
-      } else if (one.kind == AccumulatorKind::kSorted) {
-        one.offset = entity.sorted++;
+    for (Accumulator& accumulator : entity.accumulators) {
+      if (accumulator.unbounded != unbounded) continue;
+      if (const uint32_t bytes = fixed_size(accumulator); bytes > 0) {
+        accumulator.offset = offset;
+        offset += bytes;
+      } else if (accumulator.kind == AccumulatorKind::kDistinct) {
+        accumulator.offset = unbounded ? entity.sketches++ : entity.maps++;
+      } else if (accumulator.kind == AccumulatorKind::kSorted) {
+        accumulator.offset = unbounded ? entity.samples++ : entity.sorted++;
       } else {
-        one.offset = entity.deques++;
+        accumulator.offset = entity.deques++;
       }
-      entity.keeps_all |= grows && unbounded;
+      entity.has_runs |= accumulator.kind == AccumulatorKind::kRun;
     }
     if (unbounded) entity.unbounded_bytes = offset;
   }

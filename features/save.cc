@@ -49,7 +49,9 @@ void FeatureStore::save(const std::function<void(std::string)>& sink) const {
       }
       record.set_ring(events.data(), events.size() * sizeof(int64_t));
       record.set_base(state.base(), plan_->entities[e].unbounded_bytes);
-      bytes += record.ring().size() + record.base().size() + 64;
+      if (plan_->entities[e].sketches + plan_->entities[e].samples > 0)
+        state.save_sketches(*record.mutable_sketches());
+      bytes += record.ring().size() + record.base().size() + record.sketches().size() + 64;
       if (bytes > kPieceBytes) flush();
     }
     flush();
@@ -88,6 +90,8 @@ Result<void> FeatureStore::restore(std::string_view bytes) {
       state.ring.append_words(words.data());
     }
     if (plan.unbounded_bytes > 0) std::memcpy(state.base(), record.base().data(), plan.unbounded_bytes);
+    if (!record.sketches().empty() && !state.restore_sketches(record.sketches()))
+      return damaged("what an entity keeps of its whole history is not whole");
     state.rebuild(plan);
     state.last_time_us = record.last_time_us();
   }

@@ -21,9 +21,11 @@ struct Cost {
 Cost cost(const features::EntityPlan& plan) {
   const size_t words = 1 + (plan.has_labels ? 1 : 0) + (plan.has_flags ? 1 : 0) + plan.column_scales.size();
   return {words * 8, sizeof(features::EntityState) + plan.fixed_bytes + plan.unbounded_bytes +
-                         plan.slots.size() * 16 + plan.deques * sizeof(features::MonotonicDeque) +
+                         plan.windows.size() * 16 + plan.deques * sizeof(features::MonotonicDeque) +
                          plan.maps * sizeof(features::CountMap) +
-                         plan.sorted * sizeof(features::SortedValues)};
+                         plan.sorted * sizeof(features::SortedValues) +
+                         2 * plan.sketches * sizeof(features::DistinctSketch) +
+                         2 * plan.samples * sizeof(features::ValueSample)};
 }
 
 void print_text(const engine::Config& config) {
@@ -37,12 +39,11 @@ void print_text(const engine::Config& config) {
   }
   fmt::print("\n");
   for (const features::EntityPlan& entity : plan.entities) {
-    if (entity.slots.empty()) continue;
+    if (entity.windows.empty()) continue;
     const Cost c = cost(entity);
-    fmt::print("{}: events stay {}{}, {} bytes an event; {} bytes an entity besides; at most {} entities\n",
-               entity.name, features::format_duration(entity.retention_us),
-               entity.keeps_all ? " or longer (an exact order statistic over all history)" : "",
-               c.event_bytes, c.entity_bytes, entity.entities_max);
+    fmt::print("{}: events stay {}, {} bytes an event; {} bytes an entity besides; at most {} entities\n",
+               entity.name, features::format_duration(entity.retention_us), c.event_bytes, c.entity_bytes,
+               entity.entities_max);
   }
   fmt::print("\nlearner {}:\n", config.training.family);
   for (const learners::FamilyInfo& family : learners::families()) {

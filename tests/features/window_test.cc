@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <cmath>
+#include <cstring>
 #include <memory>
 #include <random>
 
@@ -300,6 +302,176 @@ TEST(Window, AnIdleEntityIsDroppedOnceItsWindowsAreEmpty) {
     store.apply(to_transaction(plan->schema, event, 1), i, row);
   }
   EXPECT_LE(store.stats()[0].entities, 5u);
+}
+
+std::string saved(const FeatureStore& store) {
+  std::string all;
+  store.save([&](std::string piece) { all += piece; });
+  return all;
+}
+
+TEST(Window, APeekLeavesNoTrace) {
+  const std::vector<Column> columns = all_columns();
+  const auto plan = make_plan(columns);
+  for (uint32_t seed = 21; seed <= 23; ++seed) {
+    FeatureStore store(plan), untouched(plan);
+    Stream stream(seed, true);
+    std::vector<float> row(columns.size()), other(columns.size()), peeked(columns.size());
+    for (int i = 0; i < 300; ++i) {
+      const naive::Event event = stream.next();
+      const Transaction transaction = to_transaction(plan->schema, event, stream.kind);
+      store.apply(transaction, event.order, row);
+      untouched.apply(transaction, event.order, other);
+      ASSERT_EQ(0, std::memcmp(row.data(), other.data(), row.size() * sizeof(float))) << i;
+      naive::Event stray = event;
+      stray.entity = static_cast<int64_t>(stream.random() % 5);  // two of them never seen
+      stray.time_us = stream.newest + (i % 2 == 0 ? 400 * kHour : -400 * kHour);
+      store.peek(to_transaction(plan->schema, stray, stream.kind), stream.newest, i % 2 == 0, peeked);
+      if (i % 4 != 0) continue;
+      Subject subject;
+      store.subject(transaction, event.order, subject);
+      store.label(subject, Verdict::kFraud);
+      untouched.label(subject, Verdict::kFraud);
+    }
+    EXPECT_EQ(saved(store), saved(untouched));
+  }
+}
+
+TEST(Window, APeekSeesWhatAnEventNowWouldSee) {
+  const std::vector<Column> columns = all_columns();
+  const auto plan = make_plan(columns);
+  FeatureStore store(plan);
+  Stream stream(31, true);
+  std::vector<float> row(columns.size()), peeked(columns.size());
+  for (int i = 0; i < 300; ++i) {
+    naive::Event event = stream.next();
+    event.time_us = stream.newest;
+    const Transaction transaction = to_transaction(plan->schema, event, stream.kind);
+    naive::Event stray = event;
+    stray.time_us -= 300 * kHour;
+    store.peek(to_transaction(plan->schema, stray, stream.kind), stream.newest, false, peeked);
+    store.apply(transaction, event.order, row);
+    ASSERT_EQ(0, std::memcmp(row.data(), peeked.data(), row.size() * sizeof(float))) << i;
+  }
+}
+
+// One card with more events than are ever rebuilt.
+class Crowded : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (int i = 0; i < kEvents; ++i) apply(i, kStart + i * kStep);
+  }
+  void apply(int id, int64_t time_us) {
+    const naive::Event event{time_us, static_cast<uint64_t>(id), 1, 100 * (id * 7919 % 1000)};
+    transaction_ = to_transaction(plan_->schema, event, id % 5);
+    store_.apply(transaction_, event.order, row_);
+  }
+  float column(Aggregate aggregate, int64_t window_us) const {
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      const Column& column = columns_[c];
+      if (column.spec.aggregate == aggregate && column.question.window_us == window_us &&
+          column.question.delay_us == 0 && column.question.include && !column.filtered)
+        return row_[c];
+    }
+    return NAN;
+  }
+
+  static constexpr int kEvents = 3 * static_cast<int>(FeatureStore::kExactEvents);
+  static constexpr int64_t kStart = 2000 * kHour, kStep = kHour / 3600;
+  const std::vector<Column> columns_ = all_columns();
+  std::shared_ptr<const Plan> plan_ = make_plan(columns_);
+  FeatureStore store_{plan_};
+  std::vector<float> row_ = std::vector<float>(columns_.size());
+  Transaction transaction_;
+};
+
+TEST_F(Crowded, ALateEventJoinsAsTheNewest) {
+  const float before = column(Aggregate::kCount, kHour);
+  apply(kEvents, kStart + (kEvents - 500) * kStep);
+  EXPECT_EQ(column(Aggregate::kCount, kHour), before + 1);
+  Subject subject;
+  store_.subject(transaction_, kEvents, subject);
+  apply(kEvents + 1, kStart + kEvents * kStep);
+  EXPECT_EQ(column(Aggregate::kCount, kHour), before + 1);  // one second has left
+  // A label finds it where it joined.
+  float frauds = 0;
+  const auto count_frauds = [&] {
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      if (columns_[c].spec.aggregate == Aggregate::kLabelCount &&
+          columns_[c].question.window_us == 24 * kHour && columns_[c].question.delay_us == 0 &&
+          !columns_[c].question.include && !columns_[c].filtered)
+        frauds = row_[c];
+    }
+  };
+  count_frauds();
+  EXPECT_EQ(frauds, 0);
+  store_.label(subject, Verdict::kFraud);
+  apply(kEvents + 2, kStart + (kEvents + 1) * kStep);
+  count_frauds();
+  EXPECT_EQ(frauds, 1);
+}
+
+TEST_F(Crowded, APeekLeavesNoTrace) {
+  const std::string before = saved(store_);
+  std::vector<float> peeked(columns_.size());
+  naive::Event stray{1, 1, 1, 5000};
+  store_.peek(to_transaction(plan_->schema, stray, 2), kStart + 2 * kEvents * kStep, false, peeked);
+  EXPECT_EQ(saved(store_), before);
+  // Windows too, which are not saved.
+  FeatureStore restored(plan_);
+  store_.save([&](std::string piece) { EXPECT_TRUE(restored.restore(piece)); });
+  std::vector<float> row(columns_.size());
+  apply(kEvents, kStart + kEvents * kStep);
+  restored.apply(transaction_, kEvents, row);
+  EXPECT_EQ(0, std::memcmp(row.data(), row_.data(), row.size() * sizeof(float)));
+}
+
+TEST(Window, AWholeHistoryDoesNotGrow) {
+  FeatureSpec median{.name = "median",
+                     .aggregate = Aggregate::kMedian,
+                     .entity = "card",
+                     .input = "amount",
+                     .windows_us = {kForever},
+                     .exact_name = true};
+  FeatureSpec distinct{.name = "distinct",
+                       .aggregate = Aggregate::kDistinct,
+                       .entity = "card",
+                       .input = "amount",
+                       .windows_us = {kForever},
+                       .exact_name = true};
+  const auto plan = make_plan({{median, {}}, {distinct, {}}});
+  FeatureStore store(plan);
+  float row[2];
+  size_t after_half_a_year = 0;
+  for (int i = 0; i < 365 * 24; ++i) {
+    naive::Event event{(1000 + i) * kHour, static_cast<uint64_t>(i), 1, 100 * (i * 7919 % 2000)};
+    store.apply(to_transaction(plan->schema, event, 1), event.order, row);
+    if (i == 183 * 24) after_half_a_year = store.stats()[0].bytes;
+    if (i < 512) {
+      EXPECT_EQ(row[1], static_cast<float>(i + 1));
+    }
+    if (i % 1000 != 999) continue;
+    // Saved and restored it goes on to the same bits.
+    FeatureStore restored(plan);
+    store.save([&](std::string piece) { ASSERT_TRUE(restored.restore(piece)); });
+    EXPECT_EQ(saved(restored), saved(store));
+  }
+  EXPECT_LE(store.stats()[0].bytes, after_half_a_year);
+  EXPECT_LE(store.stats()[0].bytes, 40'000u);
+  EXPECT_NEAR(row[0], 1000, 250);
+  EXPECT_NEAR(row[1], 2000, 400);
+}
+
+TEST(Window, TooManyWindowsAreRefused) {
+  FeatureSpec count{.name = "n", .aggregate = Aggregate::kCount, .entity = "card"};
+  for (int64_t i = 1; i <= 70'000; ++i) count.windows_us.push_back(i * 1'000'000);
+  EXPECT_FALSE(compile(test_schema(), {count}, {.lateness_us = kLateness}));
+  std::vector<FeatureSpec> specs;
+  for (int i = 0; i < 9000; ++i)
+    specs.push_back({.name = "n" + std::to_string(i), .aggregate = Aggregate::kHourOfDay});
+  const auto plan = compile(test_schema(), specs, {.lateness_us = kLateness});
+  ASSERT_FALSE(plan);
+  EXPECT_NE(plan.error().reason.find("features"), std::string::npos);
 }
 
 TEST(Window, DamagedStateIsRefused) {
