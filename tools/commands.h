@@ -28,11 +28,14 @@ void add_status(CLI::App& app, int& exit_code);
 void add_check_config(CLI::App& app, int& exit_code);
 void add_verify(CLI::App& app, int& exit_code);
 void add_repair(CLI::App& app, int& exit_code);
+void add_manual(CLI::App& app, int& exit_code);
 
 // Loads a configuration ("" is the embedded quickstart); prints every problem and returns null when there are
 // any.
 engine::ConfigPtr read_config(const std::string& path);
 extern const char* const kEmbeddedConfig;
+// The project's version, from CMakeLists.txt.
+extern const char* const kVersion;
 
 // Prints "shrike: TEXT" to standard error and returns the code.
 int complain(const std::string& text, int code);

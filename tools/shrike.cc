@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
       "well\n"};
   app.name("shrike");
   app.require_subcommand(1);
-  app.set_version_flag("--version", "shrike 0.1.0");
+  app.set_version_flag("--version", fmt::format("shrike {}", kVersion));
   std::string level = "info";
   app.add_option("--log-level", level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
@@ -36,6 +36,11 @@ int main(int argc, char** argv) {
   add_check_config(app, exit_code);
   add_verify(app, exit_code);
   add_repair(app, exit_code);
+  add_manual(app, exit_code);
+  app.footer(
+      "Exit codes: 0 done; 1 done, but not all was well (refusals, differences); 2 bad usage or input; 3 the "
+      "server or "
+      "the disk failed.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -123,7 +123,8 @@ void TrainingThread::offer() {
   if (!proposal || proposal->serial == offered_ || !keep_(*proposal)) return;
   offered_ = proposal->serial;
   Proposal copy = *proposal;
-  while (!proposals_.push(std::move(copy))) std::this_thread::yield();
+  // A push that fails leaves the item where it is.
+  while (!proposals_.push(std::move(copy))) std::this_thread::yield();  // NOLINT(bugprone-use-after-move)
   engine_bell_->ring();
 }
 

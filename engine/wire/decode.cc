@@ -10,7 +10,6 @@
 namespace shrike::engine {
 namespace {
 
-using features::FieldType;
 using features::Schema;
 
 std::vector<std::string> known_names(const Schema& schema) {
