@@ -133,6 +133,8 @@ def check_xgboost(check):
         ("categorical, depth 12", "all", {"max_depth": 12, "min_child_weight": 0}, True),
         ("logitraw", "all", {"objective": "binary:logitraw"}, True),
         ("parallel trees", "all", {"num_parallel_tree": 3, "subsample": 0.7}, True),
+        ("dart", "numeric", {"booster": "dart", "rate_drop": 0.3}, True),
+        ("stopped early, parallel trees", "all", {"num_parallel_tree": 2, "subsample": 0.7, "best": 17}, True),
     ]
     for name, which, more, missing in cases:
         x = with_missing(train, 2) if missing else train
@@ -141,10 +143,19 @@ def check_xgboost(check):
         x = x[:, : data.shape[1]]
         types = ["q"] * NUMERIC + (["c"] * CATEGORICAL if which == "all" else [])
         kind = dict(feature_types=types, feature_names=NAMES[: x.shape[1]], enable_categorical=True)
-        booster = xgboost.train({**base, **more}, xgboost.DMatrix(x, y, **kind), num_boost_round=60)
-        # Rows are scored in place: a matrix refuses codes that training data cannot have.
+        parameters = {key: value for key, value in {**base, **more}.items() if key != "best"}
+        booster = xgboost.train(parameters, xgboost.DMatrix(x, y, **kind), num_boost_round=60)
+        # Rows are scored in place: a matrix refuses codes that training data cannot have. But in place dart takes
+        # the base off every tree again, and rounds.
         booster.set_param({"nthread": 2})
-        margins = booster.inplace_predict(data, predict_type="margin", validate_features=False)
+        used = (0, best + 1) if (best := more.get("best")) is not None else (0, 0)
+        if best is not None:
+            booster.set_attr(best_iteration=str(best))
+        if more.get("booster") == "dart":
+            matrix = xgboost.DMatrix(data, feature_types=types, feature_names=NAMES[: x.shape[1]])
+            margins = booster.predict(matrix, output_margin=True, iteration_range=used)
+        else:
+            margins = booster.inplace_predict(data, predict_type="margin", validate_features=False, iteration_range=used)
         # 1 / (1 + e^-margin), whatever the objective prints.
         probabilities = 1 / (1 + np.exp(-margins.astype(np.float64)))
         for form in ("json", "ubj"):

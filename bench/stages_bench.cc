@@ -62,7 +62,7 @@ struct Stream {
         (void)features::set_number(schema, 4, static_cast<double>(t.amount_cents) / 100, made);
         (void)features::finish(schema, made);
         rows.resize(rows.size() + columns);
-        fold.fold(made, std::span(rows).last(columns));
+        fold.fold(made, engine::Clock::kOnTime, std::span(rows).last(columns));
         transactions.push_back(std::move(made));
         labels.push_back(static_cast<float>(t.is_fraud));
       }

@@ -200,6 +200,20 @@ void FeatureStore::touch(Kind& kind, uint64_t slot) {
   kind.newest = slot;
 }
 
+void FeatureStore::forget_after(int64_t t_us) {
+  newest_us_ = t_us;
+  for (size_t e = 0; e < kinds_.size(); ++e) {
+    for (const auto& state : kinds_[e].states) {
+      if (!state || state->last_time_us <= t_us) continue;
+      uint64_t at = state->ring.end();
+      while (at > state->ring.begin() && state->ring.time(at - 1) > t_us) --at;
+      state->ring.truncate(at);
+      state->rebuild(plan_->entities[e]);
+      state->last_time_us = t_us;
+    }
+  }
+}
+
 void FeatureStore::subject(const Transaction& transaction, uint64_t sequence, Subject& out) const {
   out.sequence = sequence;
   out.time_us = transaction.time_us;

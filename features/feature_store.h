@@ -54,6 +54,10 @@ class FeatureStore {
   // As apply(), O(ring) up to kExactEvents; an entity with more answers as of its newest event.
   void peek(const Transaction& transaction, int64_t now_us, bool clock_is_wrong, std::span<float> row);
 
+  // Event time was wrong: events dated after `t_us` leave their rings, and time goes on from there. What they
+  // made leave cannot come back.
+  void forget_after(int64_t t_us);
+
   // Fills what label() needs for this transaction later.
   void subject(const Transaction& transaction, uint64_t sequence, Subject& out) const;
 

@@ -30,6 +30,13 @@ const char* describe(FieldType type) {
   return "";
 }
 
+// Of an integer that is no int64_t; a number may be one, as a double.
+tl::unexpected<Error> beyond_integers(const Field& field, std::string_view text) {
+  return fail(field, fmt::format("found {}, an integer is from -9223372036854775808 to 9223372036854775807; "
+                                 "declare the field as text (type = \"text\") and send it as one",
+                                 text.substr(0, 40)));
+}
+
 void store(Transaction& transaction, size_t field, int64_t fixed) {
   Value& value = transaction.values[field];
   value.present = true;
@@ -167,13 +174,16 @@ Result<void> set_from_text(const Schema& schema, size_t index, std::string_view 
   const Field& field = schema.fields[index];
   if (input.empty()) return {};
   if (field.type == FieldType::kText) return set_text(schema, index, input, transaction);
-  if (field.type == FieldType::kBoolean && (input == "true" || input == "false")) {
-    return set_boolean(schema, index, input == "true", transaction);
+  if (field.type == FieldType::kBoolean) {
+    const bool yes = input == "true" || input == "True" || input == "TRUE";
+    if (yes || input == "false" || input == "False" || input == "FALSE")
+      return set_boolean(schema, index, yes, transaction);
   }
   int64_t whole = 0;
   const char* end = input.data() + input.size();
-  if (auto [at, ec] = std::from_chars(input.data(), end, whole); ec == std::errc() && at == end) {
-    return set_integer(schema, index, whole, transaction);
+  if (auto [at, ec] = std::from_chars(input.data(), end, whole); at == end) {
+    if (ec == std::errc()) return set_integer(schema, index, whole, transaction);
+    if (field.type == FieldType::kInteger) return beyond_integers(field, input);
   }
   double value = 0;
   if (auto [at, ec] = std::from_chars(input.data(), end, value); ec == std::errc() && at == end) {
@@ -185,7 +195,12 @@ Result<void> set_from_text(const Schema& schema, size_t index, std::string_view 
 Result<void> finish(const Schema& schema, Transaction& transaction) {
   for (size_t i = 0; i < schema.fields.size(); ++i) {
     if (!transaction.values[i].present && !schema.fields[i].optional) {
-      return fail(schema.fields[i], "the field is missing");
+      const bool may_be = i != schema.id && i != schema.time;
+      return fail(
+          schema.fields[i],
+          fmt::format(
+              "the field is missing{}",
+              may_be ? "; if it may be absent, set optional = true for it in the configuration" : ""));
     }
   }
   transaction.id = key(schema, transaction, schema.id);

@@ -18,6 +18,19 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
+// A word of another language of conditions, which would be taken for part of a name.
+std::string_view other_word(std::string_view text) {
+  for (const std::string_view word : {"or", "||", "&&", "AND", "OR", "not", "in", "between", "like", "is"}) {
+    for (size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+      const size_t end = at + word.size();
+      const bool alone = std::ispunct(static_cast<unsigned char>(word[0])) ||
+                         ((at == 0 || text[at - 1] == ' ') && (end == text.size() || text[end] == ' '));
+      if (alone) return word;
+    }
+  }
+  return {};
+}
+
 Result<Condition> parse_condition(std::string_view text) {
   struct Sign {
     std::string_view text;
@@ -34,8 +47,15 @@ Result<Condition> parse_condition(std::string_view text) {
     Condition condition{std::string(trim(text.substr(0, at))), sign.comparison, 0};
     const std::string_view right = trim(text.substr(at + sign.text.size()));
     auto [end, ec] = std::from_chars(right.data(), right.data() + right.size(), condition.value);
-    if (condition.operand.empty() || ec != std::errc() || end != right.data() + right.size()) break;
+    const bool one = condition.operand.find_first_of("<>=!") == std::string::npos;
+    if (condition.operand.empty() || !one || ec != std::errc() || end != right.data() + right.size()) break;
     return condition;
+  }
+  if (const std::string_view word = other_word(text); !word.empty()) {
+    return tl::make_unexpected(
+        Error{"where", fmt::format("found \"{}\" in \"{}\"; conditions are NAME (< <= > >= == !=) NUMBER, "
+                                   "joined by \"and\" alone: for either of two, declare two features",
+                                   word, text)});
   }
   return tl::make_unexpected(
       Error{"where", fmt::format("found \"{}\", expected NAME (< <= > >= == !=) NUMBER", text)});

@@ -60,6 +60,9 @@ class Learner {
 
   // False while a snapshot is not worth judging: it has seen too little to tell one row from another.
   virtual bool ready() const = 0;
+  // For people: what it needs before it is ready, such as "300 of the 5000 examples of bin_sample came"; ""
+  // when it is.
+  virtual std::string waits_for() const = 0;
 
   // Examples seen by partial_fit, whether sampled or not.
   virtual uint64_t examples() const = 0;

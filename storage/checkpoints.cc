@@ -92,22 +92,41 @@ Result<std::unique_ptr<CheckpointWriter>> Store::begin_checkpoint(uint64_t seque
 }
 
 Result<std::optional<Checkpoint>> Store::latest_checkpoint() const {
-  const DatabasePtr database = impl_->database();
-  if (!database) return closed(impl_->dir);
-  std::unique_ptr<rocksdb::Iterator> it(database->db->NewIterator({}, database->family(kCheckpoints)));
+  auto committed = list_checkpoints();
+  if (!committed) return tl::make_unexpected(committed.error());
   std::string note;
-  for (it->SeekForPrev("d"); it->Valid() && it->key().starts_with("c"); it->Prev()) {
-    const uint64_t sequence = sequence_of({it->key().data() + 1, 8});
-    const auto manifest = unseal(it->value());
-    auto checkpoint = manifest ? read_checkpoint(*database, sequence, *manifest) : std::nullopt;
-    if (checkpoint) {
-      checkpoint->note = note;
+  for (; !committed->empty(); committed->pop_back()) {
+    auto checkpoint = get_checkpoint(committed->back());
+    if (!checkpoint) return checkpoint;
+    if (*checkpoint) {
+      (*checkpoint)->note = note;
       return checkpoint;
     }
-    note += fmt::format("the checkpoint at event {} is damaged and was passed over. ", sequence);
+    note += fmt::format("the checkpoint at event {} is damaged and was passed over. ", committed->back());
   }
-  if (!it->status().ok()) return fail(impl_->dir, it->status(), "reading checkpoints");
   return std::optional<Checkpoint>();
+}
+
+Result<std::vector<uint64_t>> Store::list_checkpoints() const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  std::vector<uint64_t> committed;
+  std::unique_ptr<rocksdb::Iterator> it(database->db->NewIterator({}, database->family(kCheckpoints)));
+  for (it->Seek("c"); it->Valid() && it->key().starts_with("c"); it->Next())
+    committed.push_back(sequence_of({it->key().data() + 1, 8}));
+  if (!it->status().ok()) return fail(impl_->dir, it->status(), "reading checkpoints");
+  return committed;
+}
+
+Result<std::optional<Checkpoint>> Store::get_checkpoint(uint64_t sequence) const {
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  std::string sealed;
+  const auto status = database->db->Get({}, database->family(kCheckpoints), manifest_key(sequence), &sealed);
+  if (!status.ok())
+    return fail(impl_->dir, status, fmt::format("reading the checkpoint at event {}", sequence));
+  const auto manifest = unseal(sealed);
+  return manifest ? read_checkpoint(*database, sequence, *manifest) : std::nullopt;
 }
 
 Result<void> Store::sweep_checkpoints() {

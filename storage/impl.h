@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/marker.h"
 #include "storage/store.h"
 
 namespace shrike::storage {
@@ -30,6 +31,7 @@ struct Store::Impl {
   StoreOptions options;
   std::atomic<uint64_t> first{0}, last{0};
   std::atomic<bool> broken{false};
+  Marker marker;  // of a writable store; append()'s thread
 
   std::mutex resuming;  // one resume() at a time
 

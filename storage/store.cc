@@ -209,6 +209,32 @@ Result<void> check_format(const Store::Impl& impl, const Database& database, boo
   return {};
 }
 
+// Is all there that was acknowledged?
+Result<void> check_marker(Store::Impl& impl) {
+  const uint64_t last = impl.last, marked = Marker::read(impl.dir);
+  if (marked > last && !impl.options.accept_loss) {
+    return tl::make_unexpected(Error{
+        ErrorCode::kCorrupt,
+        fmt::format(
+            "{}: the log ends at event {}, and events up to {} were acknowledged: {} are missing; restore "
+            "the directory from a copy, or go on without them after `shrike repair {} --accept-loss`",
+            impl.dir, last, marked, marked - last, impl.dir)});
+  }
+  if (auto opened = impl.marker.open(impl.dir); !opened) return opened;
+  impl.marker.set(last);
+  return {};
+}
+
+// Files of earlier versions were open to others; new ones have the process's mask.
+void keep_private(const std::string& dir) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(dir, error)) {
+    if (file.is_regular_file(error))
+      fs::permissions(file.path(), fs::perms::owner_read | fs::perms::owner_write, error);
+  }
+}
+
 Result<DatabasePtr> open_database(const std::string& dir, const StoreOptions& options, bool read_only) {
   const auto cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
@@ -237,9 +263,11 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& dir, const StoreOp
   if (!database) return tl::make_unexpected(database.error());
   if (auto ok = check_format(*impl, **database, true); !ok) return tl::make_unexpected(ok.error());
   if (auto ok = find_ends(*impl, **database); !ok) return tl::make_unexpected(ok.error());
+  if (auto ok = check_marker(*impl); !ok) return tl::make_unexpected(ok.error());
   impl->replace(std::move(*database));
   std::unique_ptr<Store> store(new Store(std::move(impl)));
   if (auto swept = store->sweep_checkpoints(); !swept) return tl::make_unexpected(swept.error());
+  keep_private(dir);
   return store;
 }
 
@@ -277,6 +305,7 @@ Result<void> Store::append(std::span<const Record> records, bool sync) {
   if (!status.ok()) return fail(impl_->dir, status, "writing the log");
   if (impl_->first == 0) impl_->first = records.front().sequence;
   impl_->last = records.back().sequence;
+  if (sync) impl_->marker.set(impl_->last);
   return {};
 }
 

@@ -59,6 +59,7 @@ struct StoreOptions {
   bool create_if_missing = true;
   size_t block_cache_bytes = 64 << 20;
   size_t checkpoints_kept = 2;
+  bool accept_loss = false;  // opens though acknowledged events are missing; what is there counts from now on
   rocksdb::Env* env = nullptr;  // for fault injection; null: the real one. Must outlive the store.
 };
 
@@ -93,6 +94,12 @@ struct Checkpoint {
   std::string note;  // says so when a newer checkpoint was damaged and passed over
 };
 
+// What verify() has read.
+struct Verification {
+  uint64_t events = 0, transactions = 0, labels = 0, models = 0, checkpoints = 0;
+  uint64_t bytes = 0;
+};
+
 class CheckpointWriter {
  public:
   virtual ~CheckpointWriter() = default;
@@ -103,8 +110,9 @@ class CheckpointWriter {
 
 // Any number of threads may call any function at once, but append() and trim_before() are for one thread
 // each. After append(sync = true) returns, the records survive a power cut; with sync = false they survive
-// kill -9 of the process. Either all records of a call are there or none. After an error nothing is
-// half-written; resume() and the same append() again continue.
+// kill -9 of the process. A directory that has lost synced records is not opened. Either all records of a
+// call are there or none. After an error nothing is half-written; resume() and the same append() again
+// continue.
 class Store {
  public:
   static Result<std::unique_ptr<Store>> open(const std::string& dir, const StoreOptions& options);
@@ -127,6 +135,10 @@ class Store {
 
   Result<std::unique_ptr<CheckpointWriter>> begin_checkpoint(uint64_t sequence);
   Result<std::optional<Checkpoint>> latest_checkpoint() const;
+  // Of those committed, oldest first.
+  Result<std::vector<uint64_t>> list_checkpoints() const;
+  // Nothing when it is damaged.
+  Result<std::optional<Checkpoint>> get_checkpoint(uint64_t sequence) const;
 
   Result<void> put_meta(const std::string& key, std::string_view value);
   Result<std::optional<std::string>> get_meta(const std::string& key) const;
@@ -139,6 +151,14 @@ class Store {
   // After a background error such as a full disk: makes the store writable again if the cause is gone.
   Result<void> resume();
   bool healthy() const;
+  // Reads everything; `problem` gets a sentence for each thing that is wrong. The caller looks into what the
+  // store does not understand: an empty string is good news.
+  struct Inspect {
+    std::function<std::string(uint64_t sequence, std::string_view bytes)> event;
+    std::function<std::string(std::string_view bytes)> label;
+    std::function<std::string(const std::string& hash, std::string_view bytes)> model;
+  };
+  Verification verify(const Inspect& inspect, const std::function<void(std::string)>& problem) const;
   // Before a clean end: what the write-ahead log holds goes to checksummed tables, so that the next start
   // reads none.
   Result<void> flush();

@@ -1,7 +1,10 @@
 // shrike check-config
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <variant>
 
 #include "engine/wire/wire.h"
@@ -28,15 +31,42 @@ Cost cost(const features::EntityPlan& plan) {
                          2 * plan.samples * sizeof(features::ValueSample)};
 }
 
+void print_options(const learners::FamilyInfo& family, const learners::Options& set) {
+  const auto value = [&](const learners::OptionInfo& option) {
+    const auto found = set.find(option.name);
+    return show(found == set.end() ? option.default_value : found->second);
+  };
+  size_t first = 27, second = 9;
+  for (const learners::OptionInfo& option : family.options) {
+    first = std::max(first, option.name.size());
+    second = std::max(second, value(option).size());
+  }
+  for (const learners::OptionInfo& option : family.options) {
+    fmt::print("  {:<{}} {:<{}} {} ({})\n", option.name, first, value(option), second, option.help,
+               option.allowed);
+  }
+}
+
 void print_text(const engine::Config& config) {
   const features::Plan& plan = *config.plan;
   fmt::print("schema {:016x}: {} fields, label \"{}\"\n\n", plan.schema.fingerprint(),
              plan.schema.fields.size(), plan.schema.label);
-  fmt::print("{:<4}{:<32}{:<20}{}\n", "#", "feature", "aggregate", "state");
+  const auto number = [](const features::Feature& feature) {
+    return feature.output < 0 ? std::string("-") : fmt::format("{}", feature.output);
+  };
+  size_t first = 2, second = 30, third = 18;
   for (const features::Feature& feature : plan.features) {
-    fmt::print("{:<4}{:<32}{:<20}{}\n", feature.output < 0 ? "-" : fmt::format("{}", feature.output),
-               feature.name, features::info(feature.aggregate).name, feature.state);
+    first = std::max(first, number(feature).size());
+    second = std::max(second, feature.name.size());
+    third = std::max(third, std::string_view(features::info(feature.aggregate).name).size());
   }
+  const auto row = [&](std::string_view position, std::string_view name, std::string_view aggregate,
+                       std::string_view state) {
+    fmt::print("{:<{}}  {:<{}}  {:<{}}  {}\n", position, first, name, second, aggregate, third, state);
+  };
+  row("#", "feature", "aggregate", "state");
+  for (const features::Feature& feature : plan.features)
+    row(number(feature), feature.name, features::info(feature.aggregate).name, feature.state);
   fmt::print("\n");
   for (const features::EntityPlan& entity : plan.entities) {
     if (entity.windows.empty()) continue;
@@ -47,13 +77,7 @@ void print_text(const engine::Config& config) {
   }
   fmt::print("\nlearner {}:\n", config.training.family);
   for (const learners::FamilyInfo& family : learners::families()) {
-    if (family.name != config.training.family) continue;
-    for (const learners::OptionInfo& option : family.options) {
-      const auto set = config.training.options.find(option.name);
-      fmt::print("  {:<27} {:<9} {} ({})\n", option.name,
-                 show(set == config.training.options.end() ? option.default_value : set->second), option.help,
-                 option.allowed);
-    }
+    if (family.name == config.training.family) print_options(family, config.training.options);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/replay/replay.h"
 #include "tools/commands.h"
+#include "tools/learned.h"
 #include "tools/measure.h"
 #include "tools/progress.h"
 
@@ -20,7 +21,7 @@ using engine::Metrics;
 using engine::Prequential;
 
 struct Options {
-  std::string input, config, days, json, svg, label_delay;
+  std::string input, config, days, json, svg, label_delay, on_error = "stop";
   std::vector<std::string> learners;
   bool live = false;
 };
@@ -33,6 +34,10 @@ struct Result {
   size_t learner_bytes = 0;
   uint64_t accepted = 0;
   std::vector<Prequential::Day> days;
+  std::string learned;           // a line of text
+  std::vector<std::string> why;  // no model took over
+  std::string learned_json;
+  bool refusals = false;
 };
 
 // Decisions at one half, for what accuracy says where classes are balanced.
@@ -120,6 +125,7 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   const auto delay = read_label_delay(options.label_delay, *config);
   if (!delay) return tl::make_unexpected(delay.error());
   how.label_delay_us = *delay;
+  how.stop_on_error = options.on_error == "stop";
   how.live = options.live;
   how.time_calls = !options.live;
   how.progress = [&](double share, uint64_t rows) { progress.update(share, rows); };
@@ -146,6 +152,13 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   result.predicting = report->predicting;
   result.learning = report->learning;
   result.waiting = report->waiting;
+  result.learned = describe_learned(*report);
+  result.why = why_no_model(*report, *config);
+  result.learned_json = learned_json(*report, *config);
+  if (notices) {
+    for (const std::string& remark : remarks(*report, *config)) fmt::print(stderr, "note: {}\n", remark);
+    result.refusals = complain_of_refusals(*report);
+  }
   return result;
 }
 
@@ -181,12 +194,12 @@ std::string to_json(const std::vector<Result>& results) {
     all += fmt::format(
         R"({}{{"learner":"{}","rows":{},"frauds":{},"average_precision":{},"mean_daily_average_precision":{},"auc":{},)"
         R"("log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr":{},"accuracy":{},"kappa":{},)"
-        R"("us_per_transaction":{},"learner_bytes":{},"models_accepted":{}{},"by_day":[{}]}})",
+        R"("us_per_transaction":{},"learner_bytes":{},"models_accepted":{}{},{},"by_day":[{}]}})",
         all.empty() ? "" : ",", escaped(r.name), r.metrics.rows, r.metrics.frauds,
         number(r.metrics.average_precision), number(r.daily_ap), number(r.metrics.auc),
         number(r.metrics.log_loss), number(r.metrics.brier), number(r.metrics.card_precision_100),
         number(r.metrics.recall_at_fpr), number(r.accuracy), number(r.kappa), number(r.us_per_transaction),
-        r.learner_bytes, r.accepted, times, days);
+        r.learner_bytes, r.accepted, times, r.learned_json, days);
   }
   return "[" + all + "]";
 }
@@ -251,6 +264,40 @@ bool write(const std::string& path, const std::string& text) {
   return out.flush().good();
 }
 
+void print(const std::vector<Result>& results, bool live) {
+  size_t width = 8;
+  for (const Result& r : results) width = std::max(width, r.name.size());
+  fmt::print("{:<{}} {:>7} {:>8} {:>7} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6}\n", "learner",
+             width, "AP", "daily AP", "AUC", "log loss", "Brier", "CP@100", "recall", "acc.", "kappa",
+             "us/tx", "MiB", "swaps");
+  for (const Result& r : results) {
+    fmt::print(
+        "{:<{}} {:>7.4f} {:>8.4f} {:>7.4f} {:>9.5f} {:>9.6f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.2f} "
+        "{:>9.1f} {:>6}\n",
+        r.name, width, r.metrics.average_precision, r.daily_ap, r.metrics.auc, r.metrics.log_loss,
+        r.metrics.brier, r.metrics.card_precision_100, r.metrics.recall_at_fpr, r.accuracy, r.kappa,
+        r.us_per_transaction, static_cast<double>(r.learner_bytes) / (1 << 20), r.accepted);
+  }
+  fmt::print("\n{:<{}} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}{}\n", "a row, us", width, "predict", "p50",
+             "p99.9", "learn", "p50", "p99.9", live ? "  wait p99.9" : "");
+  for (const Result& r : results) {
+    fmt::print("{:<{}} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f}{}\n", r.name, width,
+               r.predicting.mean(), r.predicting.quantile(0.5), r.predicting.quantile(0.999),
+               r.learning.mean(), r.learning.quantile(0.5), r.learning.quantile(0.999),
+               live ? fmt::format("{:>12.2f}", r.waiting.quantile(0.999)) : "");
+  }
+  if (live)
+    fmt::print("wait: a busy wait as long as the mean of learning, in the same run: what the machine adds\n");
+  else
+    fmt::print("predict: the champion on one row of each batch; learn: of each batch, per example\n");
+  fmt::print("\n");
+  for (const Result& r : results) {
+    fmt::print("{:<{}} learned {}\n", r.name, width, r.learned);
+    if (!r.why.empty()) fmt::print("{:<{}} {}:\n", "", width, live ? "it has not begun" : kNoModel);
+    for (const std::string& why : r.why) fmt::print("{:<{}} - {}\n", "", width, why);
+  }
+}
+
 int run(const Options& options) {
   const engine::ConfigPtr config = read_config(options.config);
   if (!config) return kBadInput;
@@ -272,36 +319,12 @@ int run(const Options& options) {
     if (!result) return complain(result.error(), kBadInput);
     results.push_back(std::move(*result));
   }
-  size_t width = 8;
-  for (const std::string& name : names) width = std::max(width, name.size());
-  fmt::print("{:<{}} {:>7} {:>8} {:>7} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6}\n", "learner",
-             width, "AP", "daily AP", "AUC", "log loss", "Brier", "CP@100", "recall", "acc.", "kappa",
-             "us/tx", "MiB", "swaps");
-  for (const Result& r : results) {
-    fmt::print(
-        "{:<{}} {:>7.4f} {:>8.4f} {:>7.4f} {:>9.5f} {:>9.6f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.2f} "
-        "{:>9.1f} {:>6}\n",
-        r.name, width, r.metrics.average_precision, r.daily_ap, r.metrics.auc, r.metrics.log_loss,
-        r.metrics.brier, r.metrics.card_precision_100, r.metrics.recall_at_fpr, r.accuracy, r.kappa,
-        r.us_per_transaction, static_cast<double>(r.learner_bytes) / (1 << 20), r.accepted);
-  }
-  fmt::print("\n{:<{}} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}{}\n", "a row, us", width, "predict", "p50",
-             "p99.9", "learn", "p50", "p99.9", options.live ? "  wait p99.9" : "");
-  for (const Result& r : results) {
-    fmt::print("{:<{}} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f} {:>9.2f}{}\n", r.name, width,
-               r.predicting.mean(), r.predicting.quantile(0.5), r.predicting.quantile(0.999),
-               r.learning.mean(), r.learning.quantile(0.5), r.learning.quantile(0.999),
-               options.live ? fmt::format("{:>12.2f}", r.waiting.quantile(0.999)) : "");
-  }
-  if (options.live)
-    fmt::print("wait: a busy wait as long as the mean of learning, in the same run: what the machine adds\n");
-  else
-    fmt::print("predict: the champion on one row of each batch; learn: of each batch, per example\n");
+  print(results, options.live);
   if (!options.json.empty() && !write(options.json, to_json(results) + "\n"))
     return complain(fmt::format("--json {}: the file cannot be written", options.json), kBadInput);
   if (!options.svg.empty() && !write(options.svg, to_svg(results)))
     return complain(fmt::format("--svg {}: the file cannot be written", options.svg), kBadInput);
-  return 0;
+  return results[0].refusals ? kNotAllWell : 0;
 }
 
 }  // namespace
@@ -332,6 +355,9 @@ void add_evaluate(CLI::App& app, int& exit_code) {
   command->add_flag("--live", options->live,
                     "no gate and no champion: the learner answers as it stands and learns each label the "
                     "moment it comes (test-then-train)");
+  command->add_option("--on-error", options->on_error, "at a bad line: stop, or skip it (exit code 1)")
+      ->check(CLI::IsMember({"stop", "skip"}))
+      ->capture_default_str();
   command->add_option("--json", options->json, "write the table here as JSON");
   command->add_option("--svg", options->svg, "write average precision over time here as a chart");
   command->callback([options, &exit_code] { exit_code = run(*options); });

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "engine/wire/wire.h"
 #include "learners/formats/export.h"
 #include "learners/formats/import.h"
+#include "storage/find_model.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
@@ -60,18 +60,6 @@ std::string entry_json(const ModelHistory::Entry& entry) {
                      name(e.action), e.model, e.candidate, e.report.empty() ? "null" : e.report);
 }
 
-tl::expected<std::string, std::string> resolve(const DataDir& data, const std::string& prefix) {
-  const auto known = data.store->list_models();
-  if (!known) return tl::make_unexpected(known.error().reason);
-  std::vector<std::string> matches;
-  for (const auto& model : *known) {
-    if (model.hash.rfind(prefix, 0) == 0) matches.push_back(model.hash);
-  }
-  if (matches.size() == 1) return matches[0];
-  return tl::make_unexpected(
-      fmt::format("{} models begin with \"{}\"; `shrike models list` names them", matches.size(), prefix));
-}
-
 int list(const Options& options) {
   const auto data = open_data_dir(options.data);
   if (!data) return complain(data.error(), kBadInput);
@@ -97,8 +85,8 @@ int list(const Options& options) {
 int show(const Options& options) {
   const auto data = open_data_dir(options.data);
   if (!data) return complain(data.error(), kBadInput);
-  const auto hash = resolve(*data, options.model);
-  if (!hash) return complain(hash.error(), kBadInput);
+  const auto hash = storage::find_model(*data->store, options.model);
+  if (!hash) return complain(hash.error().reason, kBadInput);
   const auto bytes = data->store->get_model(*hash);
   if (!bytes) return complain(bytes.error().reason, kFailed);
   const auto model = learners::load_model(*bytes);
@@ -130,17 +118,10 @@ int show(const Options& options) {
 
 // The bytes of a model: a file's, or else those of a model in the data directory.
 tl::expected<std::string, std::string> read_bytes(const Options& options) {
-  if (std::filesystem::is_regular_file(options.model)) {
-    std::ifstream file(options.model, std::ios::binary);
-    return std::string{std::istreambuf_iterator<char>(file), {}};
-  }
+  if (auto bytes = file_bytes(options.model)) return std::move(*bytes);
   const auto data = open_data_dir(options.data);
   if (!data) return tl::make_unexpected(fmt::format("{} is no file, and {}", options.model, data.error()));
-  const auto hash = resolve(*data, options.model);
-  if (!hash) return tl::make_unexpected(hash.error());
-  auto kept = data->store->get_model(*hash);
-  if (!kept) return tl::make_unexpected(kept.error().reason);
-  return std::move(*kept);
+  return model_bytes(*data->store, options.model);
 }
 
 std::string describe(const std::string& path, const learners::Error& error) {
@@ -164,20 +145,25 @@ int export_model(const Options& options) {
   out << *bytes;
   if (!out.flush()) return complain(fmt::format("{}: the file cannot be written", options.out), kBadInput);
   fmt::print("{} bytes of model {} in {}\n", bytes->size(), hash, options.out);
+  if (options.format == "xgboost") {
+    if (const std::string note = learners::note_xgboost_export(**model); !note.empty())
+      remark(fmt::format("{}: {}", options.out, note));
+  }
   return 0;
 }
 
 // Keeps a model from a file in the data directory, so that it can be activated.
 int import_model(const Options& options) {
-  std::ifstream file(options.model, std::ios::binary);
-  if (!file) return complain(fmt::format("{}: the file cannot be read", options.model), kBadInput);
-  const std::string given{std::istreambuf_iterator<char>(file), {}};
+  const auto given = file_bytes(options.model);
+  if (!given) return complain(fmt::format("{}: the file cannot be read", options.model), kBadInput);
   auto data = open_data_dir(options.data);
   if (!data) return complain(data.error(), kBadInput);
   const engine::ConfigPtr config = data->config;
   data->store.reset();
-  const auto model = learners::read_model(given, config->columns);
+  learners::Notes notes;
+  const auto model = learners::read_model(*given, config->columns, &notes);
   if (!model) return complain(describe(options.model, model.error()), kBadInput);
+  for (const std::string& note : notes) remark(fmt::format("{}: {}", options.model, note));
   if ((*model)->columns() != config->columns)
     return complain(
         fmt::format("{}: the model is for other features than {} has", options.model, options.data),
@@ -197,8 +183,11 @@ int score_rows(const Options& options) {
   if (!rows) return complain(rows.error(), kBadInput);
   const auto bytes = read_bytes(options);
   if (!bytes) return complain(bytes.error(), kBadInput);
-  const auto model = learners::read_model(*bytes, rows->columns);
+  learners::Notes notes;
+  const auto model = learners::read_model(*bytes, rows->columns, &notes);
   if (!model) return complain(describe(options.model, model.error()), kBadInput);
+  for (const std::string& note : notes) remark(fmt::format("{}: {}", options.model, note));
+  if (!rows->note.empty()) remark(rows->note);
   // A model of ours knows its columns by name; the rows may have more, in another order.
   const std::vector<learners::Column>& wanted = (*model)->columns();
   std::vector<size_t> from;
@@ -307,9 +296,11 @@ int inspect(const Options& options) {
   fmt::print("transaction   {}\nanswer        {}\nlabel         {} [{}]\nchampion now  {}\n\n",
              engine::score_request_json(schema, event.transaction), reply,
              verdict_name(found->labels.current), labels, now);
-  fmt::print("{:<32}{:>14}{:>18}\n", "feature", "value", "to the margin now");
+  size_t width = 30;
+  for (const learners::Column& column : config.columns) width = std::max(width, column.name.size());
+  fmt::print("{:<{}}  {:>14}{:>18}\n", "feature", width, "value", "to the margin now");
   for (size_t c = 0; c < event.row.size(); ++c) {
-    fmt::print("{:<32}{:>14.6g}{:>18}\n", config.columns[c].name, event.row[c],
+    fmt::print("{:<{}}  {:>14.6g}{:>18}\n", config.columns[c].name, width, event.row[c],
                fmt::format("{:+.4f}", contributions[c]));
   }
   return 0;

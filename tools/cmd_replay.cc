@@ -9,19 +9,26 @@
 #include <fstream>
 #include <map>
 #include <memory>
-#include <sstream>
 
 #include "engine/replay/replay.h"
 #include "engine/wire/wire.h"
 #include "learners/formats/import.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
+#include "tools/learned.h"
 #include "tools/measure.h"
 #include "tools/progress.h"
 #include "tools/row_writer.h"
 
 namespace shrike::tools {
 namespace {
+
+// A part is not the whole.
+void say_coverage(const engine::ReplayReport& report) {
+  if (report.first_event <= 1) return;
+  fmt::print("of events {} to {}: retention has taken what was before, and with it {} of {} events\n",
+             report.first_event, report.last_event, report.first_event - 1, report.last_event);
+}
 
 using engine::Answer;
 using engine::DayRange;
@@ -58,7 +65,8 @@ std::string metrics_json(const Metrics& m) {
       number(m.card_precision_100), number(m.recall_at_fpr));
 }
 
-std::string report_json(const ReplayReport& report, const Prequential& prequential, DayRange days) {
+std::string report_json(const ReplayReport& report, const engine::Config& config,
+                        const Prequential& prequential, DayRange days) {
   const Metrics overall = prequential.overall(days);
   std::string by_day, swaps;
   for (const auto& day : prequential.by_day(days)) {
@@ -77,53 +85,63 @@ std::string report_json(const ReplayReport& report, const Prequential& prequenti
       R"({{{},"rows_replayed":{},"days":{},"first_day":{},"last_day":{},"duplicates":{},"refused":{},"skipped":{},)"
       R"("seconds":{:.3f},"transactions_per_second":{:.0f},"state_bytes":{},"pending_bytes":{},"learner_bytes":{},)"
       R"("peak_resident_bytes":{},"decisions":{{"approve":{},"review":{},"decline":{}}},"labels":{},"matured":{},)"
-      R"("swaps":{},"champion":"{}","scores_compared":{},"scores_different":{},"models":[{}],"by_day":[{}]}})",
+      R"("corrections":{},{},"swaps":{},"champion":"{}","first_event":{},"last_event":{},"scores_compared":{},)"
+      R"("scores_different":{},"models":[{}],"by_day":[{}]}})",
       metrics_json(overall), report.rows, report.days, days.first, std::min(days.last, report.days - 1),
       report.duplicates, report.refused, report.skipped, report.seconds,
       static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.state_bytes(),
       report.pending_bytes, report.learner_bytes, peak_resident_bytes(), report.decisions[0],
-      report.decisions[1], report.decisions[2], report.counters.labels, report.counters.matured, accepted,
-      report.champion, report.scores_compared, report.scores_different, swaps, by_day);
+      report.decisions[1], report.decisions[2], report.counters.labels, report.counters.matured,
+      report.counters.corrections, learned_json(report, config), accepted, report.champion,
+      report.first_event, report.last_event, report.scores_compared, report.scores_different, swaps, by_day);
 }
 
-void print_report(const ReplayReport& report, const Prequential& prequential, DayRange days, bool recorded) {
-  const Metrics m = prequential.overall(days);
+void print_line(const char* what, const std::string& value) { fmt::print("{:<28}{}\n", what, value); }
+
+void print_run(const ReplayReport& report) {
   size_t accepted = 0;
   for (const auto& swap : report.swaps) accepted += swap.event.action != engine::ModelAction::kRejected;
-  const auto line = [](const char* what, const std::string& value) { fmt::print("{:<28}{}\n", what, value); };
-  const int last = std::min(days.last, report.days - 1);
-  line("transactions", fmt::format("{} over {} days", report.rows, report.days));
+  print_line("transactions", fmt::format("{} over {} days", report.rows, report.days));
   if (report.skipped + report.duplicates + report.refused > 0) {
-    line("left out", fmt::format("{} bad lines, {} duplicates, {} refused", report.skipped, report.duplicates,
-                                 report.refused));
+    print_line("left out", fmt::format("{} bad lines, {} duplicates, {} refused", report.skipped,
+                                       report.duplicates, report.refused));
   }
-  line("throughput",
-       fmt::format("{:.0f} transactions/s ({:.2f} s)",
-                   static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.seconds));
-  line("labels joined", fmt::format("{} given, {} matured by silence, {} corrected", report.counters.labels,
-                                    report.counters.matured, report.counters.corrections));
-  line("models", fmt::format("{} accepted, {} refused, champion {}", accepted, report.swaps.size() - accepted,
-                             report.champion.substr(0, 12)));
-  line("decisions", fmt::format("{} approve, {} review, {} decline", report.decisions[0], report.decisions[1],
-                                report.decisions[2]));
+  print_line("throughput",
+             fmt::format("{:.0f} transactions/s ({:.2f} s)",
+                         static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.seconds));
+  print_line("labels joined",
+             fmt::format("{} given, {} matured by silence, {} corrected", report.counters.labels,
+                         report.counters.matured, report.counters.corrections));
+  print_line("learned", describe_learned(report));
+  print_line("models", fmt::format("{} accepted, {} refused, champion {}", accepted,
+                                   report.swaps.size() - accepted, report.champion.substr(0, 12)));
+  print_line("decisions", fmt::format("{} approve, {} review, {} decline", report.decisions[0],
+                                      report.decisions[1], report.decisions[2]));
+}
+
+void print_memory(const ReplayReport& report) {
+  const auto mib = [](size_t bytes) { return static_cast<double>(bytes) / 1048576; };
   for (const auto& one : report.features) {
-    line("state", fmt::format("{}: {} entities, {} events, {:.1f} MiB ({} bytes an entity)", one.name,
-                              one.entities, one.events, static_cast<double>(one.bytes) / 1048576,
-                              one.entities == 0 ? 0 : one.bytes / one.entities));
+    print_line("state", fmt::format("{}: {} entities, {} events, {:.1f} MiB ({} bytes an entity)", one.name,
+                                    one.entities, one.events, mib(one.bytes),
+                                    one.entities == 0 ? 0 : one.bytes / one.entities));
   }
-  line("memory",
-       fmt::format("features {:.1f} MiB, pending {:.1f} MiB, learner {:.1f} MiB, peak resident {:.1f} MiB",
-                   static_cast<double>(report.state_bytes()) / 1048576,
-                   static_cast<double>(report.pending_bytes) / 1048576,
-                   static_cast<double>(report.learner_bytes) / 1048576,
-                   static_cast<double>(peak_resident_bytes()) / 1048576));
+  print_line(
+      "memory",
+      fmt::format("features {:.1f} MiB, pending {:.1f} MiB, learner {:.1f} MiB, peak resident {:.1f} MiB",
+                  mib(report.state_bytes()), mib(report.pending_bytes), mib(report.learner_bytes),
+                  mib(peak_resident_bytes())));
+}
+
+void print_metrics(const Prequential& prequential, DayRange days, int last) {
+  const Metrics m = prequential.overall(days);
   fmt::print("\ndays {}..{}: {} labelled transactions, {} frauds\n", days.first, last, m.rows, m.frauds);
-  line("average precision", fmt::format("{:.4f}", m.average_precision));
-  line("AUC", fmt::format("{:.4f}", m.auc));
-  line("log loss", fmt::format("{:.5f}", m.log_loss));
-  line("Brier", fmt::format("{:.6f}", m.brier));
-  line("card precision at 100", fmt::format("{:.4f}", m.card_precision_100));
-  line("recall at 2 % FPR", fmt::format("{:.4f}", m.recall_at_fpr));
+  print_line("average precision", fmt::format("{:.4f}", m.average_precision));
+  print_line("AUC", fmt::format("{:.4f}", m.auc));
+  print_line("log loss", fmt::format("{:.5f}", m.log_loss));
+  print_line("Brier", fmt::format("{:.6f}", m.brier));
+  print_line("card precision at 100", fmt::format("{:.4f}", m.card_precision_100));
+  print_line("recall at 2 % FPR", fmt::format("{:.4f}", m.recall_at_fpr));
   fmt::print("\n{:>5} {:>8} {:>7} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "day", "rows", "frauds", "AP", "AUC",
              "log loss", "CP@100", "recall");
   for (const auto& day : prequential.by_day(days)) {
@@ -131,9 +149,21 @@ void print_report(const ReplayReport& report, const Prequential& prequential, Da
     fmt::print("{:>5} {:>8} {:>7} {:>8.4f} {:>8.4f} {:>9.5f} {:>8.3f} {:>8.4f}\n", day.day, d.rows, d.frauds,
                d.average_precision, d.auc, d.log_loss, d.card_precision_100, d.recall_at_fpr);
   }
+}
+
+void print_report(const ReplayReport& report, const engine::Config& config, const Prequential& prequential,
+                  DayRange days, bool recorded) {
+  print_run(report);
+  print_memory(report);
+  print_metrics(prequential, days, std::min(days.last, report.days - 1));
+  const std::vector<std::string> reasons = why_no_model(report, config);
+  if (!reasons.empty()) fmt::print("\n{}:\n", kNoModel);
+  for (const std::string& why : reasons) fmt::print("- {}\n", why);
+  for (const std::string& remark : remarks(report, config)) fmt::print("\n{}\n", remark);
   if (recorded)
     fmt::print("\nreplay of this run: {} scores, {} differ\n", report.scores_compared,
                report.scores_different);
+  say_coverage(report);
 }
 
 bool write_csv(const std::string& path, const Prequential& prequential, DayRange days) {
@@ -148,29 +178,32 @@ bool write_csv(const std::string& path, const Prequential& prequential, DayRange
   return out.flush().good();
 }
 
-tl::expected<learners::ModelPtr, std::string> find_model(const Options& options, const engine::Config& config,
-                                                         storage::Store* store) {
+// --model: a file's, or else the directory's whose hash begins so.
+tl::expected<learners::ModelPtr, std::string> read_model(const std::string& name,
+                                                         const engine::Config& config,
+                                                         const storage::Store* store) {
+  const auto wrong = [&](const std::string& reason) {
+    return tl::make_unexpected(fmt::format("--model {}: {}", name, reason));
+  };
   std::string bytes;
-  if (std::ifstream file(options.model, std::ios::binary); file) {
-    std::ostringstream all;
-    all << file.rdbuf();
-    bytes = all.str();
-  } else if (store != nullptr) {
-    auto known = store->list_models();
-    if (!known) return tl::make_unexpected(known.error().reason);
-    std::string hash;
-    for (const auto& model : *known) {
-      if (model.hash.rfind(options.model, 0) == 0) hash = model.hash;
-    }
-    if (hash.empty())
-      return tl::make_unexpected(
-          fmt::format("--model {}: neither a file nor a model of this directory", options.model));
-    bytes = *store->get_model(hash);
+  if (auto file = file_bytes(name)) {
+    bytes = std::move(*file);
+  } else if (store == nullptr) {
+    return wrong("the file cannot be read");
   } else {
-    return tl::make_unexpected(fmt::format("--model {}: the file cannot be read", options.model));
+    auto kept = model_bytes(*store, name);
+    if (!kept) return wrong("it is no file, and " + kept.error());
+    bytes = std::move(*kept);
   }
-  auto model = learners::read_model(bytes, config.columns);
-  if (!model) return tl::make_unexpected(fmt::format("--model {}: {}", options.model, model.error().reason));
+  learners::Notes notes;
+  auto model = learners::read_model(bytes, config.columns, &notes);
+  if (!model) {
+    const auto& [code, field, reason] = model.error();
+    return wrong(fmt::format("{}{}{}", field, field.empty() ? "" : ": ", reason));
+  }
+  for (const std::string& note : notes) remark(fmt::format("--model {}: {}", name, note));
+  if ((*model)->columns() != config.columns)
+    return wrong("the model is for other features than the configuration declares");
   return *model;
 }
 
@@ -181,51 +214,12 @@ class Replay {
   int run() {
     const auto days = read_days(options_.days);
     if (!days) return complain(days.error(), kBadInput);
-    const auto kernel = kKernels.find(options_.kernel);
-    if (kernel == kKernels.end() || !learners::use_kernel(kernel->second))
-      return complain(fmt::format("--kernel {}: this machine does not have it; auto takes the widest it has",
-                                  options_.kernel),
-                      kBadInput);
-    const bool log = std::filesystem::is_directory(options_.input);
-    if (log) {
-      auto opened = open_data_dir(options_.input);
-      if (!opened) return complain(opened.error(), kBadInput);
-      data_ = std::move(*opened);
-    }
-    if (!log && options_.config.empty())
-      return complain("--config is needed to replay a CSV; `shrike replay --help` has an example", kBadInput);
-    config_ = options_.config.empty() ? data_.config : read_config(options_.config);
-    if (!config_) return kBadInput;
-    if (options_.learn && (options_.model.empty() || log))
-      return complain("--learn goes with --model and a CSV", kBadInput);
-    learners::ModelPtr model;
-    if (!options_.model.empty()) {
-      auto found = find_model(options_, *config_, data_.store.get());
-      if (!found) return complain(found.error(), kBadInput);
-      model = *found;
-      if (model->columns() != config_->columns)
-        return complain(
-            fmt::format("--model {}: the model is for other features than the configuration declares",
-                        options_.model),
-            kBadInput);
-    }
-    if (!options_.scores.empty()) {
-      scores_.reset(std::fopen(options_.scores.c_str(), "w"));
-      if (!scores_)
-        return complain(fmt::format("--scores {}: the file cannot be written", options_.scores), kBadInput);
-      fmt::print(scores_.get(), "transaction_id,score\n");
-    }
-    if (!options_.rows.empty()) {
-      if (log) return complain("--rows: only the rows of a CSV's replay are written", kBadInput);
-      auto opened = RowWriter::open(options_.rows, config_);
-      if (!opened) return complain(fmt::format("--rows {}", opened.error()), kBadInput);
-      rows_ = std::move(*opened);
-    }
-    const bool recorded = log && options_.config.empty() && !model;
+    if (auto ready = open(); !ready)
+      return ready.error().empty() ? kBadInput : complain(ready.error(), kBadInput);
     Prequential prequential(config_->gate.fpr);
-    const auto report = replay(prequential, log, recorded, model);
+    const auto report = replay(prequential);
     if (!report) return complain(report.error(), kBadInput);
-    return publish(*report, prequential, *days, recorded);
+    return publish(*report, prequential, *days);
   }
 
  private:
@@ -233,8 +227,54 @@ class Replay {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
 
-  tl::expected<ReplayReport, std::string> replay(Prequential& prequential, bool log, bool recorded,
-                                                 learners::ModelPtr model) {
+  using Done = tl::expected<void, std::string>;
+
+  // What is asked for, before anything runs. An empty error: it has been told.
+  Done open() {
+    const auto kernel = kKernels.find(options_.kernel);
+    if (kernel == kKernels.end() || !learners::use_kernel(kernel->second))
+      return tl::make_unexpected(fmt::format(
+          "--kernel {}: this machine does not have it; auto takes the widest it has", options_.kernel));
+    log_ = std::filesystem::is_directory(options_.input);
+    if (log_) {
+      auto opened = open_data_dir(options_.input);
+      if (!opened) return tl::make_unexpected(opened.error());
+      data_ = std::move(*opened);
+    }
+    if (!log_ && options_.config.empty())
+      return tl::make_unexpected(
+          std::string("--config is needed to replay a CSV; `shrike replay --help` has an example"));
+    config_ = options_.config.empty() ? data_.config : read_config(options_.config);
+    if (!config_) return tl::make_unexpected(std::string());
+    if (options_.learn && (options_.model.empty() || log_))
+      return tl::make_unexpected(std::string("--learn goes with --model and a CSV"));
+    if (!options_.model.empty()) {
+      auto found = read_model(options_.model, *config_, data_.store.get());
+      if (!found) return tl::make_unexpected(found.error());
+      model_ = std::move(*found);
+    }
+    recorded_ = log_ && options_.config.empty() && !model_;
+    return open_outputs();
+  }
+
+  Done open_outputs() {
+    if (!options_.scores.empty()) {
+      scores_.reset(std::fopen(options_.scores.c_str(), "w"));
+      if (!scores_)
+        return tl::make_unexpected(fmt::format("--scores {}: the file cannot be written", options_.scores));
+      fmt::print(scores_.get(), "transaction_id,score\n");
+    }
+    if (!options_.rows.empty()) {
+      if (log_)
+        return tl::make_unexpected(std::string("--rows: only the rows of a CSV's replay are written"));
+      auto opened = RowWriter::open(options_.rows, config_);
+      if (!opened) return tl::make_unexpected(fmt::format("--rows {}", opened.error()));
+      rows_ = std::move(*opened);
+    }
+    return {};
+  }
+
+  tl::expected<ReplayReport, std::string> replay(Prequential& prequential) {
     Progress progress("transactions");
     const auto show = [&](double share, uint64_t rows) { progress.update(share, rows); };
     const auto& schema = config_->schema();
@@ -243,9 +283,9 @@ class Replay {
       if (!scores_) return;
       fmt::print(scores_.get(), "{},{:.9g}\n", features::text(schema, transaction, schema.id), answer.score);
     };
-    if (recorded) return engine::replay_recorded(config_, *data_.store, show, on_score);
-    if (log)
-      return engine::replay_log(data_.config, config_, *data_.store, options_.batch, model, show, on_score);
+    if (recorded_) return engine::replay_recorded(config_, *data_.store, show, on_score);
+    if (log_)
+      return engine::replay_log(data_.config, config_, *data_.store, options_.batch, model_, show, on_score);
     engine::CsvReplayOptions csv;
     csv.batch = options_.batch;
     const auto delay = read_label_delay(options_.label_delay, *config_);
@@ -253,7 +293,7 @@ class Replay {
     csv.label_delay_us = *delay;
     csv.stop_on_error = options_.on_error == "stop";
     if (options_.restore_at > 0) csv.restore_at = options_.restore_at;
-    (options_.learn ? csv.first_model : csv.fixed_model) = std::move(model);
+    (options_.learn ? csv.first_model : csv.fixed_model) = model_;
     if (rows_) {
       csv.on_row = [&](const Transaction& transaction, std::span<const float> row, int label) {
         rows_->add(transaction, row, label);
@@ -264,12 +304,12 @@ class Replay {
     return engine::replay_csv(config_, options_.input, csv, on_score);
   }
 
-  int publish(const ReplayReport& report, const Prequential& prequential, DayRange days, bool recorded) {
+  int publish(const ReplayReport& report, const Prequential& prequential, DayRange days) {
     if (scores_ && std::fflush(scores_.get()) != 0)
       return complain(fmt::format("--scores {}: the disk is full", options_.scores), kBadInput);
     if (rows_ && !rows_->close())
       return complain(fmt::format("--rows {}: the disk is full", options_.rows), kBadInput);
-    const std::string json = report_json(report, prequential, days);
+    const std::string json = report_json(report, *config_, prequential, days);
     if (!options_.json.empty()) {
       std::ofstream out(options_.json);
       out << json << "\n";
@@ -282,17 +322,22 @@ class Replay {
     if (options_.json_to_stdout) {
       fmt::print("{}\n", json);
     } else if (!options_.quiet) {
-      print_report(report, prequential, days, recorded);
-    } else if (recorded) {
+      print_report(report, *config_, prequential, days, recorded_);
+    } else if (recorded_) {
       fmt::print("replay of this run: {} scores, {} differ\n", report.scores_compared,
                  report.scores_different);
+      say_coverage(report);
     }
-    return recorded && report.scores_different > 0 ? kNotAllWell : 0;
+    const bool refusals = complain_of_refusals(report);
+    return refusals || (recorded_ && report.scores_different > 0) ? kNotAllWell : 0;
   }
 
   Options options_;
   DataDir data_;
   engine::ConfigPtr config_;
+  learners::ModelPtr model_;  // null: without --model
+  bool log_ = false;          // the input is a data directory
+  bool recorded_ = false;     // and is replayed as it was recorded
   std::unique_ptr<std::FILE, CloseFile> scores_;
   std::unique_ptr<RowWriter> rows_;
 };
@@ -348,7 +393,7 @@ void add_replay(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   command->add_option("--restore-at", options->restore_at,
                       "save and restore all state after this many rows; does not change a score (CSV only)");
-  command->add_option("--on-error", options->on_error, "at a bad line: stop, or skip it")
+  command->add_option("--on-error", options->on_error, "at a bad line: stop, or skip it (exit code 1)")
       ->check(CLI::IsMember({"stop", "skip"}))
       ->capture_default_str();
   command->add_flag("--quiet,-q", options->quiet, "print no report");

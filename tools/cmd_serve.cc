@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstdio>
@@ -46,7 +47,8 @@ class StopSignal {
 int serve(const std::string& config_path, const std::string& data) {
   const engine::ConfigPtr config = read_config(config_path);
   if (!config) return kBadInput;
-  StopSignal stop;  // before any thread starts
+  umask(S_IRWXG | S_IRWXO);  // payments of people: files for this user alone
+  StopSignal stop;           // before any thread starts
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an I/O error, to be handled as such
   auto server = engine::Server::open(config, data);

@@ -26,6 +26,8 @@ void add_models(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_check_config(CLI::App& app, int& exit_code);
+void add_verify(CLI::App& app, int& exit_code);
+void add_repair(CLI::App& app, int& exit_code);
 void add_manual(CLI::App& app, int& exit_code);
 
 // Loads a configuration ("" is the embedded quickstart); prints every problem and returns null when there are
@@ -37,5 +39,7 @@ extern const char* const kVersion;
 
 // Prints "shrike: TEXT" to standard error and returns the code.
 int complain(const std::string& text, int code);
+// Prints "shrike: note: TEXT" to standard error: what a user should know of something that was done.
+void remark(const std::string& text);
 
 }  // namespace shrike::tools

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <tl/expected.hpp>
@@ -17,5 +18,10 @@ struct DataDir {
 };
 
 tl::expected<DataDir, std::string> open_data_dir(const std::string& dir);
+
+// The bytes of a file; nothing when there is no regular file of that name, or it cannot be read.
+std::optional<std::string> file_bytes(const std::string& path);
+// The bytes of the store's one model whose hash begins so; an error names those that are several.
+tl::expected<std::string, std::string> model_bytes(const storage::Store& store, const std::string& prefix);
 
 }  // namespace shrike::tools

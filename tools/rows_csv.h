@@ -1,4 +1,4 @@
-// Rows of features from a CSV file, plain or gz, whose header names the columns.
+// Rows of features from a CSV file (engine/replay/csv_records.h) whose header names the columns.
 #pragma once
 
 #include <string>
@@ -12,9 +12,12 @@ namespace shrike::tools {
 struct Rows {
   std::vector<learners::Column> columns;  // all numeric
   std::vector<float> values;              // row after row
+  // For the user: which columns have values of more digits than a float32 keeps, with one of them. Empty when
+  // none has.
+  std::string note;
 };
 
-// An empty cell, `nan` and `NA` are missing. Errors name the line. The whole file is held in memory.
+// An empty cell, `nan` and `NA` are missing. Errors name line and column. The whole file is held in memory.
 tl::expected<Rows, std::string> read_rows(const std::string& path);
 
 }  // namespace shrike::tools

@@ -1,31 +1,8 @@
 // The `shrike` command.
-#include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <cstdio>
-
 #include "tools/commands.h"
-
-namespace shrike::tools {
-
-int complain(const std::string& text, int code) {
-  std::fflush(stdout);
-  fmt::print(stderr, "shrike: {}\n", text);
-  return code;
-}
-
-engine::ConfigPtr read_config(const std::string& path) {
-  auto config = path.empty() ? engine::parse_config(kEmbeddedConfig, "") : engine::load_config(path);
-  if (config) return *config;
-  for (const std::string& line : config.error()) fmt::print(stderr, "{}\n", line);
-  complain(fmt::format("{} problem{} in the configuration", config.error().size(),
-                       config.error().size() == 1 ? "" : "s"),
-           0);
-  return nullptr;
-}
-
-}  // namespace shrike::tools
 
 int main(int argc, char** argv) {
   using namespace shrike::tools;
@@ -57,11 +34,12 @@ int main(int argc, char** argv) {
   add_inspect(app, exit_code);
   add_status(app, exit_code);
   add_check_config(app, exit_code);
+  add_verify(app, exit_code);
+  add_repair(app, exit_code);
   add_manual(app, exit_code);
   app.footer(
       "Exit codes: 0 done; 1 done, but not all was well (refusals, differences); 2 bad usage or input; 3 the "
-      "server or "
-      "the disk failed.");
+      "server or the disk failed.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

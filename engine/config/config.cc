@@ -151,7 +151,8 @@ StorageConfig read_storage(TomlReader root) {
 LimitConfig read_limits(TomlReader& root) {
   LimitConfig limits;
   limits.lateness_us = root.duration("lateness", "1h");
-  limits.jump_us = root.duration("jump", "60d");
+  limits.clock = root.choice("clock", 0, {"live", "event"}) == 0 ? LimitConfig::Clock::kLive
+                                                                 : LimitConfig::Clock::kEvent;
   limits.ahead_us = root.duration("ahead", "5m");
   limits.orphan_keep_us = root.duration("orphan_keep", "1d");
   limits.orphans_max = static_cast<size_t>(root.integer("orphans_max", 100'000, 0, 100'000'000));
@@ -186,6 +187,12 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));
   TomlReader limits = root.table("limits");
+  if (limits.duration("jump", "0s") > 0) {
+    config->notes.push_back(
+        "limits.jump has no meaning any more: limits.clock = \"live\" (the default) lets no "
+        "single transaction move event time by more than limits.lateness; \"event\" lets "
+        "any move it");
+  }
   config->limits = read_limits(limits);
   const features::PlanOptions options{.lateness_us = config->limits.lateness_us,
                                       .maturity_us = config->training.maturity_us,

@@ -89,9 +89,10 @@ struct StorageConfig {
 };
 
 struct LimitConfig {
-  int64_t lateness_us = 0;     // a transaction may be this much older than the newest
-  int64_t jump_us = 0;         // and this much newer
-  int64_t ahead_us = 0;        // a server refuses what is dated further ahead of its clock; 0: nothing
+  // Whether a server's own clock has a say in what the stream's time is (see fold/event_time.h).
+  enum class Clock : uint8_t { kLive, kEvent } clock = Clock::kLive;
+  int64_t lateness_us = 0;  // a transaction may be this much older than the newest
+  int64_t ahead_us = 0;  // live: what is dated further ahead of the server's clock moves nothing; 0: it does
   int64_t orphan_keep_us = 0;  // a label waits this long for its transaction
   size_t orphans_max = 100'000;
   size_t pending_max = 20'000'000;  // transactions waiting for maturity
@@ -109,6 +110,7 @@ struct Config {
   SocketConfig sockets;
   StorageConfig storage;
   LimitConfig limits;
+  std::vector<std::string> notes;  // what its author should know, though it is valid
 
   const features::Schema& schema() const { return plan->schema; }
 };

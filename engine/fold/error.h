@@ -16,8 +16,8 @@ enum class ErrorCode {
   kInvalid,      // a value of the wrong type or out of range
   kTooLarge,     // the message
   kFrames,       // a wrong number of message parts
-  kTooLate,      // older than limits.lateness allows
-  kTooEarly,     // newer than limits.jump allows
+  kTooLate,      // no longer given: such a transaction is scored and marked
+  kTooEarly,     // of a label: dated ahead of the server's clock
   kOverloaded,   // a queue is full; try again
   kStorage,      // the log cannot be written; nothing is acknowledged until it can
   kUnavailable,  // shutting down

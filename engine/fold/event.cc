@@ -50,6 +50,7 @@ TransactionEvent decode(const features::Schema& schema, const proto::Transaction
 // One table an enum: its names, and how many values a record may hold.
 static constexpr std::string_view kDecisionNames[] = {"approve", "review", "decline"};
 static constexpr std::string_view kStepNames[] = {"full", "no_reasons", "fallback", "static"};
+static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
 static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
 static constexpr std::string_view kOutcomeNames[] = {"stored", "duplicate", "corrected", "pending"};
 static constexpr std::string_view kActionNames[] = {"accepted", "rejected", "activated"};
@@ -58,6 +59,7 @@ static_assert(std::size(kSourceNames) == kSources);
 
 std::string_view name(Decision decision) { return pick(kDecisionNames, static_cast<size_t>(decision)); }
 std::string_view name(Step step) { return pick(kStepNames, static_cast<size_t>(step)); }
+std::string_view name(Clock clock) { return pick(kClockNames, static_cast<size_t>(clock)); }
 std::string_view name(Source source) { return pick(kSourceNames, static_cast<size_t>(source)); }
 std::string_view name(Outcome outcome) { return pick(kOutcomeNames, static_cast<size_t>(outcome)); }
 std::string_view name(ModelAction action) { return pick(kActionNames, static_cast<size_t>(action)); }
@@ -72,6 +74,7 @@ static bool read_enum(const std::string_view (&)[N], uint64_t value, Enum& out) 
 
 bool from_record(uint64_t value, Decision& out) { return read_enum(kDecisionNames, value, out); }
 bool from_record(uint64_t value, Step& out) { return read_enum(kStepNames, value, out); }
+bool from_record(uint64_t value, Clock& out) { return read_enum(kClockNames, value, out); }
 bool from_record(uint64_t value, Source& out) { return read_enum(kSourceNames, value, out); }
 bool from_record(uint64_t value, Outcome& out) { return read_enum(kOutcomeNames, value, out); }
 bool from_record(uint64_t value, ModelAction& out) { return read_enum(kActionNames, value, out); }
@@ -218,6 +221,12 @@ void encode(const ConfigEvent& event, std::string& out) {
   record.SerializeToString(&out);
 }
 
+void encode(const RepairEvent& event, std::string& out) {
+  proto::EventRecord record;
+  record.mutable_repair()->set_watermark_us(event.watermark_us);
+  record.SerializeToString(&out);
+}
+
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes) {
   proto::EventRecord record;
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -251,6 +260,8 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
     }
     case proto::EventRecord::kConfig:
       return Event(ConfigEvent{record.config().text(), record.config().plan()});
+    case proto::EventRecord::kRepair:
+      return Event(RepairEvent{record.repair().watermark_us()});
     default:
       return tl::make_unexpected(std::string("the event is of a kind that this version does not know"));
   }

@@ -33,6 +33,11 @@ enum class Step : uint8_t {
 };
 std::string_view name(Step step);
 
+// How a transaction's time stands to the stream's. What is not on time is scored and logged, and moves
+// nothing: no window, no other's maturity, no retention.
+enum class Clock : uint8_t { kOnTime, kAhead, kLate };
+std::string_view name(Clock clock);
+
 enum class Source : uint8_t { kAnalyst, kChargeback, kCustomer, kMatured };
 inline constexpr size_t kSources = 4;
 std::string_view name(Source source);
@@ -53,6 +58,7 @@ std::string_view name(ModelAction action);
 // The enum's value in a record; false, and `out` as it was, when this version knows none like it.
 bool from_record(uint64_t value, Decision& out);
 bool from_record(uint64_t value, Step& out);
+bool from_record(uint64_t value, Clock& out);
 bool from_record(uint64_t value, Source& out);
 bool from_record(uint64_t value, Outcome& out);
 bool from_record(uint64_t value, ModelAction& out);
@@ -69,6 +75,7 @@ struct Answer {
   double risk = 0;  // probability x amount: the expected loss
   Decision decision = Decision::kReview;
   Step step = Step::kFull;
+  Clock clock = Clock::kOnTime;
   std::array<uint16_t, kReasonsMax> reasons{};  // columns, strongest first
   uint8_t reason_count = 0;
   ModelId model{};
@@ -110,7 +117,12 @@ struct ConfigEvent {
   uint64_t plan = 0;
 };
 
-using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent>;
+// Event time was wrong, and is this from here on: by `shrike repair`.
+struct RepairEvent {
+  int64_t watermark_us = 0;
+};
+
+using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent>;
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
@@ -126,6 +138,7 @@ void encode(const features::Schema& schema, const TransactionEvent& event, std::
 void encode(const LabelEvent& event, std::string& out);
 void encode(const ModelEvent& event, std::string& out);
 void encode(const ConfigEvent& event, std::string& out);
+void encode(const RepairEvent& event, std::string& out);
 
 // Bytes that do not fit the schema are errors, with a reason.
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes);

@@ -11,6 +11,13 @@ namespace {
 // Decay, at each transaction, of the counts that tell whether most transactions get labels.
 constexpr double kRecent = 1 - 1.0 / 8192;
 
+// In place of an event time while none is known.
+constexpr int64_t kNotYet = INT64_MAX / 2;
+
+// So many events after the first of them, changes of what was learned are learned: a label that flips costs
+// learning as little as one that changes once.
+constexpr uint64_t kSettleAfter = 1024;
+
 using features::Schema;
 
 tl::unexpected<Error> conflict(const std::string& field) {
@@ -27,6 +34,7 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       keep_us_(std::max(keep_us, config_->training.maturity_us)),
       features_(config_->plan),
       pending_(config_->columns.size(), config_->schema().entities.size()),
+      time_(config_),
       champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
       champion_hash_(learners::content_hash(learners::serialize(*champion_))) {}
 
@@ -48,19 +56,6 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
   if (*recorded) {
     if (auto same = check_same(**recorded, transaction); !same) return tl::make_unexpected(same.error());
     return recorded;
-  }
-  if (watermark_us_ == INT64_MIN) return std::nullopt;
-  const std::string& field = config_->schema().fields[config_->schema().time].name;
-  const int64_t behind_us = watermark_us_ - transaction.time_us;
-  if (behind_us > config_->limits.lateness_us) {
-    return refuse(ErrorCode::kTooLate, field,
-                  fmt::format("the event is {} s older than the newest one; limits.lateness allows {}",
-                              behind_us / 1'000'000, features::format_duration(config_->limits.lateness_us)));
-  }
-  if (-behind_us > config_->limits.jump_us) {
-    return refuse(ErrorCode::kTooEarly, field,
-                  fmt::format("the event is {} s newer than the newest one; limits.jump allows {}",
-                              -behind_us / 1'000'000, features::format_duration(config_->limits.jump_us)));
   }
   return std::nullopt;
 }
@@ -87,22 +82,61 @@ const Pending::Entry* Fold::pending_entry(const Folded& folded) const {
   return entry.sequence == folded.sequence ? &entry : nullptr;
 }
 
-Folded Fold::fold(const Transaction& transaction, std::span<float> row) {
+Folded Fold::fold(const Transaction& transaction, Clock clock, std::span<float> row) {
   const uint64_t sequence = next_sequence_++;
   ++counters_.transactions;
   transactions_recent_ = transactions_recent_ * kRecent + 1;
   labels_recent_ *= kRecent;
-  watermark_us_ = std::max(watermark_us_, transaction.time_us);
+  const bool on_time = clock == Clock::kOnTime;
+  if (on_time) {
+    const EventTime::Step step = time_.advance(transaction);
+    if (step == EventTime::Step::kFirst) begin_time();
+    if (step == EventTime::Step::kBack) step_back(transaction.time_us);
+  } else {
+    ++(clock == Clock::kAhead ? counters_.ahead : counters_.late);
+    time_.note(transaction);
+  }
+  settle_changes();
   mature();
   expire_orphans();
-  features_.apply(transaction, sequence, row);
-  examples_sink_->observe(transaction.id, row);
+  if (on_time) {
+    features_.apply(transaction, sequence, row);
+    examples_sink_->observe(transaction.id, row);
+  } else {
+    const int64_t now_us = time_.known() ? time_.watermark_us() : transaction.time_us;
+    features_.peek(transaction, now_us, clock == Clock::kAhead, row);
+  }
   if (is_cold_look(counters_.transactions)) boundary_ = true;
   features_.subject(transaction, sequence, subject_);
+  // It waits for its label from when it came.
+  if (!on_time) subject_.time_us = time_.known() ? time_.watermark_us() : kNotYet;
   const uint64_t position = pending_.end();
   Pending::Entry& entry = pending_.push(subject_, transaction.id, content_hash(transaction), row);
+  entry.answer.clock = clock;
   if (!orphan_keys_.empty()) join_orphans(entry);
-  return {sequence, position};
+  return {sequence, position, clock};
+}
+
+// What came before the first transaction that is on time has waited since then.
+void Fold::begin_time() {
+  const int64_t now_us = time_.watermark_us();
+  pending_.each([&](Pending::Entry& entry) { entry.time_us = std::min(entry.time_us, now_us); });
+  for (Orphan& orphan : orphans_) {
+    if (orphan.until_us == kNotYet) orphan.until_us = now_us + config_->limits.orphan_keep_us;
+  }
+}
+
+void Fold::step_back(int64_t watermark_us) {
+  time_.set(watermark_us);
+  features_.forget_after(watermark_us);
+  pending_.each([&](Pending::Entry& entry) { entry.time_us = std::min(entry.time_us, watermark_us); });
+  const int64_t until_us = watermark_us + config_->limits.orphan_keep_us;
+  for (Orphan& orphan : orphans_) orphan.until_us = std::min(orphan.until_us, until_us);
+}
+
+uint64_t Fold::repair(const RepairEvent& event) {
+  step_back(event.watermark_us);
+  return next_sequence_++;
 }
 
 void Fold::answer(const Folded& folded, const Answer& answer) {
@@ -120,7 +154,7 @@ void Fold::mature() {
   next_mature_ = std::max(next_mature_, pending_.begin());
   for (; next_mature_ < pending_.end(); ++next_mature_) {
     Pending::Entry& entry = pending_.at(next_mature_);
-    if (entry.time_us + config_->training.maturity_us > watermark_us_) break;
+    if (entry.time_us + config_->training.maturity_us > time_.watermark_us()) break;
     entry.matured = true;
     ++counters_.matured;
     if (entry.labels.current == Verdict::kUnknown) emit(entry.id, Verdict::kLegitimate, pending_.row(entry));
@@ -133,7 +167,7 @@ void Fold::mature() {
 void Fold::release() {
   while (pending_.size() > 0) {
     const Pending::Entry& entry = pending_.at(pending_.begin());
-    const bool done = entry.matured && entry.time_us + keep_us_ <= watermark_us_;
+    const bool done = entry.matured && entry.time_us + keep_us_ <= time_.watermark_us();
     if (!done && pending_.size() < config_->limits.pending_max) break;
     if (!entry.matured) ++counters_.pending_released_early;
     released_ = entry.sequence;
@@ -168,8 +202,29 @@ Outcome Fold::apply_label(LabelState& state, Pending::Entry* entry, const LabelE
   if (known == event.verdict) return Outcome::kStored;
   const bool hold = !matured && !learn_at_once();
   if (entry != nullptr) entry->held = hold;
-  if (!hold) emit(event.transaction, event.verdict, row);
-  return known == Verdict::kUnknown ? Outcome::kStored : Outcome::kCorrected;
+  const bool corrects = known != Verdict::kUnknown;
+  if (!hold && !corrects) emit(event.transaction, event.verdict, row);
+  if (!hold && corrects) change(event.transaction, known, event.verdict, row);
+  return corrects ? Outcome::kCorrected : Outcome::kStored;
+}
+
+void Fold::change(const Key& transaction, Verdict learned, Verdict current, std::span<const float> row) {
+  const auto [at, added] = change_of_.try_emplace(transaction, changes_.size());
+  if (!added) {
+    changes_[at->second].current = current;
+    return;
+  }
+  if (changes_.empty()) settle_at_ = next_sequence_ + kSettleAfter;
+  changes_.push_back({transaction, learned, current, {row.begin(), row.end()}});
+}
+
+void Fold::settle_changes() {
+  if (changes_.empty() || next_sequence_ < settle_at_) return;
+  for (const Change& change : changes_) {
+    if (change.current != change.learned) emit(change.transaction, change.current, change.row);
+  }
+  changes_.clear();
+  change_of_.clear();
 }
 
 const Fold::Orphan* Fold::find_orphan(const LabelRequest& request) const {
@@ -188,14 +243,7 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
   event.transaction = request.transaction;
   event.verdict = request.verdict;
   event.source = request.source;
-  event.time_us = request.time_us.value_or(watermark_us_);
-  if (watermark_us_ != INT64_MIN && request.time_us &&
-      *request.time_us - watermark_us_ > config_->limits.jump_us) {
-    return refuse(ErrorCode::kTooEarly, "time",
-                  fmt::format("the label is {} s newer than the newest transaction; limits.jump allows {}",
-                              (*request.time_us - watermark_us_) / 1'000'000,
-                              features::format_duration(config_->limits.jump_us)));
-  }
+  event.time_us = request.time_us.value_or(time_.watermark_us());
   std::optional<Recorded> recorded;
   Pending::Entry* entry = pending_.find(request.transaction);
   if (entry == nullptr) {
@@ -219,7 +267,8 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
   };
   if (entry != nullptr) {
     if (already(entry->labels)) return duplicate(entry->labels);
-    if (event.time_us < entry->time_us) return before_transaction(entry->time_us);
+    if (entry->answer.clock == Clock::kOnTime && event.time_us < entry->time_us)
+      return before_transaction(entry->time_us);
     event.transaction_sequence = entry->sequence;
     result.sequence = next_sequence_++;
     pending_.subject(*entry, subject_);
@@ -228,7 +277,8 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
   } else if (recorded) {
     if (already(recorded->labels)) return duplicate(recorded->labels);
     const Transaction& transaction = recorded->event.transaction;
-    if (event.time_us < transaction.time_us) return before_transaction(transaction.time_us);
+    if (recorded->event.answer.clock == Clock::kOnTime && event.time_us < transaction.time_us)
+      return before_transaction(transaction.time_us);
     event.transaction_sequence = recorded->sequence;
     result.sequence = next_sequence_++;
     features_.subject(transaction, recorded->sequence, subject_);
@@ -257,6 +307,7 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
   }
   ++counters_.labels;
   counters_.corrections += event.outcome == Outcome::kCorrected;
+  settle_changes();
   return result;
 }
 
@@ -271,6 +322,7 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
   if (Pending::Entry* entry = pending_.find(event.transaction)) {
     pending_.subject(*entry, subject_);
     apply_label(entry->labels, entry, event, sequence, subject_, pending_.row(*entry));
+    settle_changes();
     return {};
   }
   const auto found = look_up(event.transaction);
@@ -280,15 +332,18 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
   // The record's label state may already hold what comes later in the log; the event says what it did here.
   features_.subject(recorded->event.transaction, recorded->sequence, subject_);
   features_.label(subject_, event.verdict);
-  if (event.outcome == Outcome::kCorrected) emit(event.transaction, event.verdict, recorded->event.row);
+  if (event.outcome == Outcome::kCorrected) {
+    const Verdict learned = event.verdict == Verdict::kFraud ? Verdict::kLegitimate : Verdict::kFraud;
+    change(event.transaction, learned, event.verdict, recorded->event.row);
+  }
+  settle_changes();
   return {};
 }
 
 void Fold::keep_orphan(const LabelEvent& event, uint64_t sequence) {
   ++counters_.orphans;
-  const int64_t now_us = watermark_us_ == INT64_MIN ? event.time_us : watermark_us_;
-  orphans_.push_back({event.transaction, event.verdict, event.source, event.time_us,
-                      now_us + config_->limits.orphan_keep_us, sequence});
+  const int64_t until_us = time_.known() ? time_.watermark_us() + config_->limits.orphan_keep_us : kNotYet;
+  orphans_.push_back({event.transaction, event.verdict, event.source, event.time_us, until_us, sequence});
   index_orphan();
 }
 
@@ -316,7 +371,8 @@ void Fold::join_orphans(Pending::Entry& entry) {
 }
 
 void Fold::expire_orphans() {
-  while (!orphans_.empty() && (orphans_.front().sequence == 0 || orphans_.front().until_us < watermark_us_)) {
+  while (!orphans_.empty() &&
+         (orphans_.front().sequence == 0 || orphans_.front().until_us < time_.watermark_us())) {
     const Orphan& oldest = orphans_.front();
     if (oldest.sequence != 0) {
       ++counters_.orphans_expired;

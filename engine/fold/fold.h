@@ -22,6 +22,7 @@
 #include "engine/config/config.h"
 #include "engine/fold/error.h"
 #include "engine/fold/event.h"
+#include "engine/fold/event_time.h"
 #include "engine/fold/pending.h"
 #include "features/feature_store.h"
 #include "learners/model.h"
@@ -67,7 +68,7 @@ class History {
 struct Counters {
   uint64_t transactions = 0, labels = 0, corrections = 0, orphans = 0, orphans_joined = 0,
            orphans_expired = 0, matured = 0, frauds = 0, accepted = 0, rejected = 0, activated = 0,
-           pending_released_early = 0;
+           pending_released_early = 0, ahead = 0, late = 0;
 };
 
 struct LabelRequest {
@@ -87,6 +88,7 @@ struct LabelResult {
 struct Folded {
   uint64_t sequence = 0;
   uint64_t position = 0;  // among the pending
+  Clock clock = Clock::kOnTime;
 };
 
 class Fold {
@@ -99,15 +101,21 @@ class Fold {
 
   const Config& config() const { return *config_; }
   uint64_t next_sequence() const { return next_sequence_; }
-  int64_t watermark_us() const { return watermark_us_; }
+  // The newest event time that counts; INT64_MIN before the first transaction.
+  int64_t watermark_us() const { return time_.watermark_us(); }
   const Counters& counters() const { return counters_; }
 
-  // May this transaction enter? The earlier one's record when its id has been seen, an error when its event
-  // time is out of bounds or the id was another transaction's (kConflict), nothing when it is new and
-  // welcome.
+  // May this transaction enter? The earlier one's record when its id has been seen, an error when the id was
+  // another transaction's (kConflict), nothing when it is new and welcome. Its time is no reason to refuse
+  // it.
   Result<std::optional<Recorded>> admit(const Transaction& transaction);
-  // Folds an admitted transaction and fills its feature row.
-  Folded fold(const Transaction& transaction, std::span<float> row);
+  // How its time stands to the stream's.
+  Clock judge(const Transaction& transaction, const ClockSource& source) const {
+    return time_.judge(transaction, source);
+  }
+  // Folds an admitted transaction and fills its feature row. One that is not on time gets the row that it
+  // would have now, and changes nothing but what waits for its label.
+  Folded fold(const Transaction& transaction, Clock clock, std::span<float> row);
   // Records what was answered to it. Nothing happens when it has left memory since.
   void answer(const Folded& folded, const Answer& answer);
   // What labels that came before it made of it; unknown when there were none. Belongs to its log record.
@@ -120,6 +128,8 @@ class Fold {
 
   // A model takes over, or a candidate was refused. `model` may be null for a refusal.
   uint64_t model(const ModelEvent& event, learners::ModelPtr model);
+  // Event time was wrong: windows and waiting transactions forget what is dated after it.
+  uint64_t repair(const RepairEvent& event);
   // Any other event takes a sequence number.
   uint64_t skip() { return next_sequence_++; }
 
@@ -134,10 +144,11 @@ class Fold {
   bool take_boundary() { return std::exchange(boundary_, false); }
   // The sequence number of the newest transaction that left memory; 0 at first.
   uint64_t released() const { return released_; }
-  // The newest sequence whose transactions are all older than `before_us`, as known at checkpoints; 0 for
-  // none.
-  uint64_t sequence_before(int64_t before_us) const;
-  void mark_epoch();
+  // At a checkpoint, for retention: events so far came by `arrival_us` of the server's clock (0: the stream's
+  // own time counts).
+  void mark_epoch(int64_t arrival_us);
+  // All events before this sequence are older than storage.retention, as known at checkpoints; 0 for none.
+  uint64_t sequence_to_keep(int64_t now_us) const;
 
   std::vector<features::EntityStats> feature_stats() const { return features_.stats(); }
   size_t pending_size() const { return pending_.size(); }
@@ -161,6 +172,17 @@ class Fold {
     uint64_t sequence = 0;
   };
 
+  // What was learned of a transaction has changed. Learned anew once it has had time to change back.
+  struct Change {
+    Key transaction;
+    Verdict learned, current;
+    std::vector<float> row;
+  };
+  void change(const Key& transaction, Verdict learned, Verdict current, std::span<const float> row);
+  void settle_changes();
+
+  void begin_time();
+  void step_back(int64_t watermark_us);
   void mature();
   void release();
   void emit(const Key& transaction, Verdict verdict, std::span<const float> row);
@@ -191,7 +213,7 @@ class Fold {
   uint64_t next_sequence_ = 1;
   uint64_t next_mature_ = 0;  // position in pending_
   uint64_t released_ = 0;
-  int64_t watermark_us_ = INT64_MIN;
+  EventTime time_;
   double labels_recent_ = 0, transactions_recent_ = 0;  // decayed counts: how complete is the feedback?
   uint64_t examples_ = 0;
   bool boundary_ = false;
@@ -201,10 +223,17 @@ class Fold {
   std::unordered_map<Key, std::vector<uint64_t>, features::KeyHash>
       orphan_keys_;                            // serials of those that wait
   std::array<size_t, kSources> orphans_of_{};  // by source
+  std::vector<Change> changes_;                // oldest first
+  std::unordered_map<Key, size_t, features::KeyHash> change_of_;
+  uint64_t settle_at_ = 0;  // the sequence number at which they are learned
   learners::ModelPtr champion_;
   std::string champion_hash_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;
-  std::vector<std::pair<uint64_t, int64_t>> epochs_;  // next sequence, watermark
+  struct Epoch {
+    uint64_t next_sequence;
+    int64_t watermark_us, arrival_us;
+  };
+  std::vector<Epoch> epochs_;
 };
 
 }  // namespace shrike::engine

@@ -21,28 +21,32 @@ void each_counter(C& c, F&& f) {
 
 }  // namespace
 
-uint64_t Fold::sequence_before(int64_t before_us) const {
+// Retention goes by arrival where the server's clock counts: event time that was wrong erases nothing. An
+// epoch whose arrival is not known is as old as the first later one where it is.
+uint64_t Fold::sequence_to_keep(int64_t now_us) const {
+  const int64_t retention_us = config_->storage.retention_us;
+  if (retention_us == 0) return 0;
   uint64_t sequence = 0;
-  for (const auto& [next, watermark_us] : epochs_) {
-    if (watermark_us < before_us) sequence = next;
+  for (const Epoch& epoch : epochs_) {
+    const bool old = now_us > 0 ? epoch.arrival_us > 0 && epoch.arrival_us < now_us - retention_us
+                                : epoch.watermark_us < time_.watermark_us() - retention_us;
+    if (old) sequence = epoch.next_sequence;
   }
   return sequence;
 }
 
-void Fold::mark_epoch() {
-  epochs_.emplace_back(next_sequence_, watermark_us_);
-  if (config_->storage.retention_us == 0) return;
+void Fold::mark_epoch(int64_t arrival_us) {
+  epochs_.push_back({next_sequence_, time_.watermark_us(), arrival_us});
   // One epoch older than the horizon is enough.
-  while (epochs_.size() > 1 && epochs_[1].second < watermark_us_ - config_->storage.retention_us) {
-    epochs_.erase(epochs_.begin());
-  }
+  const uint64_t keep = sequence_to_keep(arrival_us);
+  std::erase_if(epochs_, [&](const Epoch& epoch) { return epoch.next_sequence < keep; });
 }
 
 void Fold::save(const std::function<void(const char*, std::string)>& sink) const {
   proto::FoldRecord record;
   record.set_version(kVersion);
   record.set_next_sequence(next_sequence_);
-  record.set_watermark_us(watermark_us_);
+  time_.save(record);
   record.set_labels_recent(labels_recent_);
   record.set_transactions_recent(transactions_recent_);
   record.set_examples(examples_);
@@ -59,13 +63,25 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     one.set_until_us(orphan.until_us);
     one.set_sequence(orphan.sequence);
   }
-  for (const auto& [next, watermark_us] : epochs_) {
-    proto::EpochRecord& epoch = *record.add_epochs();
-    epoch.set_sequence(next);
-    epoch.set_watermark_us(watermark_us);
+  for (const Epoch& epoch : epochs_) {
+    proto::EpochRecord& saved = *record.add_epochs();
+    saved.set_sequence(epoch.next_sequence);
+    saved.set_watermark_us(epoch.watermark_us);
+    saved.set_arrival_us(epoch.arrival_us);
   }
+  for (const Change& change : changes_) {
+    proto::ChangeRecord& saved = *record.add_changes();
+    const auto key = to_bytes(change.transaction);
+    saved.set_transaction(key.data(), key.size());
+    saved.set_learned(static_cast<uint32_t>(change.learned));
+    saved.set_current(static_cast<uint32_t>(change.current));
+    saved.set_row(floats_to_bytes(change.row));
+  }
+  record.set_settle_at(settle_at_);
   each_counter(counters_, [&](uint64_t value) { record.add_counters(value); });
   record.add_counters(released_);
+  record.set_ahead(counters_.ahead);
+  record.set_late(counters_.late);
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
   features_.save([&](std::string piece) { sink("features", std::move(piece)); });
@@ -92,7 +108,7 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
                                            record.version(), kVersion));
   }
   next_sequence_ = record.next_sequence();
-  watermark_us_ = record.watermark_us();
+  time_.restore(record);
   labels_recent_ = record.labels_recent();
   transactions_recent_ = record.transactions_recent();
   examples_ = record.examples();
@@ -116,11 +132,22 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     index_orphan();
   }
   for (const proto::EpochRecord& epoch : record.epochs())
-    epochs_.emplace_back(epoch.sequence(), epoch.watermark_us());
+    epochs_.push_back({epoch.sequence(), epoch.watermark_us(), epoch.arrival_us()});
+  for (const proto::ChangeRecord& saved : record.changes()) {
+    Verdict learned{}, current{};
+    if (!from_record(saved.learned(), learned) || !from_record(saved.current(), current) ||
+        saved.row().size() != config_->columns.size() * sizeof(float)) {
+      return tl::make_unexpected(std::string("a changed label has a value that this version does not know"));
+    }
+    change(to_key(saved.transaction()), learned, current, floats_from_bytes(saved.row()));
+  }
+  settle_at_ = record.settle_at();
   int at = 0;
   const auto next = [&] { return at < record.counters_size() ? record.counters(at++) : 0; };
   each_counter(counters_, [&](uint64_t& value) { value = next(); });
   released_ = next();
+  counters_.ahead = record.ahead();
+  counters_.late = record.late();
   return {};
 }
 

@@ -34,6 +34,11 @@ class Pending {
   Entry& push(const features::Subject& subject, const Key& id, uint64_t content, std::span<const float> row);
   // Null when absent.
   Entry* find(const Key& id);
+  // Each entry, oldest first.
+  template <typename F>
+  void each(F&& f) {
+    for (uint64_t position = begin_; position < end_; ++position) f(at(position));
+  }
   // By position: begin() <= position < end().
   uint64_t begin() const { return begin_; }
   uint64_t end() const { return end_; }

@@ -15,12 +15,14 @@ void Scoring::models_changed(const Fold& fold) {
 
 std::span<const float> Scoring::newest_row() const { return std::span(rows_).last(columns_); }
 
-Result<std::optional<Recorded>> Scoring::take(Fold& fold, const Transaction& transaction) {
+Result<std::optional<Recorded>> Scoring::take(Fold& fold, const Transaction& transaction,
+                                              const ClockSource& clock) {
   auto admitted = fold.admit(transaction);
   if (!admitted || *admitted) return admitted;
   const auto& amount = config_->schema().amount;
   rows_.resize(rows_.size() + columns_);
-  const Folded folded = fold.fold(transaction, std::span(rows_).last(columns_));
+  const Folded folded =
+      fold.fold(transaction, fold.judge(transaction, clock), std::span(rows_).last(columns_));
   waiting_.push_back({folded, amount ? features::number(config_->schema(), transaction, *amount)
                                      : std::numeric_limits<double>::quiet_NaN()});
   return std::nullopt;
@@ -38,7 +40,7 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
   }
   for (size_t i = 0; i < waiting_.size(); ++i) {
     Answer given;
-    answer(scores_[i], rows.row(i), waiting_[i].amount, left_us(i), given);
+    answer(scores_[i], rows.row(i), waiting_[i], left_us(i), given);
     fold.answer(waiting_[i].folded, given);
     answered(i, rows.row(i), given);
   }
@@ -47,8 +49,10 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
 }
 
 // The degradation ladder: with less time, less answer; never late if it can be helped.
-void Scoring::answer(float score, std::span<const float> row, double amount, int64_t left_us,
+void Scoring::answer(float score, std::span<const float> row, const Waiting& asked, int64_t left_us,
                      Answer& answer) {
+  const double amount = asked.amount;
+  answer.clock = asked.folded.clock;
   if (left_us < config_->deadline.static_below_us) return answer_statically(*config_, amount, answer);
   answer.score = score;
   answer.model = champion_.id;

@@ -35,7 +35,7 @@ class Scoring {
   // Admits and folds a transaction, whose row then waits to be scored. The earlier record when its id was
   // seen (it may itself still wait: then its answer is not there before score()), an error when it may not
   // enter.
-  Result<std::optional<Recorded>> take(Fold& fold, const Transaction& transaction);
+  Result<std::optional<Recorded>> take(Fold& fold, const Transaction& transaction, const ClockSource& clock);
 
   size_t waiting() const { return waiting_.size(); }
   // Of the newest that waits: its place in the log, and its row (valid until the next take()).
@@ -52,7 +52,7 @@ class Scoring {
     Folded folded;
     double amount;  // NaN when the schema has none
   };
-  void answer(float score, std::span<const float> row, double amount, int64_t left_us, Answer& answer);
+  void answer(float score, std::span<const float> row, const Waiting& asked, int64_t left_us, Answer& answer);
 
   ConfigPtr config_;
   size_t columns_;

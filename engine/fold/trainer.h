@@ -58,6 +58,12 @@ class Trainer : public ExampleSink {
   // Of the trial under way, which waits for gate.examples_min and gate.frauds_min; 0 without one.
   uint64_t trial_examples() const { return trial_.labels.size(); }
   uint64_t trial_frauds() const { return trial_.frauds; }
+  bool on_trial() const { return candidate_ != nullptr; }
+  // See Learner::waits_for(); every example so far counts.
+  std::string learner_waits_for() {
+    flush();
+    return learner_->waits_for();
+  }
   size_t state_bytes() const { return learner_->state_bytes(); }
   // Null: nobody watches. It outlives the trainer.
   void watch(LearningWatch* watch) { watch_ = watch; }

@@ -49,7 +49,7 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
     }
     ++report.events;
     if (const auto* transaction = std::get_if<TransactionEvent>(&*event)) {
-      fold.answer(fold.fold(transaction->transaction, row), transaction->answer);
+      fold.answer(fold.fold(transaction->transaction, transaction->answer.clock, row), transaction->answer);
       ++report.transactions;
       const bool same = transaction->row.size() == row.size() &&
                         std::memcmp(transaction->row.data(), row.data(), row.size() * sizeof(float)) == 0;
@@ -66,6 +66,8 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
       }
       fold.model(*model, loaded);
       if (trainer != nullptr) trainer->model_event(*model, loaded);
+    } else if (const auto* repair = std::get_if<RepairEvent>(&*event)) {
+      fold.repair(*repair);
     } else {
       fold.skip();
     }
@@ -74,14 +76,13 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
   return report;
 }
 
-tl::expected<uint64_t, std::string> restore_checkpoint(storage::Store& store, ModelBook& models, Fold& fold,
-                                                       Trainer* trainer) {
-  auto checkpoint = store.latest_checkpoint();
-  if (!checkpoint) return tl::make_unexpected(checkpoint.error().reason);
-  if (!*checkpoint) return 0;
-  if (!(*checkpoint)->note.empty()) spdlog::warn("{}", (*checkpoint)->note);
+namespace {
+
+tl::expected<uint64_t, std::string> restore_from(const storage::Checkpoint& checkpoint, ModelBook& models,
+                                                 Fold& fold, Trainer* trainer) {
+  if (!checkpoint.note.empty()) spdlog::warn("{}", checkpoint.note);
   const auto load = [&](const std::string& hash) { return models.load(hash); };
-  for (const auto& [part, chunks] : (*checkpoint)->parts) {
+  for (const auto& [part, chunks] : checkpoint.parts) {
     for (const std::string& chunk : chunks) {
       tl::expected<void, std::string> done;
       if (part == "trainer") {
@@ -91,11 +92,33 @@ tl::expected<uint64_t, std::string> restore_checkpoint(storage::Store& store, Mo
       }
       if (!done) {
         return tl::make_unexpected(
-            fmt::format("checkpoint at event {}, part {}: {}", (*checkpoint)->sequence, part, done.error()));
+            fmt::format("checkpoint at event {}, part {}: {}", checkpoint.sequence, part, done.error()));
       }
     }
   }
-  return (*checkpoint)->sequence;
+  return checkpoint.sequence;
+}
+
+}  // namespace
+
+tl::expected<uint64_t, std::string> restore_checkpoint(storage::Store& store, ModelBook& models, Fold& fold,
+                                                       Trainer* trainer) {
+  auto checkpoint = store.latest_checkpoint();
+  if (!checkpoint) return tl::make_unexpected(checkpoint.error().reason);
+  return *checkpoint ? restore_from(**checkpoint, models, fold, trainer) : 0;
+}
+
+tl::expected<uint64_t, std::string> restore_oldest_checkpoint(storage::Store& store, ModelBook& models,
+                                                              Fold& fold) {
+  const auto committed = store.list_checkpoints();
+  if (!committed) return tl::make_unexpected(committed.error().reason);
+  for (const uint64_t sequence : *committed) {
+    if (sequence + 1 < store.first_sequence()) continue;  // the events after it are gone
+    auto checkpoint = store.get_checkpoint(sequence);
+    if (!checkpoint) return tl::make_unexpected(checkpoint.error().reason);
+    if (*checkpoint) return restore_from(**checkpoint, models, fold, nullptr);
+  }
+  return 0;
 }
 
 tl::expected<void, std::string> write_checkpoint(storage::Store& store, uint64_t sequence, const Fold& fold,

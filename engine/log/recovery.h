@@ -53,6 +53,10 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
 tl::expected<uint64_t, std::string> restore_checkpoint(storage::Store& store, ModelBook& models, Fold& fold,
                                                        Trainer* trainer);
 
+// Without a learner, from the oldest checkpoint that is whole: for a replay of what retention has left.
+tl::expected<uint64_t, std::string> restore_oldest_checkpoint(storage::Store& store, ModelBook& models,
+                                                              Fold& fold);
+
 // Writes a checkpoint.
 tl::expected<void, std::string> write_checkpoint(storage::Store& store, uint64_t sequence, const Fold& fold,
                                                  const std::string& trainer_state);

@@ -1,16 +1,16 @@
-// Reads transactions from a CSV file, plain or gz, or from standard input ("-"). Columns are found by the
-// header's names; those that the schema does not name are left out and listed once. Quoted fields follow RFC
-// 4180. One thread.
+// Reads transactions, with their labels, from a CSV file (see csv_records.h for its form). Columns are found
+// by the header's names; those that the schema does not name are left out and listed once. One thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <tl/expected.hpp>
 
+#include "engine/replay/csv_columns.h"
+#include "engine/replay/csv_records.h"
 #include "features/schema.h"
 
 namespace shrike::engine {
@@ -22,35 +22,35 @@ class CsvReader {
   static tl::expected<std::unique_ptr<CsvReader>, std::string> open(const std::string& path,
                                                                     const features::Schema& schema,
                                                                     bool with_label);
-  ~CsvReader();
+  static tl::expected<std::unique_ptr<CsvReader>, std::string> open(std::unique_ptr<CsvRecords> records,
+                                                                    const features::Schema& schema,
+                                                                    bool with_label);
 
   enum class Line { kRow, kBad, kEnd, kBroken };
-  // The next line. kRow fills `transaction` and `label` (-1: no such column, or empty). kBad: error() says
+  // The next record. kRow fills `transaction` and `label` (-1: no such column, or empty). kBad: error() says
   // which line and why; reading may go on. kBroken: the file itself is damaged or truncated, error() says
   // where; nothing follows.
   Line next(features::Transaction& transaction, int& label);
   const std::string& error() const { return error_; }
-  uint64_t line_number() const { return line_number_; }
-  const std::vector<std::string>& ignored_columns() const { return ignored_; }
+  // Where the record in hand begins: FILE:LINE.
+  std::string place() const;
+  // What a user may want to know of how the header was read, such as which columns are left out.
+  std::vector<std::string> notes() const;
   // Share of the file that has been read, 0..1; 0 when it cannot be known.
-  double progress() const;
+  double progress() const { return records_->progress(); }
 
  private:
-  CsvReader(const features::Schema& schema, std::string path);
-  struct Input;
-  tl::expected<void, std::string> read_header(bool with_label);
-  bool read_line(std::string_view& line);
-  bool split(std::string_view line);
+  CsvReader(const features::Schema& schema, std::unique_ptr<CsvRecords> records)
+      : schema_(schema), records_(std::move(records)) {}
+  tl::expected<void, std::string> read_row(features::Transaction& transaction, int& label);
 
   const features::Schema& schema_;
-  std::string path_;
-  std::unique_ptr<Input> input_;
-  std::vector<int> column_field_;  // per CSV column: field position, -1 ignored, -2 label
-  std::vector<std::string_view> cells_;
-  std::vector<std::string> unquoted_;
-  std::vector<std::string> ignored_;
+  std::unique_ptr<CsvRecords> records_;
+  Columns columns_;  // of the schema's fields, by position, and behind them the label
   std::string error_;
-  uint64_t line_number_ = 0;
 };
+
+// A label's cell, as spreadsheets and data frames write it too (1.0, True): 1, 0, or -1 for an empty one.
+tl::expected<int, std::string> read_label(const features::Schema& schema, std::string_view cell);
 
 }  // namespace shrike::engine

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 
 #include "engine/fold/fold.h"
 #include "engine/replay/call_times.h"
@@ -23,6 +24,7 @@ class LiveLearner : public ExampleSink {
   float score(std::span<const float> row);
 
   size_t state_bytes() const { return learner_->state_bytes(); }
+  std::string waits_for() const { return learner_->waits_for(); }
   const CallTimes& predicting() const { return predicting_; }
   const CallTimes& learning() const { return learning_; }
   // Busy waits as long as the mean call of learning(), between such calls: what the machine adds by itself.

@@ -2,36 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-#include <deque>
-
 #include "engine/log/recovery.h"
-#include "engine/replay/csv.h"
 
 namespace shrike::engine {
 namespace {
 
 using features::kDayUs;
-
-// All ids of a replay, so that a duplicate gets the first answer however old it is.
-class SeenIds {
- public:
-  // The row of the first transaction with this id; kNone when it is new, which is then noted.
-  uint64_t find_or_add(const Key& id) {
-    const uint64_t row = index_.find(id);
-    if (row == features::KeyIndex::kNone) index_.insert(id, next_++);
-    return row;
-  }
-
- private:
-  features::KeyIndex index_;
-  uint64_t next_ = 0;
-};
-
-struct DueLabel {
-  int64_t due_us;
-  Key transaction;
-};
 
 }  // namespace
 
@@ -100,15 +76,20 @@ void Replayer::begin_training(std::unique_ptr<Trainer> trainer) {
   training_->start(bell_);
 }
 
-tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label) {
-  const auto seen = scoring_->take(*fold_, transaction);
+tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label,
+                                                      Clock recorded) {
+  // The stream's own time runs; where a server judged, its mark is in the log.
+  const auto seen = scoring_->take(*fold_, transaction, {.server_us = {}, .recorded = recorded});
   if (!seen) return tl::make_unexpected(fmt::format("{}: {}", seen.error().field, seen.error().reason));
   if (*seen) {
     ++report_.duplicates;
     return {};
   }
-  if (first_day_ == INT64_MIN) first_day_ = transaction.time_us / kDayUs;
-  report_.days = std::max(report_.days, static_cast<int>(transaction.time_us / kDayUs - first_day_) + 1);
+  if (scoring_->newest().clock == Clock::kOnTime) {
+    if (first_us_ == INT64_MIN) first_us_ = transaction.time_us;
+    report_.days =
+        std::max(report_.days, static_cast<int>(transaction.time_us / kDayUs - first_us_ / kDayUs) + 1);
+  }
   Waiting& slot = waiting_[scoring_->waiting() - 1];
   slot.transaction = transaction;
   slot.label = label;
@@ -119,6 +100,11 @@ tl::expected<void, std::string> Replayer::transaction(const Transaction& transac
     flush();
   }
   return {};
+}
+
+void Replayer::repair(const RepairEvent& event) {
+  flush();
+  fold_->repair(event);
 }
 
 tl::expected<void, std::string> Replayer::label(const LabelRequest& request) {
@@ -196,6 +182,7 @@ void Replayer::finish() {
   report_.features = fold_->feature_stats();
   report_.pending_bytes = fold_->pending_bytes();
   if (training_) training_->await();
+  tell_learned();
   report_.learner_bytes = live_ ? live_->state_bytes() : training_ ? trainer_->state_bytes() : 0;
   if (live_) {
     report_.predicting = live_->predicting();
@@ -207,78 +194,25 @@ void Replayer::finish() {
   report_.champion = fold_->champion_hash();
 }
 
-tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::string& path,
-                                                   const CsvReplayOptions& options,
-                                                   const Replayer::OnScore& on_score) {
-  auto opened = CsvReader::open(path, config->schema(), true);
-  if (!opened) return tl::make_unexpected(opened.error());
-  CsvReader& reader = **opened;
-  if (!reader.ignored_columns().empty() && options.notice) {
-    std::string names;
-    for (const std::string& name : reader.ignored_columns()) names += (names.empty() ? "" : ", ") + name;
-    options.notice("columns that the schema does not name are left out: " + names);
+// With the trainer awaited.
+void Replayer::tell_learned() {
+  Learned& learned = report_.learned;
+  learned.examples = fold_->examples();
+  learned.frauds = fold_->counters().frauds;
+  if (first_us_ != INT64_MIN) learned.stream_us = fold_->watermark_us() - first_us_;
+  if (live_) {
+    learned.by = Learned::By::kLive;
+    learned.learner_waits = live_->waits_for();
+  } else if (!training_) {
+    learned.by = Learned::By::kNothing;
+  } else {
+    learned.learner_waits = trainer_->learner_waits_for();
+    learned.examples = trainer_->examples();
+    learned.frauds = trainer_->frauds();
+    learned.on_trial = trainer_->on_trial();
+    learned.trial_examples = trainer_->trial_examples();
+    learned.trial_frauds = trainer_->trial_frauds();
   }
-  Replayer replayer(config,
-                    {.batch = options.batch,
-                     .keep_us = options.label_delay_us,
-                     .fixed_model = options.fixed_model,
-                     .first_model = options.first_model,
-                     .live = options.live,
-                     .time_calls = options.time_calls},
-                    on_score);
-  replayer.show_rows(options.on_row);
-  ReplayReport& report = replayer.report();
-  const auto started = std::chrono::steady_clock::now();
-  SeenIds seen;
-  std::deque<DueLabel> due;  // frauds whose label is on its way; silence tells of the rest
-  Transaction transaction;
-  int label = -1;
-  const auto bad = [&](const std::string& what) -> tl::expected<void, std::string> {
-    if (options.stop_on_error)
-      return tl::make_unexpected(what + " (--on-error skip goes on without such lines)");
-    if (options.notice && report.skipped < 10) options.notice("skipped: " + what);
-    ++report.skipped;
-    return {};
-  };
-  uint64_t lines = 0;
-  for (CsvReader::Line line; (line = reader.next(transaction, label)) != CsvReader::Line::kEnd;) {
-    if (line == CsvReader::Line::kBroken) return tl::make_unexpected(reader.error());
-    if (line == CsvReader::Line::kBad) {
-      if (auto ok = bad(reader.error()); !ok) return tl::make_unexpected(ok.error());
-      continue;
-    }
-    // Every label that is due by now comes before this transaction.
-    while (!due.empty() && due.front().due_us <= transaction.time_us) {
-      // Its transaction is known and its label new: nothing can refuse it.
-      (void)replayer.label(
-          {due.front().transaction, Verdict::kFraud, Source::kChargeback, due.front().due_us});
-      due.pop_front();
-    }
-    if (seen.find_or_add(transaction.id) != features::KeyIndex::kNone) {
-      ++report.duplicates;
-      continue;
-    }
-    if (auto done = replayer.transaction(transaction, label); !done) {
-      ++report.refused;
-      if (auto ok = bad(fmt::format("{}:{}: {}", path, reader.line_number(), done.error())); !ok)
-        return tl::make_unexpected(ok.error());
-      continue;
-    }
-    if (label == 1) {
-      DueLabel one{transaction.time_us + options.label_delay_us, transaction.id};
-      auto at = due.end();
-      while (at != due.begin() && std::prev(at)->due_us > one.due_us) --at;
-      due.insert(at, one);
-    }
-    ++lines;
-    if (options.restore_at && lines == *options.restore_at) {
-      if (auto ok = replayer.save_and_restore(); !ok) return tl::make_unexpected(ok.error());
-    }
-    if (options.progress && lines % 8192 == 0) options.progress(reader.progress(), lines);
-  }
-  replayer.finish();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  return std::move(report);
 }
 
 }  // namespace shrike::engine

@@ -35,8 +35,25 @@ struct Swap {
   ModelEvent event;
 };
 
+// What was learned, and what a model that learned from it still waits for.
+struct Learned {
+  enum class By { kGate, kLive, kNothing, kLog };  // kNothing: a fixed model; kLog: a log as recorded
+  By by = By::kGate;
+  uint64_t examples = 0, frauds = 0;
+  uint64_t labels_outstanding = 0;  // frauds of a CSV whose label would have come after its end
+  int64_t stream_us = 0;            // from the first to the newest event
+  int64_t label_delay_us = 0;       // of a CSV's frauds
+  bool on_trial = false;
+  uint64_t trial_examples = 0, trial_frauds = 0;
+  std::string learner_waits;  // for what; "" once it is ready
+};
+
 struct ReplayReport {
+  // `skipped`: lines that could not be read; `refused`: events that the fold refused.
   uint64_t rows = 0, skipped = 0, duplicates = 0, refused = 0;
+  std::vector<std::string> refusals;  // why, of the first kRefusalsMax that were skipped or refused
+  static constexpr size_t kRefusalsMax = 10;
+  Learned learned;
   int days = 0;
   double seconds = 0;
   uint64_t decisions[3] = {0, 0, 0};
@@ -48,10 +65,14 @@ struct ReplayReport {
   // With Setup::time_calls or live: scoring one row, and learning one example.
   CallTimes predicting, learning;
   CallTimes waiting;  // of a live learner: see LiveLearner::waiting()
-  // Of a log replayed as recorded.
+  // Of a log replayed as recorded. After retention it begins at the oldest checkpoint.
+  uint64_t first_event = 1, last_event = 0;
   uint64_t scores_compared = 0, scores_different = 0, rows_different = 0;
 
   size_t state_bytes() const;
+  void add_refusal(std::string why) {
+    if (refusals.size() < kRefusalsMax) refusals.push_back(std::move(why));
+  }
 };
 
 // Runs transactions and labels through a fold with awaited training. replay_csv() and replay_log() drive it.
@@ -74,8 +95,10 @@ class Replayer {
   Replayer(ConfigPtr config, Setup setup, OnScore on_score);
 
   // Returns the reason when the fold refuses the transaction.
-  tl::expected<void, std::string> transaction(const Transaction& transaction, int label);
+  tl::expected<void, std::string> transaction(const Transaction& transaction, int label,
+                                              Clock recorded = Clock::kOnTime);
   tl::expected<void, std::string> label(const LabelRequest& request);
+  void repair(const RepairEvent& event);
   void flush();
   // Saves fold and trainer, and goes on from what was saved.
   tl::expected<void, std::string> save_and_restore();
@@ -94,6 +117,7 @@ class Replayer {
   void score(learners::MatrixView rows, std::span<float> scores);
   void begin_training(std::unique_ptr<Trainer> trainer);
   void swap_when_proposed();
+  void tell_learned();
 
   ConfigPtr config_;
   Setup setup_;
@@ -110,7 +134,7 @@ class Replayer {
   std::unique_ptr<Fold> fold_;
   std::vector<Waiting> waiting_;  // what scoring_ has waiting, by its place there
   std::optional<Scoring> scoring_;
-  int64_t first_day_ = INT64_MIN;
+  int64_t first_us_ = INT64_MIN;  // of the first transaction
   ReplayReport report_;
 };
 

@@ -28,8 +28,10 @@ tl::expected<Verdicts, std::string> final_verdicts(const features::Schema& schem
     auto event = decode_event(schema, (*next)->value);
     if (!event) return tl::make_unexpected(event.error());
     if (const auto* label = std::get_if<LabelEvent>(&*event)) verdicts[label->transaction] = label->verdict;
-    if (const auto* t = std::get_if<TransactionEvent>(&*event))
+    const auto* t = std::get_if<TransactionEvent>(&*event);
+    if (t != nullptr && t->answer.clock == Clock::kOnTime)
       newest_us = std::max(newest_us, t->transaction.time_us);
+    if (const auto* repair = std::get_if<RepairEvent>(&*event)) newest_us = repair->watermark_us;
   }
 }
 
@@ -71,13 +73,15 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   // After retention the log no longer begins at its beginning: the oldest state there is, is a checkpoint's.
   uint64_t from = 1;
   if (store.first_sequence() > 1) {
-    const auto restored = restore_checkpoint(store, models, fold, nullptr);
+    const auto restored = restore_oldest_checkpoint(store, models, fold);
     if (!restored) return tl::make_unexpected(restored.error());
     if (*restored == 0)
       return tl::make_unexpected(std::string("the log's beginning is gone and no checkpoint is left"));
     from = fold.next_sequence();
   }
-  int64_t first_day = INT64_MIN;
+  report.first_event = from;
+  report.last_event = store.last_sequence();
+  int64_t first_us = INT64_MIN;
   const uint64_t last = store.last_sequence();
   const auto observe = [&](uint64_t sequence, const Event& event) {
     if (progress && sequence % 4096 == 0)
@@ -88,9 +92,12 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
     }
     const auto* transaction = std::get_if<TransactionEvent>(&event);
     if (transaction == nullptr) return;
-    const int64_t day = transaction->transaction.time_us / features::kDayUs;
-    if (first_day == INT64_MIN) first_day = day;
-    report.days = std::max(report.days, static_cast<int>(day - first_day) + 1);
+    if (transaction->answer.clock == Clock::kOnTime) {
+      const int64_t time_us = transaction->transaction.time_us;
+      if (first_us == INT64_MIN) first_us = time_us;
+      const int64_t day = time_us / features::kDayUs - first_us / features::kDayUs;
+      report.days = std::max(report.days, static_cast<int>(day) + 1);
+    }
     ++report.rows;
     ++report.decisions[static_cast<size_t>(transaction->answer.decision)];
     const Answer& answer = transaction->answer;
@@ -112,6 +119,10 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   report.features = fold.feature_stats();
   report.pending_bytes = fold.pending_bytes();
   report.champion = fold.champion_hash();
+  report.learned.by = Learned::By::kLog;
+  report.learned.examples = fold.examples();
+  report.learned.frauds = fold.counters().frauds;
+  if (first_us != INT64_MIN) report.learned.stream_us = fold.watermark_us() - first_us;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return report;
 }
@@ -133,6 +144,11 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
   Replayer replayer(config, {.batch = batch, .keep_us = kKeepUs, .fixed_model = std::move(fixed_model)},
                     on_score);
   ReplayReport& report = replayer.report();
+  const auto refuse = [&](uint64_t sequence, const tl::expected<void, std::string>& done) {
+    if (done) return;
+    ++report.refused;
+    report.add_refusal(fmt::format("event {}: {}", sequence, done.error()));
+  };
   auto cursor = store.read(1);
   const uint64_t last = store.last_sequence();
   while (true) {
@@ -144,10 +160,13 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
     if (progress && (*next)->sequence % 4096 == 0)
       progress(static_cast<double>((*next)->sequence) / static_cast<double>(last), report.rows);
     if (const auto* t = std::get_if<TransactionEvent>(&*event)) {
-      if (!replayer.transaction(t->transaction, (*labels)(t->transaction))) ++report.refused;
+      refuse((*next)->sequence,
+             replayer.transaction(t->transaction, (*labels)(t->transaction), t->answer.clock));
     } else if (const auto* label = std::get_if<LabelEvent>(&*event)) {
-      if (!replayer.label({label->transaction, label->verdict, label->source, label->time_us}))
-        ++report.refused;
+      refuse((*next)->sequence,
+             replayer.label({label->transaction, label->verdict, label->source, label->time_us}));
+    } else if (const auto* repair = std::get_if<RepairEvent>(&*event)) {
+      replayer.repair(*repair);
     }
   }
   replayer.finish();

@@ -7,6 +7,13 @@
 
 namespace shrike::engine {
 
+int64_t arrival_us(const Config& config) {
+  if (config.limits.clock == LimitConfig::Clock::kEvent) return 0;
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
 Checkpointer::Checkpointer(ConfigPtr config, storage::Store& store, const Journal& journal, Probe& probe)
     : config_(std::move(config)), store_(store), journal_(journal), probe_(probe) {}
 
@@ -64,7 +71,8 @@ void Checkpointer::make(const Job& job) {
     spdlog::error("{} feature rows recomputed from the log differ from those served, the first at event {}",
                   folded->row_differences, folded->first_difference);
   }
-  fold.mark_epoch();
+  const int64_t now_us = arrival_us(*config_);
+  fold.mark_epoch(now_us);
   if (auto written = write_checkpoint(store_, job.sequence, fold, job.trainer_state); !written) {
     spdlog::error("checkpoint: {}", written.error());
     return;
@@ -72,7 +80,7 @@ void Checkpointer::make(const Job& job) {
   probe_.checkpoints.fetch_add(1);
   spdlog::debug("checkpoint at event {}", job.sequence);
   if (config_->storage.retention_us == 0) return;
-  const uint64_t before = fold.sequence_before(fold.watermark_us() - config_->storage.retention_us);
+  const uint64_t before = fold.sequence_to_keep(now_us);
   if (before <= store_.first_sequence()) return;
   const auto key = [&](std::string_view bytes) -> std::optional<storage::Key> {
     Key found;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <bit>
 #include <chrono>
+#include <cstdlib>
 
 #include "engine/wire/wire.h"
 
@@ -86,7 +88,8 @@ void Engine::run() {
 
 void Engine::process(std::vector<EnvelopePtr>& batch) {
   handed_ = 0;
-  if (config_->limits.ahead_us > 0) newest_allowed_us_ = wall_us() + config_->limits.ahead_us;
+  // The server's clock has a say in marks, which are in the log: replays need no clock.
+  if (config_->limits.clock == LimitConfig::Clock::kLive) clock_.server_us = wall_us();
   probe_.batches.fetch_add(1, std::memory_order_relaxed);
   for (size_t i = 0; i < batch.size(); ++i) {
     Envelope& envelope = *batch[i];
@@ -127,18 +130,7 @@ bool Engine::refused_by_storage(Envelope& envelope) const {
 void Engine::transaction(Envelope& envelope) {
   if (refused_by_storage(envelope)) return;
   const Transaction& incoming = envelope.event.transaction;
-  // One wrong clock must not move event time to where every other one is late. What is refused is not in the
-  // log, so that replays need no clock.
-  if (incoming.time_us > newest_allowed_us_) {
-    const int64_t ahead_us = incoming.time_us - newest_allowed_us_ + config_->limits.ahead_us;
-    envelope.error = Error{
-        ErrorCode::kTooEarly, config_->schema().fields[config_->schema().time].name,
-        fmt::format("the event is dated {} s ahead of the server's clock; limits.ahead allows {}. Is it in "
-                    "the schema's unit?",
-                    ahead_us / 1'000'000, features::format_duration(config_->limits.ahead_us))};
-    return;
-  }
-  auto seen = scoring_.take(*fold_, incoming);
+  auto seen = scoring_.take(*fold_, incoming, clock_);
   if (seen && *seen) {  // the first answer again
     score_batch();      // the first may be in this very batch
     seen = fold_->admit(incoming);
@@ -155,10 +147,28 @@ void Engine::transaction(Envelope& envelope) {
     return;
   }
   const Folded& folded = scoring_.newest();
+  if (folded.clock != Clock::kOnTime) tell_of_clock(incoming, folded.clock);
   envelope.sequence = folded.sequence;
   envelope.event.row.assign(scoring_.newest_row().begin(), scoring_.newest_row().end());
   envelope.labelled.state = fold_->label_state(folded);
   unscored_.push_back(&envelope);
+}
+
+// The first of a kind and their doubles, so that a stream of them fills no log.
+void Engine::tell_of_clock(const Transaction& transaction, Clock clock) const {
+  const Counters& counters = fold_->counters();
+  const uint64_t count = clock == Clock::kAhead ? counters.ahead : counters.late;
+  if (!std::has_single_bit(count)) return;
+  const features::Schema& schema = config_->schema();
+  const int64_t stream_us = fold_->watermark_us() == INT64_MIN ? 0 : fold_->watermark_us();
+  spdlog::warn("{} {} is dated {} s {} the stream's time ({} such so far): scored, and no window has it. {}",
+               schema.fields[schema.id].name, features::text(schema, transaction, schema.id),
+               std::abs(transaction.time_us - stream_us) / 1'000'000,
+               clock == Clock::kAhead ? "ahead of" : "behind", count,
+               clock == Clock::kAhead ? "Is the sender's clock right, and its time in the schema's unit? "
+                                        "Where the stream's own time runs "
+                                        "(a backfill, a simulator), say limits.clock = \"event\""
+                                      : "limits.lateness says how late a transaction may come");
 }
 
 // 2. The champion scores the whole batch and 3. the policy decides: see fold/scoring.h.
@@ -187,6 +197,15 @@ void Engine::label(Envelope& envelope) {
   if (training_.overloaded()) {
     envelope.error = Error{ErrorCode::kOverloaded, "",
                            "training is behind (training.queue_examples_max); send the label again later"};
+    return;
+  }
+  if (clock_.server_us && envelope.label.time_us &&
+      *envelope.label.time_us > *clock_.server_us + config_->limits.ahead_us &&
+      *envelope.label.time_us > fold_->watermark_us()) {
+    envelope.error =
+        Error{ErrorCode::kTooEarly, "time",
+              fmt::format("the label is dated {} s ahead of the server's clock. Is it in the schema's unit?",
+                          (*envelope.label.time_us - *clock_.server_us) / 1'000'000)};
     return;
   }
   auto folded = fold_->label(envelope.label);
@@ -277,7 +296,7 @@ std::string Engine::status() const {
       R"("examples":{},"fraud_examples":{},"examples_waiting":{},"models_accepted":{},"models_rejected":{},)"
       R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
       R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
-      R"("unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
+      R"("clock_ahead":{},"clock_late":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
       fold_->next_sequence(), journal_.committed(), journal_.failed() ? "failing" : "ok",
       fold_->champion_hash(), c.transactions, probe_.duplicates.load(), c.labels,
@@ -285,8 +304,8 @@ std::string Engine::status() const {
       c.orphans_expired, c.matured, fold_->examples(), c.frauds, probe_.examples_waiting.load(), c.accepted,
       c.rejected, c.activated, fold_->pending_size(), fold_->pending_bytes(), probe_.checkpoints.load(),
       probe_.divergences.load(), probe_.trial_examples.load(), config_->gate.examples_min,
-      probe_.trial_frauds.load(), config_->gate.frauds_min, probe_.unknown_fields.load(), unknown,
-      probe_.dropped_replies.load(), probe_.requests.load(), probe_.late_replies.load(),
+      probe_.trial_frauds.load(), config_->gate.frauds_min, c.ahead, c.late, probe_.unknown_fields.load(),
+      unknown, probe_.dropped_replies.load(), probe_.requests.load(), probe_.late_replies.load(),
       probe_.latency.quantile(0.5), probe_.latency.quantile(0.99), probe_.latency.quantile(0.999), steps,
       errors);
 }

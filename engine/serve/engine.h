@@ -63,6 +63,7 @@ class Engine {
   void label(Envelope& envelope);
   void control(Envelope& envelope);
   void score_batch();
+  void tell_of_clock(const Transaction& transaction, Clock clock) const;
   bool refused_by_storage(Envelope& envelope) const;
   void hand_over(std::vector<EnvelopePtr>& batch, size_t until);
   void take_proposals();
@@ -89,7 +90,7 @@ class Engine {
   Scoring scoring_;
   std::vector<Envelope*> unscored_;  // as they wait in scoring_
   size_t handed_ = 0;
-  int64_t newest_allowed_us_ = INT64_MAX;  // event time: the server's clock and limits.ahead
+  ClockSource clock_;  // as the batch began
   uint64_t next_checkpoint_ = 0;
 };
 

@@ -5,14 +5,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <thread>
 
-#include "engine/log/recovery.h"
-#include "engine/serve/checkpointer.h"
-#include "engine/serve/engine.h"
-#include "engine/serve/journal.h"
-#include "engine/threads/training_thread.h"
+#include "engine/serve/composition.h"
 #include "engine/wire/wire.h"
-#include "storage/store.h"
+#include "storage/find_model.h"
 
 namespace shrike::engine {
 namespace {
@@ -22,8 +19,6 @@ constexpr size_t kFramesMax = 8;              // of one message; further ones ar
 constexpr int kWaitingPerPeer = 4096;         // requests of one peer that ZeroMQ reads ahead
 constexpr int64_t kStopReadUs = 2'000'000;    // after a stop, how long requests under way are still answered
 constexpr int64_t kStopRefuseUs = 2'500'000;  // and until when those of clients that go on are refused
-
-size_t queue_capacity(const Config& config) { return 2 * config.sockets.queue_requests_max + 64; }
 
 bool open_to_others(std::string_view endpoint) {
   const auto begins = [&](std::string_view prefix) { return endpoint.substr(0, prefix.size()) == prefix; };
@@ -36,11 +31,11 @@ Error overloaded() { return {ErrorCode::kOverloaded, "", "too many requests are 
 
 Server::Server(ConfigPtr config) : config_(std::move(config)), answered_(queue_capacity(*config_)) {}
 
-Server::~Server() {
-  if (engine_) engine_->stop();
-  if (training_) training_->stop();
-  if (checkpointer_) checkpointer_->stop();
-  if (journal_) journal_->stop();
+Server::~Server() = default;
+
+void Server::request_stop() {
+  parts_->stopping.store(true);
+  stop_requested_.store(true);
 }
 
 tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config,
@@ -48,7 +43,14 @@ tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config
   google::protobuf::SetLogHandler(nullptr);  // what a client gets wrong, the client is told
   std::unique_ptr<Server> server(new Server(std::move(config)));
   if (auto bound = server->bind(); !bound) return tl::make_unexpected(bound.error());
-  if (auto recovered = server->recover(data_dir); !recovered) return tl::make_unexpected(recovered.error());
+  Server* const s = server.get();
+  auto parts =
+      Composition::open(server->config_, data_dir, std::move(server->events_), [s](EnvelopePtr envelope) {
+        while (!s->answered_.push(std::move(envelope))) std::this_thread::yield();
+        s->bell_.ring();
+      });
+  if (!parts) return tl::make_unexpected(parts.error());
+  server->parts_ = std::move(*parts);
   return server;
 }
 
@@ -104,113 +106,15 @@ tl::expected<void, std::string> Server::bind() {
   return take(events_, zmq::socket_type::pub, s.events, "events", endpoints_.events);
 }
 
-tl::expected<void, std::string> Server::recover(const std::string& data_dir) {
-  storage::StoreOptions options;
-  options.block_cache_bytes = config_->storage.cache_bytes;
-  auto opened = storage::Store::open(data_dir, options);
-  if (!opened) return tl::make_unexpected(opened.error().reason);
-  store_ = std::move(*opened);
-
-  const std::string fingerprint = fmt::format("{:016x}", config_->plan->fingerprint);
-  const auto before = store_->get_meta("plan");
-  if (before && *before && **before != fingerprint) {
-    return tl::make_unexpected(fmt::format(
-        "{} was written with another schema, feature set, maturity or lateness; use its configuration "
-        "(`shrike replay {} --config OLD` shows what another would say) or a new directory",
-        data_dir, data_dir));
-  }
-  models_ = std::make_unique<ModelBook>(*store_, config_);
-  history_ = std::make_unique<StoreHistory>(*store_, config_->plan);
-
-  journal_ =
-      std::make_unique<Journal>(config_, *store_, probe_, std::move(events_), queue_capacity(*config_));
-  checkpointer_ = std::make_unique<Checkpointer>(config_, *store_, *journal_, probe_);
-  workers_ = std::make_unique<WorkerPool>(std::max<size_t>(config_->training.threads, 1));
-  std::unique_ptr<Trainer> trainer;
-  std::unique_ptr<Fold> fold;
-  const auto begin = [&] {
-    trainer = std::make_unique<Trainer>(config_);
-    trainer->use(workers_.get());
-    fold = std::make_unique<Fold>(config_, *trainer, history_.get());
-  };
-  begin();
-  auto checkpoint = restore_checkpoint(*store_, *models_, *fold, trainer.get());
-  if (!checkpoint && store_->first_sequence() <= 1) {
-    // Such as one whose learner had other options or is of an earlier version.
-    spdlog::warn("{}; the whole log is folded instead", checkpoint.error());
-    begin();
-    checkpoint = 0;
-  }
-  if (!checkpoint)
-    return tl::make_unexpected(fmt::format("{} cannot be recovered: {}", data_dir, checkpoint.error()));
-  const auto folded =
-      fold_log(*store_, *models_, *fold, trainer.get(), fold->next_sequence(), UINT64_MAX, nullptr);
-  if (!folded)
-    return tl::make_unexpected(fmt::format("{} cannot be recovered: {}", data_dir, folded.error()));
-  started_at_ = *checkpoint;
-  if (fold->next_sequence() > 1) {
-    spdlog::info("recovered: checkpoint at event {}, then {} events of the log", *checkpoint, folded->events);
-  }
-  probe_.divergences.fetch_add(folded->row_differences);
-  fold->take_boundary();
-
-  const auto keep = [this](const Proposal& proposal) {
-    if (proposal.event.action != ModelAction::kAccepted) return true;
-    while (true) {
-      auto kept = store_->put_model(proposal.event.model, proposal.bytes);
-      if (kept) return true;
-      spdlog::error("a model cannot be kept: {}", kept.error().reason);
-      if (stop_requested_.load()) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    }
-  };
-  training_ = std::make_unique<TrainingThread>(
-      config_, std::move(trainer), probe_, keep,
-      [this](uint64_t sequence, std::string state) { checkpointer_->request(sequence, std::move(state)); });
-  fold->send_examples_to(*training_);
-
-  const auto text = store_->get_meta("config");
-  const bool config_is_new = !text || !*text || **text != config_->text;
-  if (config_is_new) {
-    for (const auto& [key, value] :
-         {std::pair<std::string, std::string>("plan", fingerprint), {"config", config_->text}}) {
-      if (auto put = store_->put_meta(key, value); !put) return tl::make_unexpected(put.error().reason);
-    }
-  }
-  Engine::HandOn hand_on;
-  if (config_->storage.durability == Durability::kSync) {
-    hand_on = [this](EnvelopePtr envelope) { journal_->push(std::move(envelope)); };
-  } else {
-    hand_on = [this](EnvelopePtr envelope) {
-      while (!answered_.push(std::move(envelope))) std::this_thread::yield();
-      bell_.ring();
-    };
-  }
-  engine_ = std::make_unique<Engine>(Engine::Parts{.config = config_,
-                                                   .fold = std::move(fold),
-                                                   .history = *history_,
-                                                   .training = *training_,
-                                                   .checkpointer = *checkpointer_,
-                                                   .journal = *journal_,
-                                                   .probe = probe_,
-                                                   .capacity = queue_capacity(*config_),
-                                                   .hand_on = std::move(hand_on),
-                                                   .config_is_new = config_is_new});
-  return {};
-}
-
 void Server::start_threads() {
   decoder_ = std::make_unique<Decoder>(config_);
   decoder_->on_unknown_field([this](std::string_view field, bool first) {
-    probe_.unknown_fields.fetch_add(1, std::memory_order_relaxed);
+    parts_->probe.unknown_fields.fetch_add(1, std::memory_order_relaxed);
     if (!first) return;
-    probe_.unknown_names.add(field);
+    parts_->probe.unknown_names.add(field);
     spdlog::warn("transactions carry the field \"{}\", which the schema does not name: left out", field);
   });
-  journal_->start(bell_);
-  checkpointer_->start();
-  training_->start(engine_->bell());
-  engine_->start();
+  parts_->start(bell_);
 }
 
 void Server::run() {
@@ -249,24 +153,11 @@ void Server::drain(zmq::pollitem_t& bell) {
     if (!take_done()) zmq::poll(&bell, 1, std::chrono::milliseconds(20));
     bell_.finish();
   }
-  engine_->stop();
+  parts_->engine->stop();
   take_done();
-  training_->stop();
-  checkpointer_->stop();
-  journal_->stop();
+  parts_->stop_behind_engine();
   take_done();
-  checkpoint_at_end();
-}
-
-// So that the next start need not fold the tail of the log again.
-void Server::checkpoint_at_end() {
-  Fold& fold = engine_->fold();
-  const uint64_t last = fold.next_sequence() - 1;
-  if (journal_->failed() || journal_->committed() != last || last == started_at_) return;
-  fold.mark_epoch();
-  if (auto written = write_checkpoint(*store_, last, fold, training_->save()); !written)
-    spdlog::error("checkpoint: {}", written.error());
-  if (auto flushed = store_->flush(); !flushed) spdlog::error("{}", flushed.error().reason);
+  parts_->checkpoint_at_end();
 }
 
 bool Server::receive(zmq::socket_t& socket, bool feedback) {
@@ -293,7 +184,7 @@ bool Server::receive(zmq::socket_t& socket, bool feedback) {
 
 // REQ and raw clients send [address][empty][payload], plain DEALERs [address][payload]; replies mirror it.
 void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
-  probe_.requests.fetch_add(1, std::memory_order_relaxed);
+  parts_->probe.requests.fetch_add(1, std::memory_order_relaxed);
   const bool delimited = frames.size() >= 2 && frames[1].size() == 0 && frames.size() != 2;
   const bool well_formed = frames.size() == (delimited ? 3 : 2);
   if (free_.empty()) free_.push_back(std::make_unique<Envelope>());
@@ -332,27 +223,16 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
       envelope->received_us + (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
   ++in_flight_;
   // The queue holds more than there can be in flight.
-  [[maybe_unused]] const bool queued = engine_->submit(std::move(envelope));
+  [[maybe_unused]] const bool queued = parts_->engine->submit(std::move(envelope));
 }
 
 void Server::load_for_activation(Envelope& envelope) {
-  const auto known = store_->list_models();
-  std::string hash;
-  size_t matches = 0;
-  if (known) {
-    for (const auto& model : *known) {
-      if (envelope.argument.empty() || model.hash.rfind(envelope.argument, 0) != 0) continue;
-      hash = model.hash;
-      ++matches;
-    }
-  }
-  if (matches != 1) {
-    envelope.error = Error{ErrorCode::kNotFound, "argument",
-                           fmt::format("{} models begin with \"{}\"; `shrike models list` names them",
-                                       matches, envelope.argument)};
+  const auto hash = storage::find_model(*parts_->store, envelope.argument);
+  if (!hash) {
+    envelope.error = Error{ErrorCode::kNotFound, "argument", hash.error().reason};
     return;
   }
-  const auto bytes = store_->get_model(hash);
+  const auto bytes = parts_->store->get_model(*hash);
   auto model = bytes ? learners::load_model(*bytes)
                      : learners::Result<learners::ModelPtr>(tl::make_unexpected(
                            learners::Error{learners::ErrorCode::kDamaged, "", bytes.error().reason}));
@@ -361,21 +241,21 @@ void Server::load_for_activation(Envelope& envelope) {
                            model ? std::string("the model is for other features") : model.error().reason};
     return;
   }
-  envelope.argument = hash;
+  envelope.argument = *hash;
   envelope.model = std::move(*model);
 }
 
 void Server::reply(Envelope& envelope) {
   envelope.replied = true;
-  probe_.replies.fetch_add(1, std::memory_order_relaxed);
+  parts_->probe.replies.fetch_add(1, std::memory_order_relaxed);
   if (envelope.error)
-    probe_.errors[static_cast<size_t>(envelope.error->code)].fetch_add(1, std::memory_order_relaxed);
+    parts_->probe.errors[static_cast<size_t>(envelope.error->code)].fetch_add(1, std::memory_order_relaxed);
   encode_reply(*config_, envelope, out_);
-  if (!send(envelope)) probe_.dropped_replies.fetch_add(1, std::memory_order_relaxed);
+  if (!send(envelope)) parts_->probe.dropped_replies.fetch_add(1, std::memory_order_relaxed);
   if (envelope.error || envelope.kind != Envelope::Kind::kTransaction) return;
   const int64_t now = now_us();
-  probe_.latency.add(now - envelope.received_us);
-  if (now > envelope.deadline_us) probe_.late_replies.fetch_add(1, std::memory_order_relaxed);
+  parts_->probe.latency.add(now - envelope.received_us);
+  if (now > envelope.deadline_us) parts_->probe.late_replies.fetch_add(1, std::memory_order_relaxed);
 }
 
 // False when the peer is gone, or owes us the reading of too many replies already.
@@ -407,9 +287,9 @@ bool Server::take_done() {
   while (answered_.pop(envelope)) {  // async: answered, not yet on disk
     any = true;
     if (envelope->kind == Envelope::Kind::kTransaction) reply(*envelope);
-    journal_->push(std::move(envelope));
+    parts_->journal->push(std::move(envelope));
   }
-  while (journal_->done().pop(envelope)) {
+  while (parts_->journal->done().pop(envelope)) {
     any = true;
     if (envelope->kind == Envelope::Kind::kInternal) continue;
     if (!envelope->replied) reply(*envelope);

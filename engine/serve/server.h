@@ -16,24 +16,13 @@
 #include <zmq.hpp>
 
 #include "engine/config/config.h"
-#include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
-#include "engine/threads/worker_pool.h"
 #include "engine/wire/request.h"
-
-namespace shrike::storage {
-class Store;
-}
 
 namespace shrike::engine {
 
-class Checkpointer;
 class Decoder;
-class Engine;
-class Journal;
-class ModelBook;
-class StoreHistory;
-class TrainingThread;
+struct Composition;
 
 struct Endpoints {
   std::string score, feedback, events;
@@ -50,11 +39,10 @@ class Server {
   // Serves until request_stop(); then drains: everything received is answered and on disk.
   void run();
   // From any thread or a signal handler.
-  void request_stop() { stop_requested_.store(true); }
+  void request_stop();
 
  private:
   explicit Server(ConfigPtr config);
-  tl::expected<void, std::string> recover(const std::string& data_dir);
   tl::expected<void, std::string> bind();
   tl::expected<zmq::socket_t, std::string> bind_one(zmq::socket_type type, const std::string& where,
                                                     const char* key, std::string& endpoint);
@@ -65,31 +53,21 @@ class Server {
   void reply(Envelope& envelope);
   bool send(const Envelope& envelope);
   void drain(zmq::pollitem_t& bell);
-  void checkpoint_at_end();
   bool take_done();
   bool spin_for_done();
   void recycle(EnvelopePtr envelope);
 
   ConfigPtr config_;
-  Probe probe_;
-  std::unique_ptr<storage::Store> store_;
-  std::unique_ptr<ModelBook> models_;
-  std::unique_ptr<StoreHistory> history_;
   zmq::context_t context_{1};
   zmq::socket_t score_, feedback_, events_;
   Endpoints endpoints_;
   std::unique_ptr<Decoder> decoder_;
-  std::unique_ptr<Journal> journal_;
-  std::unique_ptr<Checkpointer> checkpointer_;
-  std::unique_ptr<WorkerPool> workers_;
-  std::unique_ptr<TrainingThread> training_;
-  std::unique_ptr<Engine> engine_;
   Queue<EnvelopePtr> answered_;  // async: from the engine thread
   Bell bell_;
+  std::unique_ptr<Composition> parts_;  // its threads use the two above
   std::vector<EnvelopePtr> free_;
   size_t in_flight_ = 0;
   bool refuse_new_ = false;  // stopping, and clients go on
-  uint64_t started_at_ = 0;  // the last event that the newest checkpoint has
   std::string out_;
   std::atomic<bool> stop_requested_{false};
 };

@@ -40,9 +40,8 @@ Result<void> set_json(const Schema& schema, size_t field, const simdjson::dom::e
       done = features::set_integer(schema, field, value.get_int64().value_unsafe(), transaction);
       break;
     case element_type::UINT64:
-      done = tl::make_unexpected(features::Error{
-          schema.fields[field].name,
-          "the integer is above 9223372036854775807; declare the field as text and send it as one"});
+      done = features::set_from_text(schema, field, fmt::format("{}", value.get_uint64().value_unsafe()),
+                                     transaction);
       break;
     case element_type::DOUBLE:
       done = features::set_number(schema, field, value.get_double().value_unsafe(), transaction);
@@ -117,6 +116,11 @@ struct Decoder::Json {
     buffer.reserve(message.size() + simdjson::SIMDJSON_PADDING);
     simdjson::dom::element root;
     if (const auto error = parser.parse(buffer.data(), message.size(), false).get(root)) {
+      if (error == simdjson::NUMBER_ERROR)
+        return refuse(
+            ErrorCode::kMalformed, "",
+            "not valid JSON: a number is badly written, or an integer has more than 64 bits (declare "
+            "its field as text and send it as one)");
       return refuse(ErrorCode::kMalformed, "",
                     fmt::format("not valid JSON: {}", simdjson::error_message(error)));
     }

@@ -71,6 +71,7 @@ void encode_protobuf(const Config& config, const Envelope& envelope, std::string
     score.set_seq(envelope.sequence);
     score.set_step(std::string(name(answer.step)));
     score.set_duplicate(envelope.duplicate);
+    if (answer.clock != Clock::kOnTime) score.set_clock(std::string(name(answer.clock)));
   } else {
     wire::LabelReply& label = *reply.mutable_label();
     label.set_status(std::string(name(envelope.labelled.event.outcome)));
@@ -135,8 +136,11 @@ void encode_answer_json(const Config& config, const TransactionEvent& event, uin
     fmt::format_to(std::back_inserter(out), "{}\"{}\"", i == 0 ? "" : ",",
                    json_escape(reason_code(config, answer.reasons[i])));
   }
-  fmt::format_to(std::back_inserter(out), R"(],"model":"{}","seq":{},"step":"{}"{}}})", to_hex(answer.model),
-                 sequence, name(answer.step), duplicate ? R"(,"duplicate":true)" : "");
+  fmt::format_to(std::back_inserter(out), R"(],"model":"{}","seq":{},"step":"{}")", to_hex(answer.model),
+                 sequence, name(answer.step));
+  if (answer.clock != Clock::kOnTime)
+    fmt::format_to(std::back_inserter(out), R"(,"clock":"{}")", name(answer.clock));
+  out += duplicate ? R"(,"duplicate":true})" : "}";
 }
 
 void encode_reply(const Config& config, const Envelope& envelope, std::string& out) {

@@ -29,6 +29,10 @@ class AnomalyLearner : public Learner {
   uint64_t examples() const override { return examples_; }
   bool observes() const override { return true; }
   bool ready() const override { return observed_enough() && frauds_.next > 0; }
+  std::string waits_for() const override {
+    if (ready()) return "";
+    return observed_enough() ? "no fraud came yet" : "it has observed too few transactions";
+  }
 
   void observe(MatrixView rows, std::span<const uint64_t> keys) override;
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,

@@ -66,6 +66,14 @@ class EnsembleLearner : public Learner {
   bool ready() const override {
     return std::all_of(members_.begin(), members_.end(), [](const auto& member) { return member->ready(); });
   }
+  std::string waits_for() const override {
+    std::string all;
+    for (const auto& member : members_) {
+      if (!member->ready())
+        all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", member->family(), member->waits_for());
+    }
+    return all;
+  }
   void use(Workers* workers) override {
     for (const auto& member : members_) member->use(workers);
   }

@@ -25,11 +25,17 @@ double as_number(const Document& one) {
   return number != nullptr ? *number : std::numeric_limits<double>::quiet_NaN();
 }
 
-Document from_items(Document::Array items) {
-  if (!std::all_of(items.begin(), items.end(), is_number)) return {std::move(items)};
-  Document::Numbers numbers(items.size());
-  std::transform(items.begin(), items.end(), numbers.begin(), as_number);
-  return {std::move(numbers)};
+bool is_number(simdjson::dom::element one) {
+  using simdjson::dom::element_type;
+  const element_type type = one.type();
+  return type != element_type::OBJECT && type != element_type::ARRAY && type != element_type::STRING;
+}
+
+double as_number(simdjson::dom::element one) {
+  using simdjson::dom::element_type;
+  if (one.type() == element_type::BOOL) return one.get_bool().value_unsafe() ? 1 : 0;
+  if (one.type() == element_type::NULL_VALUE) return std::numeric_limits<double>::quiet_NaN();
+  return one.get_double().value_unsafe();
 }
 
 bool from_json(simdjson::dom::element from, int depth, Document& out) {
@@ -48,12 +54,18 @@ bool from_json(simdjson::dom::element from, int depth, Document& out) {
     }
     case element_type::ARRAY: {
       const simdjson::dom::array values = from.get_array().value_unsafe();
+      // At once, as a digit and a comma would else take a whole Document each on their way.
+      if (std::all_of(values.begin(), values.end(), [](const auto one) { return is_number(one); })) {
+        auto& numbers = out.value.emplace<Document::Numbers>();
+        for (const auto value : values) numbers.push_back(as_number(value));
+        return true;
+      }
       Document::Array items;
       for (const auto value : values) {
         items.emplace_back();
         if (!from_json(value, depth + 1, items.back())) return false;
       }
-      out = from_items(std::move(items));
+      out.value = std::move(items);
       return true;
     }
     case element_type::STRING:
@@ -73,15 +85,48 @@ bool from_json(simdjson::dom::element from, int depth, Document& out) {
 // Reads one value after the other; every count is checked against the bytes that are left.
 class UbjsonReader {
  public:
-  explicit UbjsonReader(std::string_view bytes) : rest_(bytes) {}
+  explicit UbjsonReader(std::string_view bytes)
+      : rest_(bytes), room_(kRoomBase + kRoomPerByte * bytes.size()) {}
 
   bool document(Document& out) {
     char marker = 0;
     return take(marker) && marker == '{' && value(marker, 0, out);
   }
-  size_t left() const { return rest_.size(); }
+  // Why it broke.
+  std::string reason() const {
+    if (full_) return "it is a UBJSON of far more lists than a model has";
+    const std::string where = fmt::format("as UBJSON it breaks {} bytes from its end", rest_.size());
+    if (short_)
+      return fmt::format(
+          "it is neither JSON nor UBJSON, or was cut off: {}, where more is announced than is left; save or "
+          "copy it again",
+          where);
+    if (unknown_ == 0) return fmt::format("it is neither JSON nor UBJSON: {}", where);
+    return fmt::format(
+        "it is neither JSON nor the UBJSON that XGBoost writes (draft 12): {}, at the unknown type 0x{:02x}; "
+        "save it as JSON: booster.save_model(\"model.json\")",
+        where, static_cast<uint8_t>(unknown_));
+  }
 
  private:
+  // What values may take: each is at least a byte of the file and many times that here. Models are far below.
+  static constexpr size_t kRoomBase = size_t{64} << 20, kRoomPerByte = 16;
+
+  bool room_for(size_t bytes) {
+    full_ = full_ || bytes > room_;
+    if (!full_) room_ -= bytes;
+    return !full_;
+  }
+  // Whether so many bytes are left.
+  bool has(size_t bytes) {
+    short_ = short_ || bytes > rest_.size();
+    return !short_;
+  }
+  bool unknown(char type) {
+    unknown_ = type;
+    return false;
+  }
+
   static size_t number_bytes(char marker) {
     switch (marker) {
       case 'i':
@@ -101,7 +146,7 @@ class UbjsonReader {
   }
 
   bool take(char& out) {
-    if (rest_.empty()) return false;
+    if (!has(1)) return false;
     out = rest_[0];
     rest_.remove_prefix(1);
     return true;
@@ -135,9 +180,10 @@ class UbjsonReader {
     char marker = 0;
     if (!take(marker) || marker == 'd' || marker == 'D') return false;
     const size_t bytes = number_bytes(marker);
-    if (bytes == 0 || bytes > rest_.size()) return false;
+    if (bytes == 0) return unknown(marker);
+    if (!has(bytes)) return false;
     const double found = number(marker, bytes);
-    if (!(found >= 0 && found <= static_cast<double>(rest_.size()))) return false;
+    if (!(found >= 0) || !has(found < 1e18 ? static_cast<size_t>(found) : SIZE_MAX)) return false;
     out = static_cast<size_t>(found);
     return true;
   }
@@ -172,22 +218,39 @@ class UbjsonReader {
     size_t count = 0;
     if (!head(type, counted, count)) return false;
     if (const size_t bytes = number_bytes(type); bytes > 0) {
-      if (count > rest_.size() / bytes) return false;
+      if (!has(count) || !has(count * bytes)) return false;
       Document::Numbers numbers(count);
       for (double& one : numbers) one = number(type, bytes);
       out.value = std::move(numbers);
       return true;
     }
-    if (type != 0 && type != 'S' && type != '[' && type != '{') return false;
-    Document::Array items;
-    while (!counted || items.size() < count) {
+    if (type != 0 && type != 'S' && type != '[' && type != '{') return unknown(type);
+    return counted ? items(type, count, depth, out) : items(type, SIZE_MAX, depth, out);
+  }
+
+  // Up to so many; SIZE_MAX: up to the bracket. Numbers stay numbers until something else comes.
+  bool items(char type, size_t count, int depth, Document& out) {
+    Document::Numbers numbers;
+    Document::Array all;
+    while (numbers.size() + all.size() < count) {
       char marker = type;
       if (type == 0 && !take(marker)) return false;
-      if (!counted && marker == ']') break;
-      items.emplace_back();
-      if (!value(marker, depth + 1, items.back())) return false;
+      if (count == SIZE_MAX && marker == ']') break;
+      Document one;
+      if (!value(marker, depth + 1, one)) return false;
+      if (all.empty() && is_number(one)) {
+        numbers.push_back(as_number(one));
+        continue;
+      }
+      if (!room_for((1 + numbers.size()) * sizeof(Document))) return false;
+      for (const double number : numbers) all.emplace_back().value = number;
+      numbers.clear();
+      all.push_back(std::move(one));
     }
-    out = from_items(std::move(items));
+    if (all.empty())
+      out.value = std::move(numbers);
+    else
+      out.value = std::move(all);
     return true;
   }
 
@@ -202,6 +265,7 @@ class UbjsonReader {
         rest_.remove_prefix(1);
         break;
       }
+      if (!room_for(sizeof(Member))) return false;
       members.emplace_back();
       char marker = type;
       if (!text(members.back().name) || (type == 0 && !take(marker)) ||
@@ -215,7 +279,7 @@ class UbjsonReader {
   bool value(char marker, int depth, Document& out) {
     if (depth > kDepthMax) return false;
     if (const size_t bytes = number_bytes(marker); bytes > 0) {
-      if (bytes > rest_.size()) return false;
+      if (!has(bytes)) return false;
       out.value = number(marker, bytes);
       return true;
     }
@@ -234,11 +298,14 @@ class UbjsonReader {
       case '{':
         return object(depth, out);
       default:
-        return false;
+        return unknown(marker);
     }
   }
 
   std::string_view rest_;
+  size_t room_;
+  bool full_ = false, short_ = false;
+  char unknown_ = 0;
 };
 
 // XGBoost writes numbers that JSON does not have, such as the thresholds of categorical splits: NaN,
@@ -257,6 +324,31 @@ std::string without_nan(std::string_view json) {
     }
   }
   return out;
+}
+
+// What a reader of the error would look for: where the text ends too soon, or the word that JSON does not
+// have, as other tools print missing values.
+std::string json_hint(std::string_view text) {
+  const size_t last = text.find_last_not_of(" \t\r\n");
+  if (last == std::string_view::npos || text[last] != '}')
+    return "; it does not end with }, so it was cut off: save or copy it again";
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') quoted = !quoted;
+    if (quoted && text[i] == '\\') ++i;
+    if (quoted || i >= text.size() || kLetters.find(text[i]) == std::string_view::npos) continue;
+    const std::string_view word = text.substr(i, text.find_first_of(" \t\r\n,:]}\"", i) - i);
+    const bool exponent =
+        i > 0 && (text[i] == 'e' || text[i] == 'E') && text[i - 1] >= '.' && text[i - 1] <= '9';
+    if (word != "true" && word != "false" && word != "null" && !exponent)
+      return fmt::format(
+          "; \"{}\", {} bytes from its beginning, is no value of JSON: of numbers that are none "
+          "only NaN, Infinity and -Infinity are read, as XGBoost writes them",
+          word.substr(0, 40), i);
+    i += word.size() - 1;
+  }
+  return "";
 }
 
 bool is_text(std::string_view bytes) {
@@ -282,16 +374,14 @@ Result<Document> parse_document(std::string_view bytes) {
   Document document;
   if (bytes.size() > 1 && bytes[0] == '{' && !is_text(bytes)) {
     UbjsonReader reader(bytes);
-    if (!reader.document(document))
-      return refuse(fmt::format("it is neither JSON nor UBJSON: as UBJSON it breaks {} bytes from its end",
-                                reader.left()));
+    if (!reader.document(document)) return refuse(reader.reason());
     return document;
   }
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   const std::string text = without_nan(bytes);
   if (const auto error = parser.parse(text).get(root))
-    return refuse(fmt::format("it is not JSON: {}", simdjson::error_message(error)));
+    return refuse(fmt::format("it is not JSON: {}{}", simdjson::error_message(error), json_hint(text)));
   if (!from_json(root, 0, document)) return refuse(fmt::format("it is nested deeper than {}", kDepthMax));
   return document;
 }

@@ -35,7 +35,8 @@ struct Member {
 };
 
 // Either form; a JSON text begins with `{` and a space, a line's end, `"` or `}`. Damaged, truncated or
-// deeply nested bytes are refused. Memory stays within a small multiple of the input's size.
+// deeply nested bytes are refused, with what they lack. Memory stays within 64 MiB and a small multiple of
+// the input's size.
 Result<Document> parse_document(std::string_view bytes);
 
 // Whether bytes begin like an object in either form: for telling formats apart.

@@ -15,9 +15,6 @@ tl::unexpected<Error> refuse(std::string reason) {
   return tl::make_unexpected(Error{ErrorCode::kMismatch, "", std::move(reason)});
 }
 
-// Of the bit sets that XGBoost would make of a model's sets of categories.
-constexpr size_t kSetBytesMax = size_t{256} << 20;
-
 // The shortest text that reads back as the same float; never that of an integer, which readers tell apart.
 std::string text(float value) {
   std::string shortest = fmt::format("{}", value);
@@ -115,7 +112,7 @@ Result<std::string> export_xgboost(const Model& model) {
       categorical[static_cast<size_t>(node.column)] = true;
       uint32_t largest = 0;
       tree.for_each_member(node, [&](uint32_t category) { largest = category; });
-      set_bytes += largest / 8;
+      set_bytes += (largest / 32 + 1) * sizeof(uint32_t);
     }
   }
   if (set_bytes > kSetBytesMax)
@@ -151,6 +148,24 @@ Result<std::string> export_xgboost(const Model& model) {
       quoted(model.family()), calibration.shift, calibration.slope, list(model.columns(), name),
       list(categorical, type), scorer.trees().size() + 1, iterations, zeros, trees,
       probability ? "0E0" : "5E-1", features, probability ? "reg:squarederror" : "binary:logistic");
+}
+
+std::string note_xgboost_export(const Model& model) {
+  const auto [slope, shift] = model.calibration();
+  const auto* of = dynamic_cast<const TreeModel*>(&model);
+  if (of != nullptr && of->leaf_sum() == LeafSum::kProbability)
+    return fmt::format(
+        "XGBoost predicts the sum p of its leaves (reg:squarederror) without our calibration; our score is 1 "
+        "/ (1 + "
+        "e^-({:.9g} * log(p / (1 - p)) + {:.9g})), the two numbers are the attributes shrike_slope and "
+        "shrike_shift",
+        slope, shift);
+  if (slope == 1 && shift == 0) return "";
+  return fmt::format(
+      "XGBoost's probability lacks our calibration; our score is 1 / (1 + e^-({:.9g} * margin + {:.9g})), "
+      "where margin "
+      "is predict(output_margin=True); the two numbers are the attributes shrike_slope and shrike_shift",
+      slope, shift);
 }
 
 Result<std::string> export_json(const Model& model) {

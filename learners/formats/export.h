@@ -19,6 +19,10 @@ namespace shrike::learners {
 // it could hold only in hundreds of megabytes: those with many sets of hashed categories.
 Result<std::string> export_xgboost(const Model& model);
 
+// Where XGBoost's prediction of such an export is not our score, a sentence for the user: how ours is
+// computed from it. Empty when the two are the same.
+std::string note_xgboost_export(const Model& model);
+
 // A linear model as JSON:
 //   {"format": "shrike-linear", "version": 1, "bias", "slope", "shift", "hash_bits", "hash_multiplier",
 //    "columns": [{"name", "kind": "numeric", "cuts": [rising], "weights": [cuts + 1], "missing"},

@@ -6,13 +6,47 @@
 #include <cmath>
 #include <limits>
 
+#include "learners/formats/document.h"
 #include "learners/formats/import_parts.h"
+#include "learners/formats/recognise.h"
+#include "learners/saved/sealed.h"
 
 namespace shrike::learners {
 
-Result<ModelPtr> read_model(std::string_view bytes, const std::vector<Column>& columns) {
-  if (looks_like_lightgbm(bytes)) return import_lightgbm(bytes, columns);
-  return looks_like_xgboost(bytes) ? import_xgboost(bytes, columns) : load_model(bytes);
+Result<ModelPtr> read_model(std::string_view bytes, const std::vector<Column>& columns, Notes* notes) {
+  if (looks_sealed(bytes)) return load_model(bytes);
+  if (looks_like_lightgbm(bytes)) return import_lightgbm(bytes, columns, notes);
+  if (looks_like_document(bytes)) return import_xgboost(bytes, columns, notes);
+  if (const std::string what = name_foreign(bytes); !what.empty()) return refuse("", what);
+  return refuse(
+      "",
+      "it is of no form that is known: a model of ours (`shrike models export`), XGBoost's JSON or UBJSON "
+      "(booster.save_model(\"model.json\")), LightGBM's text (booster.save_model(\"model.txt\"))");
+}
+
+std::vector<std::string> note_codes(const std::vector<Tree>& trees, const std::vector<Column>& columns,
+                                    const char* maker) {
+  std::vector<bool> split(columns.size());
+  for (const Tree& tree : trees) {
+    for (const TreeNode& node : tree.nodes) {
+      if (!node.is_leaf() && node.is_categorical()) split[static_cast<size_t>(node.column)] = true;
+    }
+  }
+  std::string coded, hashed;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    std::string& names = columns[c].kind == ColumnKind::kCategorical ? hashed : coded;
+    if (split[c]) names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", columns[c].name);
+  }
+  std::vector<std::string> notes;
+  if (!coded.empty())
+    notes.push_back(fmt::format(
+        "rows must hold in {} the codes (0, 1, …) that {} gave the categories in training", coded, maker));
+  if (!hashed.empty())
+    notes.push_back(
+        fmt::format("the model splits {} by the codes that {} gave the categories, and rows hold hashes of "
+                    "them there: hardly any will be in its sets",
+                    hashed, maker));
+  return notes;
 }
 
 Result<std::vector<int32_t>> match_columns(const std::vector<std::string>& names, size_t features,

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <span>
 
 #include "learners/formats/import.h"
 #include "learners/formats/import_parts.h"
@@ -23,15 +25,18 @@ std::string_view next_line(std::string_view& text) {
   return line;
 }
 
+// Empty at the end.
+std::string_view next_word(std::string_view& text) {
+  text.remove_prefix(std::min(text.size(), text.find_first_not_of(" \t")));
+  const std::string_view word = text.substr(0, text.find_first_of(" \t"));
+  text.remove_prefix(word.size());
+  return word;
+}
+
 std::vector<std::string_view> words(std::string_view text) {
   std::vector<std::string_view> all;
-  while (true) {
-    const size_t begin = text.find_first_not_of(" \t");
-    if (begin == std::string_view::npos) return all;
-    text.remove_prefix(begin);
-    all.push_back(text.substr(0, text.find_first_of(" \t")));
-    text.remove_prefix(all.back().size());
-  }
+  for (std::string_view word = next_word(text); !word.empty(); word = next_word(text)) all.push_back(word);
+  return all;
 }
 
 template <typename T>
@@ -75,7 +80,8 @@ class Section {
   bool numbers(std::string_view name, size_t size, std::vector<T>& out) const {
     const std::string_view* text = find(name);
     if (text == nullptr) return size == 0;
-    for (const std::string_view word : words(*text)) {
+    std::string_view rest = *text;
+    for (std::string_view word = next_word(rest); !word.empty(); word = next_word(rest)) {
       out.emplace_back();
       if (!parse(word, out.back())) return false;
     }
@@ -104,6 +110,7 @@ float below(double threshold) {
 struct TreeReader {
   const Section& section;
   const std::vector<int32_t>& column_of;
+  SetBudget& budget;
   std::string where;
 
   Result<Tree> read() const {
@@ -153,11 +160,17 @@ struct TreeReader {
         return refuse(where, fmt::format("split {} has the unknown decision_type {}", i, decision[i]));
       if ((decision[i] & 1) == 0) {
         read_threshold(threshold[i], decision[i], to.node);
-      } else if (!read_set(threshold[i], bounds, categories, to)) {
+        continue;
+      }
+      const auto set = find_set(threshold[i], bounds, categories);
+      if (!set)
         return refuse(where, fmt::format("the set of categories of split {} is out of range: codes must be "
                                          "below 2^24",
                                          i));
-      }
+      // Splits may name one set, and each gets its own.
+      if (!budget.take(set->size())) return SetBudget::refusal(where);
+      to.set.assign(set->begin(), set->end());
+      to.node.test = SplitTest::kMemberTowardZero;
     }
     for (size_t i = 0; i < leaves; ++i) {
       nodes[splits + i].exact = leaf_value[i];
@@ -182,16 +195,14 @@ struct TreeReader {
     if (missing == Missing::kZero) node.test = SplitTest::kBelowZeroMissing;
   }
 
-  static bool read_set(double which, const std::vector<int64_t>& bounds,
-                       const std::vector<uint32_t>& categories, ForeignNode& to) {
-    if (!(which >= 0 && which + 1 < static_cast<double>(bounds.size()))) return false;
+  static std::optional<std::span<const uint32_t>> find_set(double which, const std::vector<int64_t>& bounds,
+                                                           const std::vector<uint32_t>& categories) {
+    if (!(which >= 0 && which + 1 < static_cast<double>(bounds.size()))) return std::nullopt;
     const int64_t begin = bounds[static_cast<size_t>(which)], end = bounds[static_cast<size_t>(which) + 1];
     if (begin < 0 || end < begin || end > static_cast<int64_t>(categories.size()) ||
         end - begin > int64_t{kCategoriesMax / 32})
-      return false;
-    to.set.assign(categories.begin() + begin, categories.begin() + end);
-    to.node.test = SplitTest::kMemberTowardZero;
-    return true;
+      return std::nullopt;
+    return std::span(categories).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
   }
 };
 
@@ -203,16 +214,12 @@ bool is_nameless(const std::vector<std::string>& names) {
   return true;
 }
 
-}  // namespace
+struct Head {
+  double sigmoid = 1;
+  std::vector<int32_t> column_of;
+};
 
-bool looks_like_lightgbm(std::string_view bytes) {
-  return next_line(bytes) == "tree" && bytes.find("version=v") < 100;
-}
-
-Result<ModelPtr> import_lightgbm(std::string_view text, std::vector<Column> columns) {
-  if (!looks_like_lightgbm(text)) return refuse("", "it is not a model saved by LightGBM as text");
-  (void)next_line(text);
-  const Section head(text);
+Result<Head> read_head(const Section& head, const std::vector<Column>& columns) {
   const std::string_view* version = head.find("version");
   if (version == nullptr || (*version != "v2" && *version != "v3" && *version != "v4"))
     return refuse("version", fmt::format("found \"{}\", allowed are v2, v3, v4", version ? *version : ""));
@@ -224,9 +231,10 @@ Result<ModelPtr> import_lightgbm(std::string_view text, std::vector<Column> colu
     return refuse("objective", fmt::format("found \"{}\", allowed are binary and cross_entropy",
                                            found == nullptr ? "" : *found));
   }
-  double sigmoid = 1;
+  Head out;
   for (const std::string_view one : objective) {
-    if (one.starts_with("sigmoid:") && (!parse(one.substr(8), sigmoid) || !(sigmoid > 0 && sigmoid < 1e6)))
+    if (one.starts_with("sigmoid:") &&
+        (!parse(one.substr(8), out.sigmoid) || !(out.sigmoid > 0 && out.sigmoid < 1e6)))
       return refuse("objective", "its sigmoid is not a positive number");
   }
   int64_t per_iteration = 1, last_feature = -1;
@@ -244,22 +252,54 @@ Result<ModelPtr> import_lightgbm(std::string_view text, std::vector<Column> colu
   if (is_nameless(names) && std::none_of(columns.begin(), columns.end(),
                                          [&](const Column& column) { return column.name == names[0]; }))
     names.clear();
-  const auto column_of = match_columns(names, static_cast<size_t>(last_feature) + 1, columns, "feature_names",
-                                       "max_feature_idx");
+  auto column_of = match_columns(names, static_cast<size_t>(last_feature) + 1, columns, "feature_names",
+                                 "max_feature_idx");
   if (!column_of) return tl::make_unexpected(column_of.error());
+  out.column_of = std::move(*column_of);
+  return out;
+}
+
+size_t count_trees(std::string_view text) {
+  size_t count = 0;
+  for (size_t at = text.find("\nTree="); at != std::string_view::npos; at = text.find("\nTree=", at + 1))
+    ++count;
+  return count;
+}
+
+}  // namespace
+
+bool looks_like_lightgbm(std::string_view bytes) {
+  return next_line(bytes) == "tree" && bytes.find("version=v") < 100;
+}
+
+Result<ModelPtr> import_lightgbm(std::string_view text, std::vector<Column> columns, Notes* notes) {
+  if (!looks_like_lightgbm(text)) return refuse("", "it is not a model saved by LightGBM as text");
+  if (text.find("\nend of trees") == std::string_view::npos)
+    return refuse(
+        "", fmt::format("the file ends after {} bytes and {} trees before \"end of trees\": it was cut off; "
+                        "save or copy it again",
+                        text.size(), count_trees(text)));
+  (void)next_line(text);
+  const Section section(text);
+  const auto head = read_head(section, columns);
+  if (!head) return tl::make_unexpected(head.error());
   std::vector<Tree> trees;
+  SetBudget budget;
   while (true) {
-    const Section section(text);
-    if (section.find("end of trees") != nullptr) break;
-    if (text.empty()) return refuse("", "the file ends before \"end of trees\"");
+    if (const Section last(text); last.find("end of trees") != nullptr) break;
     if (!text.starts_with("Tree=")) return refuse("", "a tree was expected");
     (void)next_line(text);
     const Section body(text);
-    auto tree = TreeReader{body, *column_of, fmt::format("Tree={}", trees.size())}.read();
+    auto tree = TreeReader{body, head->column_of, budget, fmt::format("Tree={}", trees.size())}.read();
     if (!tree) return tl::make_unexpected(tree.error());
     trees.push_back(std::move(*tree));
   }
-  if (head.find("average_output") != nullptr && !trees.empty()) sigmoid /= static_cast<double>(trees.size());
+  double sigmoid = head->sigmoid;
+  if (section.find("average_output") != nullptr && !trees.empty())
+    sigmoid /= static_cast<double>(trees.size());
+  if (notes != nullptr) {
+    for (std::string& note : note_codes(trees, columns, "LightGBM")) notes->push_back(std::move(note));
+  }
   return make_tree_model("boosting", std::move(columns), 0, std::move(trees),
                          {static_cast<float>(sigmoid), 0}, "lightgbm");
 }

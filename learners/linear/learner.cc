@@ -66,6 +66,10 @@ class LinearLearner : public Learner {
   const std::vector<Column>& columns() const override { return columns_; }
   uint64_t examples() const override { return examples_; }
   bool ready() const override { return binned_ && frauds_ > 0; }
+  std::string waits_for() const override {
+    if (ready()) return "";
+    return binned_ ? "no fraud came yet" : short_of(examples_, options_.bin_sample, "bin_sample");
+  }
 
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
                    std::span<const uint64_t> keys) override {

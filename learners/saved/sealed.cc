@@ -38,8 +38,12 @@ std::string seal(SealedKind kind, std::string_view family, uint32_t version, std
   return out;
 }
 
+bool looks_sealed(std::string_view bytes) {
+  return bytes.starts_with(std::string_view(kMagic, sizeof(kMagic)));
+}
+
 Result<Sealed> unseal(SealedKind kind, uint32_t version_max, std::string_view bytes) {
-  if (bytes.size() < kHeaderBytes || std::memcmp(bytes.data(), kMagic, sizeof(kMagic)) != 0) {
+  if (bytes.size() < kHeaderBytes || !looks_sealed(bytes)) {
     return damaged("the bytes are not a model or learner of Shrike");
   }
   uint64_t stored = 0, length = 0;

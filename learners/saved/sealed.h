@@ -20,6 +20,8 @@ struct Sealed {
 
 std::string seal(SealedKind kind, std::string_view family, uint32_t version, std::string_view payload);
 Result<Sealed> unseal(SealedKind kind, uint32_t version_max, std::string_view bytes);
+// Whether bytes begin as seal()'s do.
+bool looks_sealed(std::string_view bytes);
 // Recomputes the checksum in place: lets a fuzzer reach what lies behind it.
 void repair_checksum(std::string& bytes);
 

@@ -49,6 +49,7 @@ class BoostingLearner : public Learner {
   const std::vector<Column>& columns() const override { return columns_; }
   uint64_t examples() const override { return examples_; }
   bool ready() const override { return !trees_.empty(); }
+  std::string waits_for() const override;
   void use(Workers* workers) override { workers_ = workers; }
 
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,

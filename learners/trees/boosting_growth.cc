@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "learners/option_table.h"
 #include "learners/rows/bins.h"
 #include "learners/trees/boosting.h"
 
@@ -148,6 +149,14 @@ void BoostingLearner::grow() {
     });
   }
   compile();
+}
+
+std::string BoostingLearner::waits_for() const {
+  if (ready()) return "";
+  if (examples_ < static_cast<uint64_t>(options_.bin_sample))
+    return short_of(examples_, options_.bin_sample, "bin_sample");
+  if (frauds_.ring.size() == 0) return "no fraud came yet";
+  return fmt::format("its first trees grow at {} examples, {} came", next_growth_, examples_);
 }
 
 // Its trees become the oldest of ours, with the calibration folded into their leaves. Leaves move to our

@@ -87,6 +87,10 @@ class ForestLearner : public Learner {
   const std::vector<Column>& columns() const override { return columns_; }
   uint64_t examples() const override { return examples_; }
   bool ready() const override { return refit_at_ > 0 && frauds_ > 0; }
+  std::string waits_for() const override {
+    if (ready()) return "";
+    return refit_at_ > 0 ? "no fraud came yet" : short_of(examples_, options_.bin_sample, "bin_sample");
+  }
 
   void use(Workers* workers) override { workers_ = workers; }
 

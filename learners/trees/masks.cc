@@ -16,6 +16,7 @@ bool TreeMasks::compile(std::span<const Tree> trees, size_t columns, const Categ
   if (trees.empty() || depth_ == 0 || depth_ > kDepthMax) return false;
   trees_ = trees.size();
   slots_ = std::max(size_t{32}, size_t{1} << depth_);
+  if (trees_ * slots_ > kTestsMax) return false;
   std::vector<std::vector<float>> by_column(columns);
   for (const Tree& tree : trees) {
     for (const TreeNode& node : tree.nodes) {
@@ -44,6 +45,7 @@ bool TreeMasks::compile(std::span<const Tree> trees, size_t columns, const Categ
     pad(pivots_);
     ranked.pivot_vectors = static_cast<uint32_t>(pivots_.size() - ranked.pivots) / 16;
     ranked_.push_back(ranked);
+    if (ranked_.size() > kVirtualMax) return false;  // each is seen as one at least
     // A value of infinity counts every pivot: the block after the last is read.
     thresholds_.resize(thresholds_.size() + 16 * 16, std::numeric_limits<float>::infinity());
   }

@@ -50,6 +50,9 @@ class TreeMasks {
   static constexpr size_t kVirtualMax = 512;
   static constexpr size_t kThresholdsMax = 16 * 16 * 16;  // of a column
   static constexpr size_t kSetBitsMax = 1 << 19;          // words
+  // Every tree is laid out to the depth of the deepest: a file of lone leaves would else take a hundred times
+  // its size.
+  static constexpr size_t kTestsMax = 1 << 22;
 
   // A column whose thresholds nodes test. Nodes see it as virtual columns, which differ in the rank of a
   // missing value (0 goes left everywhere, 65535 right) and in whether zero is missing.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -87,6 +88,9 @@ struct Tree {
  private:
   bool goes_left_rare(const TreeNode& node, float v) const;
 };
+
+// Of the sets of a whole model in the form of bits: what importers take and exporters write at most.
+inline constexpr size_t kSetBytesMax = size_t{256} << 20;
 
 // Whether they are the set of a kListed node: at least one, rising, below kCategoriesMax.
 bool is_category_list(std::span<const uint32_t> codes);

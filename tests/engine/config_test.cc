@@ -52,6 +52,17 @@ TEST(Config, AnUnknownKeyNamesLineAndNearestKey) {
   EXPECT_NE(found.find("did you mean \"maturity\""), std::string::npos) << found;
 }
 
+TEST(Config, OtherWordsThanAndAreNamedInConditions) {
+  for (const char* where :
+       {"amount > 5 or amount < 3", "amount > 5 || amount < 3", "amount < 5 OR amount < 3"}) {
+    const std::string found = problem(with(handbook_15(), "[[features]]",
+                                           "[[features]]\nname = \"n\"\naggregate = \"count\"\nentity = "
+                                           "\"customer\"\nwindows = [\"1d\"]\nwhere = \"" +
+                                               std::string(where) + "\"\n[[features]]"));
+    EXPECT_NE(found.find("joined by \"and\" alone"), std::string::npos) << found;
+  }
+}
+
 TEST(Config, AValueOutOfRangeSaysWhatIsAllowed) {
   const std::string text = with(handbook_15(), "prior = 0.01", "prior = 1.5");
   const std::string found = problem(text);

@@ -27,7 +27,7 @@ struct Stream {
   Key transact(int64_t id, int64_t seconds) {
     const Transaction transaction = make_transaction(config->schema(), id, seconds, id % 7, id % 5, 10);
     EXPECT_FALSE(fold.admit(transaction).value());
-    fold.answer(fold.fold(transaction, row), {});
+    fold.answer(fold.fold(transaction, Clock::kOnTime, row), {});
     return transaction.id;
   }
   void label(const Key& key, Verdict verdict) {
@@ -78,13 +78,48 @@ TEST(LearnWhen, TheConfigurationMayInsist) {
   EXPECT_EQ(later.sink.frauds(), 1);
 }
 
+TEST(LabelFlips, OneThatFlipsCostsLittleAndEndsRight) {
+  for (const Verdict last : {Verdict::kFraud, Verdict::kLegitimate}) {
+    Stream stream("at_once");
+    const Key key = stream.transact(1, 0);
+    stream.label(key, Verdict::kFraud);
+    constexpr int kFlips = 20'000;
+    for (int i = 0; i <= kFlips + (last == Verdict::kFraud ? 1 : 0); ++i) {
+      const Verdict verdict = i % 2 == 0 ? Verdict::kLegitimate : Verdict::kFraud;
+      const auto flipped = stream.fold.label({key, verdict, Source::kAnalyst, std::nullopt});
+      ASSERT_EQ(flipped.value().event.outcome, Outcome::kCorrected);
+    }
+    for (int64_t i = 2; i < 1200; ++i) stream.transact(i, i);
+    EXPECT_LE(stream.sink.verdicts.size(), 1u + kFlips / 1024 + 2);
+    EXPECT_EQ(stream.sink.verdicts.back(), last);
+    EXPECT_EQ(stream.fold.counters().corrections,
+              static_cast<uint64_t>(kFlips) + (last == Verdict::kFraud ? 2 : 1));
+  }
+}
+
+TEST(LabelFlips, ChangesThatWaitSurviveSaveAndRestore) {
+  Stream stream("at_once");
+  const Key key = stream.transact(1, 0);
+  stream.label(key, Verdict::kFraud);
+  ASSERT_TRUE(stream.fold.label({key, Verdict::kLegitimate, Source::kAnalyst, std::nullopt}));
+  Stream other("at_once");
+  stream.fold.save([&](const char* part, std::string piece) {
+    ASSERT_TRUE(other.fold.restore(part, piece, [](const std::string&) { return nullptr; }));
+  });
+  for (Stream* each : {&stream, &other}) {
+    for (int64_t i = 2; i < 1200; ++i) each->transact(i, i);
+  }
+  EXPECT_EQ(stream.sink.verdicts, (std::vector{Verdict::kFraud, Verdict::kLegitimate}));
+  EXPECT_EQ(other.sink.verdicts, std::vector{Verdict::kLegitimate});
+}
+
 TEST(Orphans, ASourceThatFloodsLeavesTheOthersTheirShare) {
   Sink sink;
   const ConfigPtr config =
       must_parse(with(handbook_15(), "orphan_keep = \"1d\"", "orphans_max = 40\norphan_keep = \"1d\""));
   Fold fold(config, sink, nullptr);
   std::vector<float> row(config->columns.size());
-  fold.fold(make_transaction(config->schema(), 100, 1000, 1, 1, 5), row);
+  fold.fold(make_transaction(config->schema(), 100, 1000, 1, 1, 5), Clock::kOnTime, row);
   const auto label = [&](int64_t id, Source source) {
     return fold.label({features::key_of(id), Verdict::kFraud, source, std::nullopt});
   };
@@ -97,7 +132,7 @@ TEST(Orphans, ASourceThatFloodsLeavesTheOthersTheirShare) {
   // What joins its transaction gives its place back when it leaves.
   for (const int64_t id : {12, 3}) {
     const Transaction t = make_transaction(config->schema(), id, 1000 + id, 1, 1, 5);
-    const Folded folded = fold.fold(t, row);
+    const Folded folded = fold.fold(t, Clock::kOnTime, row);
     EXPECT_EQ(fold.label_state(folded).current, Verdict::kFraud);
   }
   EXPECT_EQ(fold.counters().orphans_joined, 2u);

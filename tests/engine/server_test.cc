@@ -156,9 +156,10 @@ TEST_P(ServerTest, BadInputIsAnsweredAndHarmsNothing) {
   peer.send({"a", "b", "c"});
   EXPECT_EQ(error_code(peer.receive().back()), "bad_frames");
   next_is_served();
-  EXPECT_EQ(error_code(peer.ask(transaction(2, 90 * 86400))), "too_early");
   EXPECT_EQ(field(peer.ask(transaction(3, 86400 * 2)), "step"), "full");
-  EXPECT_EQ(error_code(peer.ask(transaction(4, 1000))), "too_late");
+  const std::string late = peer.ask(transaction(4, 1000));
+  EXPECT_EQ(field(late, "step"), "full") << "a payment is not refused a score for its time";
+  EXPECT_EQ(field(late, "clock"), "late");
   EXPECT_EQ(error_code(feedback.ask(R"({"command":"dance"})")), "invalid_value");
   EXPECT_EQ(error_code(feedback.ask(label(3, 1, "analyst", 5))), "invalid_value")
       << "older than its transaction";
@@ -232,14 +233,37 @@ TEST_P(ServerTest, AnIdWithOtherContentIsAConflictThatNamesTheField) {
 }
 
 TEST_P(ServerTest, AWrongClockMovesNothing) {
-  Running server(config(), dir_ / "data");
-  Peer peer(server.at().score);
-  // Milliseconds for seconds, in a new directory: what comes after it is not too late.
+  const std::string data = dir_ / "data";
+  const ConfigPtr live =
+      must_parse(with(small_handbook("background", GetParam()), "clock = \"event\"", "clock = \"live\""));
   const std::string wrong =
       R"({"transaction_id":1,"time":1764000000000,"customer_id":1,"terminal_id":1,"amount":5})";
-  EXPECT_EQ(error_code(peer.ask(wrong)), "too_early");
-  EXPECT_EQ(field(peer.ask(transaction(2)), "step"), "full");
-  EXPECT_EQ(field(peer.ask(transaction(1)), "step"), "full") << "its id is still free";
+  const auto is_on_time = [](const std::string& reply) {
+    EXPECT_EQ(field(reply, "step"), "full");
+    EXPECT_EQ(reply.find("clock"), std::string::npos) << reply;
+  };
+  for (int run = 0; run < 2; ++run) {
+    Running server(live, data);
+    Peer peer(server.at().score), feedback(server.at().feedback);
+    // Milliseconds for seconds, in a new directory: what comes after it is not too late.
+    const std::string reply = peer.ask(wrong);
+    EXPECT_EQ(field(reply, "clock"), "ahead");
+    EXPECT_EQ(field(reply, "duplicate") == "true", run == 1) << "known after a restart";
+    is_on_time(peer.ask(transaction(10 * run + 2, 1000 + run)));
+    EXPECT_EQ(field(peer.ask(transaction(10 * run + 3, 1000 + 59 * 86400)), "clock"), "ahead");
+    is_on_time(peer.ask(transaction(10 * run + 4, 1001 + run)));
+    const std::string status = feedback.ask(R"({"command":"status"})");
+    EXPECT_EQ(field(status, "clock_ahead"), std::to_string(2 + run));
+    EXPECT_EQ(field(status, "matured"), "0");
+    EXPECT_EQ(field(feedback.ask(label(10 * run + 3, 1, "analyst", 5000)), "status"), "stored");
+  }
+  // What was marked comes out of the log alike.
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  const auto replayed = replay_recorded(live, **store, nullptr, nullptr);
+  ASSERT_TRUE(replayed) << replayed.error();
+  EXPECT_EQ(replayed->scores_different, 0u);
+  EXPECT_EQ(replayed->counters.ahead, 3u);
 }
 
 TEST_P(ServerTest, EveryReplyCarriesTheId) {
@@ -297,6 +321,9 @@ TEST_P(ServerTest, LabelsThatCameFirstAreKnownForEver) {
   EXPECT_EQ(counted("fraud_examples"), learned) << "not learned twice";
   const std::string examples = counted("examples");
   EXPECT_EQ(field(feedback.ask(label(3, 0, "analyst", 41 * 86400)), "status"), "corrected");
+  // A change is learned once it has stood for a while.
+  for (int id = 1000; id < 2100; ++id) score.send({transaction(id, 41 * 86400)});
+  for (int id = 1000; id < 2100; ++id) score.receive();
   EXPECT_EQ(counted("examples"), std::to_string(std::stoi(examples) + 1)) << "the withdrawal is learned";
 }
 

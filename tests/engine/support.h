@@ -59,6 +59,7 @@ inline std::string small_handbook(const std::string& mode, const std::string& du
   text = with(text, "frauds_min = 15", "frauds_min = 3");
   text = with(text, "examples_max = 20000", "examples_max = 2000");
   text = with(text, "checkpoint_every = 200000", "checkpoint_every = 1000");
+  text = with(text, "clock = \"live\"", "clock = \"event\"");  // time is compressed
   for (int i = 0; i < 3; ++i) text = with(text, "127.0.0.1:720", "127.0.0.1:*\" # ");
   return text;
 }

@@ -30,6 +30,13 @@ const char* const kXgboost =
 "sum_hessian":[10,4,6,2,4]}]},"name":"gbtree"},
 "learner_model_param":{"base_score":"[2.5E-1]","num_class":"0","num_feature":"2"},
 "objective":{"name":"binary:logistic"}}})";
+const char* const kDart =
+    R"({"learner":{"attributes":{"best_iteration":"0"},"gradient_booster":{"name":"dart","weight_drop":[0.5,0.25],
+"gbtree":{"model":{"gbtree_model_param":{"num_parallel_tree":"1"},"iteration_indptr":[0,1,2],"trees":[
+{"default_left":[1,0,0],"left_children":[1,-1,-1],"right_children":[2,-1,-1],"split_conditions":[10.5,0.75,5E-1],
+"split_indices":[1,0,0],"sum_hessian":[10,4,6]},{"default_left":[0],"left_children":[-1],"right_children":[-1],
+"split_conditions":[0.5],"split_indices":[0],"sum_hessian":[10]}]}}},
+"learner_model_param":{"base_score":"5E-1","num_feature":"2"},"objective":{"name":"binary:logistic"}}})";
 const char* const kLightgbm =
     "tree\nversion=v4\nnum_tree_per_iteration=1\nmax_feature_idx=1\nobjective=binary sigmoid:0.5\n"
     "feature_names=a b\n\nTree=0\nnum_leaves=3\nnum_cat=1\nsplit_feature=0 1\nthreshold=0.1 0\n"
@@ -101,7 +108,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try_import(bytes);
   try_import("{" + bytes);
   try_import("tree\nversion=v4\n" + bytes);
-  for (const char* text : {kXgboost, kLightgbm}) {  // edits of what is sound
+  for (const char* text : {kXgboost, kDart, kLightgbm}) {  // edits of what is sound
     if (size < 4) break;
     std::string edited = text;
     for (size_t i = 0; i + 3 <= size; i += 3)

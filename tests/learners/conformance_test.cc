@@ -117,6 +117,17 @@ TEST_P(Conformance, ABatchEqualsItsRowsOneByOne) {
   EXPECT_EQ(whole->save(), sevens->save());
 }
 
+TEST_P(Conformance, ItSaysWhatItWaitsForUntilItIsReady) {
+  const Data data = make_data(3000, 9);
+  auto learner = make();
+  EXPECT_FALSE(learner->ready());
+  for (size_t i = 0; i < data.size(); i += 100) {
+    EXPECT_EQ(learner->waits_for().empty(), learner->ready()) << i << ": " << learner->waits_for();
+    fit(*learner, data, i, i + 100);
+  }
+  EXPECT_TRUE(learner->ready());
+}
+
 TEST_P(Conformance, ALoadedLearnerContinuesToIdenticalState) {
   const Data data = make_data(4000, 3);
   for (const size_t cut : {size_t{0}, size_t{100}, size_t{499}, size_t{500}, size_t{1700}, size_t{3999}}) {

@@ -2,6 +2,7 @@
 // compares with the makers themselves on 100,000 rows.)
 #include "learners/formats/import.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -32,6 +33,8 @@ std::string model() {
     "learner_model_param":{"base_score":"2.5E-1","num_class":"0","num_feature":"2","num_target":"1"},
     "objective":{"name":"binary:logistic","reg_loss_param":{"scale_pos_weight":"1"}}},"version":[1,7,4]})";
 }
+
+std::string lightgbm_model();
 
 std::string with(std::string text, const std::string& from, const std::string& to) {
   const size_t at = text.find(from);
@@ -100,11 +103,92 @@ TEST(ImportXgboost, AModelWorkedOutByHand) {
   EXPECT_EQ((*again)->origin(), "xgboost");
 }
 
+// The same trees as dart keeps them.
+std::string dart_model() {
+  const std::string text = with(model(), "\"gradient_booster\":{", "\"gradient_booster\":{\"gbtree\":{");
+  return with(text, "},\"name\":\"gbtree\"}",
+              "},\"name\":\"gbtree\"},\"name\":\"dart\",\"weight_drop\":[0.3,0.7]}");
+}
+
+TEST(ImportXgboost, DartsLeavesAreWeighed) {
+  const auto imported = read_model(dart_model(), kColumns);
+  ASSERT_TRUE(imported) << imported.error().field << imported.error().reason;
+  const float base = -std::log(1.0f / 0.25f - 1.0f);
+  const auto margin = [&](float amount, float night) {
+    return static_cast<float>((*imported)->margin(std::vector<float>{amount, night, 7}));
+  };
+  EXPECT_EQ(margin(100.5f, 0), base + 0.75f * 0.3f + 0.0625f * 0.7f);
+  EXPECT_EQ(margin(100, 0), base + -0.25f * 0.3f + 0.0625f * 0.7f) << "thresholds are not weighed";
+  EXPECT_EQ(serialize(*read_model(as_ubjson(dart_model()), kColumns).value()), serialize(**imported));
+  const auto short_by_one = import_xgboost(with(dart_model(), "[0.3,0.7]", "[0.3]"), kColumns);
+  ASSERT_FALSE(short_by_one);
+  EXPECT_EQ(short_by_one.error().field, "weight_drop");
+  EXPECT_FALSE(import_xgboost(with(dart_model(), "0.3,0.7", "0.3,NaN"), kColumns));
+}
+
+TEST(ImportXgboost, TreesAfterTheBestIterationAreLeftOutAndThatIsSaid) {
+  const float base = -std::log(1.0f / 0.25f - 1.0f), first = 0.75f, second = 0.0625f;
+  Notes notes;
+  const auto margin = [&](const std::string& attributes, const std::string& more) {
+    notes.clear();
+    const std::string text = with(with(model(), "\"attributes\":{}", "\"attributes\":{" + attributes + "}"),
+                                  "\"num_trees\":\"2\",\"size_leaf_vector\":\"0\"}", more);
+    const auto imported = read_model(text, kColumns, &notes);
+    EXPECT_TRUE(imported) << imported.error().field << imported.error().reason;
+    return static_cast<float>((*imported)->margin(std::vector<float>{100.5f, 0, 7}));
+  };
+  EXPECT_EQ(margin("", "\"num_trees\":\"2\"}"), base + first + second);
+  EXPECT_TRUE(notes.empty());
+  EXPECT_EQ(margin("\"best_iteration\":\"0\"", "\"num_trees\":\"2\"}"), base + first);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("best_iteration is 0: the 1 trees after that iteration are left out, of 2"),
+            std::string::npos)
+      << notes[0];
+  EXPECT_EQ(margin("\"best_iteration\":\"1\"", "\"num_trees\":\"2\"}"), base + first + second);
+  EXPECT_TRUE(notes.empty()) << "it was the last";
+  EXPECT_EQ(margin("\"best_iteration\":\"0\"", "\"num_parallel_tree\":\"2\"}"), base + first + second)
+      << "both trees are of one iteration";
+  EXPECT_EQ(margin("\"best_iteration\":\"0\"", "\"num_parallel_tree\":\"1\"},\"iteration_indptr\":[0,2]"),
+            base + first + second);
+  EXPECT_EQ(margin("\"best_iteration\":\"0\"", "\"num_parallel_tree\":\"2\"},\"iteration_indptr\":[0,1,2]"),
+            base + first);
+  EXPECT_EQ(margin("\"best_iteration\":\"7\"", "\"num_trees\":\"2\"}"), base + first + second);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("the file has 2 iterations"), std::string::npos) << notes[0];
+  const auto field = [&](const std::string& best, const std::string& begins) {
+    std::string text =
+        with(model(), "\"attributes\":{}", "\"attributes\":{\"best_iteration\":\"" + best + "\"}");
+    text = with(text, "\"tree_info\"", "\"iteration_indptr\":" + begins + ",\"tree_info\"");
+    const auto imported = import_xgboost(text, kColumns);
+    return imported ? std::string("imported") : imported.error().field;
+  };
+  EXPECT_EQ(field("0", "[0,1,2]"), "imported");
+  for (const char* best : {"", "-1", "0.5", "best"})
+    EXPECT_EQ(field(best, "[0,1,2]"), "best_iteration") << best;
+  for (const char* begins : {"[]", "[0]", "[0,1]", "[1,2]", "[0,3,2]", "[0,1,3]", "[0,0.5,2]"})
+    EXPECT_EQ(field("0", begins), "iteration_indptr") << begins;
+}
+
 TEST(ImportXgboost, BothFormsAndTheNewerBaseScoreGiveOneModel) {
   const std::string expected = serialize(*import_xgboost(model(), kColumns).value());
   EXPECT_EQ(serialize(*read_model(model(), kColumns).value()), expected);
   EXPECT_EQ(serialize(*read_model(as_ubjson(model()), kColumns).value()), expected);
   EXPECT_EQ(serialize(*read_model(with(model(), "2.5E-1", "[2.5E-1]"), kColumns).value()), expected);
+}
+
+TEST(Ubjson, ListsTakeNoMoreThanTheirBytesAllow) {
+  constexpr size_t kItems = 4'000'000;
+  const auto of = [](std::string head, char item) {
+    std::string bytes = "{U\x01x" + std::move(head);
+    put_number(kItems, 8, bytes);
+    return bytes + std::string(kItems, item) + "}";
+  };
+  const auto lists = parse_document(of("[$[#L", ']'));
+  ASSERT_FALSE(lists) << "a byte each, and a value of forty";
+  EXPECT_NE(lists.error().reason.find("far more lists"), std::string::npos) << lists.error().reason;
+  const auto nulls = parse_document(of("[#L", 'Z'));
+  ASSERT_TRUE(nulls) << nulls.error().reason;
+  EXPECT_EQ((*nulls)["x"].get<Document::Numbers>()->size(), kItems);
 }
 
 TEST(Ubjson, EveryTypeIsReadAndEveryTruncationRefused) {
@@ -139,6 +223,52 @@ std::string categorical_model() {
               "\"categories_sizes\":[2],");
 }
 
+// Trees whose one split has a set of one category.
+std::string models_of_sets(size_t trees, uint32_t category) {
+  std::string all;
+  for (size_t t = 0; t < trees; ++t) {
+    all += fmt::format(
+        R"({}{{"categories":[{}],"categories_nodes":[0],"categories_segments":[0],"categories_sizes":[1],)"
+        R"("default_left":[0,0,0],"left_children":[1,-1,-1],"right_children":[2,-1,-1],)"
+        R"("split_conditions":[0,1,2],"split_indices":[0,0,0],"split_type":[1,0,0],"sum_hessian":[2,1,1]}})",
+        t == 0 ? "" : ",", category);
+  }
+  return fmt::format(R"({{"learner":{{"gradient_booster":{{"model":{{"trees":[{}]}},"name":"gbtree"}},)"
+                     R"("learner_model_param":{{"base_score":"5E-1","num_feature":"1"}},)"
+                     R"("objective":{{"name":"binary:logistic"}}}}}})",
+                     all);
+}
+
+TEST(ImportXgboost, SetsOfAllTreesTakeNoMoreThanTheyMay) {
+  EXPECT_TRUE(import_xgboost(models_of_sets(200, 4095), kColumns));
+  const auto large = import_xgboost(models_of_sets(200, kCategoriesMax - 1), kColumns);
+  ASSERT_FALSE(large) << "400 MiB of sets from 50 KB";
+  EXPECT_EQ(large.error().field, "trees[128]");
+  EXPECT_NE(large.error().reason.find("more than 256 MiB"), std::string::npos) << large.error().reason;
+  std::string text = with(categorical_model(), "\"categories_nodes\":[2]", "\"categories_nodes\":[2,2]");
+  text = with(text, "\"categories_segments\":[0]", "\"categories_segments\":[0,0]");
+  text = with(text, "\"categories_sizes\":[2]", "\"categories_sizes\":[2,2]");
+  EXPECT_FALSE(import_xgboost(text, kColumns)) << "codes that sets share are read again and again";
+}
+
+TEST(Import, WhoseCodesColumnsMustHoldIsSaid) {
+  const auto said = [](const std::string& text, ColumnKind kind) {
+    std::vector<Column> columns = kColumns;
+    for (Column& column : columns) column.kind = kind;
+    Notes notes;
+    EXPECT_TRUE(read_model(text, columns, &notes));
+    return notes.empty() ? std::string() : notes[0];
+  };
+  EXPECT_EQ(said(model(), ColumnKind::kCategorical), "");
+  EXPECT_NE(said(categorical_model(), ColumnKind::kNumeric).find("hold in \"night\" the codes"),
+            std::string::npos);
+  EXPECT_NE(said(categorical_model(), ColumnKind::kCategorical).find("hashes"), std::string::npos);
+  EXPECT_NE(said(lightgbm_model(), ColumnKind::kNumeric).find("LightGBM gave"), std::string::npos);
+  const std::string ours =
+      with(categorical_model(), "\"attributes\":{}", "\"attributes\":{\"shrike_family\":\"x\"}");
+  EXPECT_EQ(said(ours, ColumnKind::kCategorical), "") << "what was exported has our codes";
+}
+
 TEST(ImportXgboost, CategoriesInTheSetGoRightAndOddOnesLeft) {
   const auto imported = import_xgboost(categorical_model(), kColumns);
   ASSERT_TRUE(imported) << imported.error().field << imported.error().reason;
@@ -164,8 +294,21 @@ TEST(ImportXgboost, WhatCannotBeImportedIsNamed) {
     return imported ? std::string("imported") : imported.error().field + ": " + imported.error().reason;
   };
   EXPECT_NE(error("{").find("not JSON"), std::string::npos);
+  EXPECT_NE(error(model().substr(0, 700)).find("it was cut off"), std::string::npos);
+  EXPECT_NE(error(as_ubjson(model()).substr(0, 700)).find("was cut off"), std::string::npos);
+  EXPECT_NE(error(with(model(), "0.75", "-nan")).find("\"nan\", "), std::string::npos);
+  EXPECT_NE(error(with(model(), "0.75", "None")).find("\"None\", "), std::string::npos);
+  EXPECT_EQ(error(with(model(), "0.75", "7.5e-1,]")).find("\"e"), std::string::npos);
+  EXPECT_NE(error(with(model(), "0.75", "NaN")).find("node 1 is not finite"), std::string::npos);
+  EXPECT_NE(
+      error(with(with(model(), "\"num_target\":\"1\"", "\"num_target\":\"2\""), "2.5E-1", "[2.5E-1,5E-1]"))
+          .find("only one target"),
+      std::string::npos);
   EXPECT_NE(error("{}").find("not a model saved by XGBoost"), std::string::npos);
-  EXPECT_NE(error(with(model(), "gbtree\"},\n", "dart\"},\n")).find("only gbtree"), std::string::npos);
+  EXPECT_NE(error(with(model(), "gbtree\"},\n", "gblinear\"},\n")).find("only gbtree and dart"),
+            std::string::npos);
+  EXPECT_NE(error(with(model(), "gbtree\"},\n", "dart\"},\n")).find("trees: they are missing"),
+            std::string::npos);
   EXPECT_NE(error(with(model(), "binary:logistic", "multi:softprob")).find("multi:softprob"),
             std::string::npos);
   EXPECT_NE(error(with(model(), "\"night\",\"amount\"", "\"nacht\",\"amount\""))
@@ -340,16 +483,111 @@ TEST(ImportLightgbm, WhatCannotBeImportedIsNamed) {
   has("threshold=-1.5", "threshold=nan", "not finite");
   has("decision_type=6", "decision_type=14", "unknown decision_type 14");
   has("leaf_value=1 2", "leaf_value=1 x", "not of numbers");
-  has("end of trees", "end of", "a tree was expected");
+  has("end of trees", "end of", "and 3 trees before \"end of trees\": it was cut off");
+  has("\n\nend of trees", "\n\nsomething\n\nend of trees", "a tree was expected");
   EXPECT_EQ(error("sigmoid:0.5", "sigmoid:1"), "imported");
   const std::string text = lightgbm_model();
   for (size_t n = 0; n < text.find("end of trees"); ++n)
     EXPECT_FALSE(import_lightgbm(text.substr(0, n), kColumns)) << n;
 }
 
+TEST(ImportLightgbm, ASetThatSplitsShareCountsForEach) {
+  constexpr size_t kSplits = 200;
+  std::string zeros, ones, left, right, bits;
+  for (size_t i = 0; i <= kSplits; ++i) {
+    const char* space = i == 0 ? "" : " ";
+    ones += fmt::format("{}1", space);
+    if (i == kSplits) break;
+    zeros += fmt::format("{}0", space);
+    left += fmt::format("{}{}", space, ~static_cast<int>(i));
+    right +=
+        fmt::format("{}{}", space, i + 1 < kSplits ? static_cast<int>(i + 1) : ~static_cast<int>(kSplits));
+  }
+  for (size_t i = 0; i < kCategoriesMax / 32; ++i) bits += i == 0 ? "1" : " 1";
+  const std::string text = fmt::format(
+      "tree\nversion=v4\nmax_feature_idx=0\nobjective=binary sigmoid:1\nfeature_names=night\n\nTree=0\n"
+      "num_leaves={}\nnum_cat=1\nsplit_feature={}\nthreshold={}\ndecision_type={}\nleft_child={}\nright_"
+      "child={}\n"
+      "leaf_value={}\nleaf_count={}\ninternal_count={}\ncat_boundaries=0 {}\ncat_threshold={}\n\n\nend of "
+      "trees\n",
+      kSplits + 1, zeros, zeros, ones.substr(2), left, right, ones, ones, zeros, kCategoriesMax / 32, bits);
+  const auto imported = import_lightgbm(text, kColumns);
+  ASSERT_FALSE(imported);
+  EXPECT_NE(imported.error().reason.find("more than 256 MiB"), std::string::npos) << imported.error().reason;
+}
+
 TEST(ImportLightgbm, RandomForestsAreAveraged) {
   const std::string text = with(lightgbm_model(), "feature_names", "average_output\nfeature_names");
   EXPECT_EQ((*import_lightgbm(text, kColumns))->calibration().slope, static_cast<double>(0.5f / 3));
+}
+
+TEST(Import, WhatNoImporterReadsIsNamedWithItsRemedy) {
+  using namespace std::string_literals;
+  const auto reason = [](const std::string& bytes) {
+    const auto read = read_model(bytes, kColumns);
+    return read ? std::string("read") : read.error().reason;
+  };
+  std::string old(136, '\0');
+  for (const std::string name : {"binary:logistic", "gbtree"}) {
+    old += static_cast<char>(name.size());
+    old += std::string(7, '\0') + name;
+  }
+  const struct {
+    std::string bytes;
+    const char *what, *remedy;
+  } cases[] = {
+      {"", "empty", ""},
+      {" \n", "empty", ""},
+      {"binf" + old, "XGBoost's old binary form", "booster.save_model(\"model.json\")"},
+      {old, "XGBoost's old binary form", "booster.save_model(\"model.json\")"},
+      {"bs64\tYmluZg==", "XGBoost's old text", "booster.save_model(\"model.json\")"},
+      {"\x80\x05\x95 xgboost.sklearn", "pickle", "booster.save_model(\"model.json\")"},
+      {"\x80\x04\x95 lightgbm.basic [xgboost_dart_mode: 0]", "pickle", "booster.save_model(\"model.txt\")"},
+      {"\x80\x04\x95 sklearn", "pickle", "booster.save_model(\"model.txt\")"},
+      {"ccopy_reg\n_reconstructor\n(cxgboost.core\n", "pickle", "booster.save_model(\"model.json\")"},
+      {"\x5d\0\0\x80\0"s, "lzma", "unlzma"},
+      {"\x78\x9c\x01\x02", "joblib", "booster.save_model(\"model.json\")"},
+      {"\x1f\x8b\x08", "gzip", "gunzip"},
+      {"PK\x03\x04", "zip archive", "booster.save_model"},
+      {"CBM1\x10", "CatBoost", "train with"},
+      {"{\"features_info\":{},\"model_info\":{},\"oblivious_trees\":[]}", "CatBoost", "train with"},
+      {"\x08\x07\x12\x07skl2onnx"s, "ONNX", "booster.save_model"},
+      {"<?xml version=\"1.0\"?>\n<PMML version=\"4.4\">", "PMML", "booster.save_model"},
+      {"<html>", "HTML", "download"},
+      {"\x06\0\0\0009.8.0\0m"s, "Vowpal Wabbit", "`linear`"},
+      {"Version 9.8.0\nId \nMin label:0\n", "Vowpal Wabbit", "`linear`"},
+      {R"({"name":"tree","version":"v4","feature_names":["a"],"tree_info":[{}]})", "LightGBM's dump_model",
+       "booster.save_model(\"model.txt\")"},
+      {"tree\nver", "LightGBM", "cut off"},
+      {lightgbm_model().substr(0, 500), "1 trees before \"end of trees\"", "cut off"},
+      {R"([{ "nodeid": 0, "leaf": 1 }])", "dump of XGBoost's", "booster.save_model(\"model.json\")"},
+      {"booster[0]:\n0:leaf=1", "dump of XGBoost's", "booster.save_model(\"model.json\")"},
+      {R"({"learner":{"generic_param":{},"gradient_booster":{"name":"gbtree"}}})", "save_config",
+       "booster.save_model(\"model.json\")"},
+      {R"({"Config":{},"Model":{}})", "snapshot", "booster.save_model(\"model.json\")"},
+      {R"({"format":"shrike-linear","version":1})", "our JSON of a linear model", "without --format"},
+      {"{L" + std::string(7, '\0') + "\x01xC!", "unknown type 0x43", "booster.save_model(\"model.json\")"},
+      {"{'learner': {}}", "Python's text", "booster.save_model(\"model.json\")"},
+      {"no model at all", "of no form that is known", "shrike models export"},
+  };
+  for (const auto& [bytes, what, remedy] : cases) {
+    EXPECT_NE(reason(bytes).find(what), std::string::npos) << what << ": " << reason(bytes);
+    EXPECT_NE(reason(bytes).find(remedy), std::string::npos) << remedy << ": " << reason(bytes);
+  }
+  const std::string ours = serialize(*import_xgboost(model(), kColumns).value());
+  EXPECT_EQ(reason(ours), "read");
+  EXPECT_NE(reason(ours.substr(0, ours.size() - 1)).find("truncated"), std::string::npos);
+}
+
+TEST(ExportXgboost, WhatItsProbabilityLacksIsSaid) {
+  Tree tree;
+  tree.nodes[0].value = 0.25f;
+  const auto note = [&](Platt platt, LeafSum sum) {
+    return note_xgboost_export(TreeModel("boosting", kColumns, 0, {tree}, platt, "", sum));
+  };
+  EXPECT_EQ(note(Platt{1, 0}, LeafSum::kLogOdds), "") << "there is nothing to lack";
+  EXPECT_NE(note(Platt{0.5f, -2}, LeafSum::kLogOdds).find("e^-(0.5 * margin + -2)"), std::string::npos);
+  EXPECT_NE(note(Platt{1, 0}, LeafSum::kProbability).find("predicts the sum"), std::string::npos);
 }
 
 TEST(ExportXgboost, WhatWasExportedScoresAlike) {

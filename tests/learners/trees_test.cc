@@ -127,6 +127,26 @@ TEST(TreeScorer, EveryKernelEqualsTheReferenceToTheBit) {
   use_kernel(Kernel::kAuto);
 }
 
+TEST(TreeScorer, ManyLoneLeavesAreNotLaidOutToTheDepthOfOneTree) {
+  Tree deep;
+  deep.nodes.resize(13);
+  for (uint32_t i = 0; i < 6; ++i) deep.nodes[2 * i] = {static_cast<float>(i), 1, 0, 2 * i + 1};
+  ASSERT_EQ(deep.depth(), 6u);
+  std::vector<Tree> trees(70'000);
+  trees[0] = deep;
+  trees[1].nodes[0].value = 0.25f;
+  CategoryIndex none;
+  ASSERT_TRUE(none.compile(trees));
+  TreeMasks few, many;
+  EXPECT_TRUE(few.compile({trees.data(), 1000}, 1, none));
+  EXPECT_FALSE(many.compile(trees, 1, none)) << "a kilobyte for each of fourteen bytes";
+  const TreeScorer scorer(0, trees, 1);
+  std::vector<float> rows(100), sums(100);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<float>(i) / 10;
+  scorer.sum({rows, 1}, sums.data());
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(sums[i], sum_of_leaves(0, trees, &rows[i]));
+}
+
 TEST(Kernel, WhatTheMachineLacksIsRefused) {
   if (use_kernel(Kernel::kAvx512)) {
     EXPECT_TRUE(use_kernel(Kernel::kAvx2));

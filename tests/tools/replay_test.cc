@@ -1,0 +1,85 @@
+// What `replay`, `evaluate` and `check-config` print, and their exit codes.
+#include <gtest/gtest.h>
+
+#include "storage/store.h"
+#include "tests/tools/support.h"
+
+namespace shrike::tools {
+namespace {
+
+class ReplayCommand : public CommandTest {
+ protected:
+  std::string config_ = file("config.toml", kSmallConfig);
+};
+
+bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST_F(ReplayCommand, SaysWhyNoModelTookOver) {
+  const std::string shorter = file("shorter.csv", stream(100, 60));
+  EXPECT_EQ(run(add_replay, {"replay", shorter, "--config", config_}), 0) << err;
+  EXPECT_TRUE(holds(out, "no model that learned from labels took over")) << out;
+  EXPECT_TRUE(holds(out, "10 labels would have come after its end")) << out;
+  EXPECT_TRUE(holds(out, "0 examples, 0 of them frauds")) << out;
+  // 60 examples are learned: enough for bins and a candidate, too few for the gate.
+  const std::string trial = file("trial.csv", stream(84, 3600));
+  EXPECT_EQ(run(add_replay, {"replay", trial, "--config", config_, "--json"}), 0) << err;
+  EXPECT_TRUE(holds(out, R"("learned":{"examples":60,"frauds":6,)")) << out;
+  EXPECT_TRUE(holds(out, "a candidate is on trial still")) << out;
+  EXPECT_TRUE(holds(out, R"("corrections":0)")) << out;
+  const std::string few = file("few.csv", stream(60, 3600));
+  const std::string json = folder_ / "e.json";
+  EXPECT_EQ(run(add_evaluate, {"evaluate", few, "--config", config_, "--learner", "linear", "--json", json}),
+            0);
+  EXPECT_TRUE(holds(out, "36 of the 50 examples of bin_sample came")) << out;
+  EXPECT_TRUE(holds(engine::read_file(json), R"("why_no_model":["the learner has seen too little: 36 of)"));
+  EXPECT_EQ(run(add_evaluate, {"evaluate", few, "--config", config_, "--learner", "linear", "--live"}), 0);
+  EXPECT_TRUE(holds(out, "it has not begun")) << out;
+}
+
+TEST_F(ReplayCommand, SkippingEndsWithOneAndSaysWhatWasSkipped) {
+  std::string text = stream(30, 60);
+  for (int i = 0; i < 12; ++i) text += "1,2\n";
+  const std::string path = file("bad.csv", text);
+  EXPECT_EQ(run(add_replay, {"replay", path, "--config", config_, "-q"}), kBadInput);
+  EXPECT_TRUE(holds(err, "bad.csv:32: found 2 columns")) << err;
+  EXPECT_EQ(run(add_replay, {"replay", path, "--config", config_, "--on-error", "skip", "-q"}), kNotAllWell);
+  EXPECT_TRUE(holds(err, "bad.csv:41: found 2 columns")) << err;
+  EXPECT_FALSE(holds(err, "bad.csv:42")) << err;
+  EXPECT_TRUE(holds(err, "12 rows were refused and left out; the first 10 are named above")) << err;
+  EXPECT_EQ(
+      run(add_evaluate, {"evaluate", path, "--config", config_, "--learner", "linear", "--on-error", "skip"}),
+      kNotAllWell);
+}
+
+TEST_F(ReplayCommand, AnIdThatIsNoneIsSaid) {
+  std::string text = "id,time,card,amount,is_fraud\n";
+  for (int i = 0; i < 30; ++i) text += std::to_string(i % 3) + ",1700000000,c,5,0\n";
+  EXPECT_EQ(run(add_replay, {"replay", file("ids.csv", text), "--config", config_}), 0) << err;
+  EXPECT_TRUE(holds(out, "27 of 30 rows have an id that came before")) << out;
+  EXPECT_TRUE(holds(out, "let schema.id name a column")) << out;
+}
+
+TEST_F(ReplayCommand, AModelThatIsSeveralIsRefused) {
+  {
+    auto store = storage::Store::open(folder_ / "data", {});
+    ASSERT_TRUE(store);
+    ASSERT_TRUE((*store)->put_meta("config", kSmallConfig));
+    for (const char* hash : {"3f2a", "3f2b"}) ASSERT_TRUE((*store)->put_model(hash, "bytes"));
+  }
+  EXPECT_EQ(run(add_replay, {"replay", folder_ / "data", "--model", "3f"}), kBadInput);
+  EXPECT_TRUE(holds(err, "2 models begin with \"3f\": 3f2a, 3f2b")) << err;
+  EXPECT_EQ(run(add_models, {"models", "show", "3f", "--data", folder_ / "data"}), kBadInput);
+  EXPECT_TRUE(holds(err, "2 models begin with \"3f\": 3f2a, 3f2b")) << err;
+}
+
+TEST_F(ReplayCommand, ColumnsOfCheckConfigAreAsWideAsNames) {
+  const std::string name(60, 'n');
+  const std::string text = std::string(kSmallConfig) + "\n[[features]]\nname = \"" + name +
+                           "\"\naggregate = \"ratio_to_clipped_mean\"\ninput = \"amount\"\nentity = "
+                           "\"card\"\nwindows = [\"1h\"]\n";
+  EXPECT_EQ(run(add_check_config, {"check-config", file("long.toml", text)}), 0) << err;
+  EXPECT_TRUE(holds(out, name + "_1h  ratio_to_clipped_mean  ")) << out;
+}
+
+}  // namespace
+}  // namespace shrike::tools
