@@ -35,6 +35,7 @@ class Writer : public CheckpointWriter {
     const auto status = database_->db->Put(synced(), database_->family(kCheckpoints), manifest_key(sequence_),
                                            seal(fmt::format("{}", chunks_)));
     if (!status.ok()) return fail(impl_.dir, status, "writing a checkpoint");
+    impl_.marker->written(database_->db->GetLatestSequenceNumber());
     return drop_older();
   }
 
@@ -153,6 +154,7 @@ Result<void> Store::put_model(const std::string& hash, std::string_view bytes) {
   if (!database) return closed(impl_->dir);
   const auto status = database->db->Put(synced(), database->family(kModels), hash, seal(bytes));
   if (!status.ok()) return fail(impl_->dir, status, "writing a model");
+  impl_->marker->written(database->db->GetLatestSequenceNumber());
   return {};
 }
 
@@ -194,6 +196,7 @@ Result<void> Store::put_meta(const std::string& key, std::string_view value) {
   const auto status = database->db->Put(synced(), database->family(kMeta), "m/" + key,
                                         rocksdb::Slice(value.data(), value.size()));
   if (!status.ok()) return fail(impl_->dir, status, "writing");
+  impl_->marker->written(database->db->GetLatestSequenceNumber());
   return {};
 }
 

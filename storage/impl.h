@@ -31,7 +31,8 @@ struct Store::Impl {
   StoreOptions options;
   std::atomic<uint64_t> first{0}, last{0};
   std::atomic<bool> broken{false};
-  Marker marker;  // of a writable store; append()'s thread
+  uint64_t index_from = 0;  // older index entries were deleted; trim_before()'s thread
+  std::unique_ptr<Marker> marker = std::make_unique<Marker>();  // of a writable store; outlives the database
 
   std::mutex resuming;  // one resume() at a time
 

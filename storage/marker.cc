@@ -6,14 +6,21 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 namespace shrike::storage {
 namespace {
 
 struct Content {
-  uint64_t magic, sequence, hash;
+  uint64_t magic;
+  Marks marks;
+  uint64_t hash;
 };
 constexpr uint64_t kMagic = 0x314b52414d4b4853;  // "SHKMARK1"
 
@@ -26,29 +33,68 @@ Marker::~Marker() {
   if (file_ >= 0) close(file_);
 }
 
-Result<void> Marker::open(const std::string& dir) {
+Result<void> Marker::open(const std::string& dir, const Marks& marks) {
+  const std::lock_guard lock(mutex_);
+  dir_ = dir;
+  marks_ = marks;
   file_ = ::open(path_in(dir).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
-  if (file_ >= 0) return {};
-  return tl::make_unexpected(
-      Error{errno == ENOSPC ? ErrorCode::kNoSpace : ErrorCode::kUnwritable,
-            fmt::format("{} cannot be written: {}; check the permissions of the directory", path_in(dir),
-                        strerror(errno))});
+  if (file_ < 0) {
+    return tl::make_unexpected(
+        Error{errno == ENOSPC ? ErrorCode::kNoSpace : ErrorCode::kUnwritable,
+              fmt::format("{} cannot be written: {}; check the permissions of the directory", path_in(dir),
+                          strerror(errno))});
+  }
+  look_at_manifest(dir_, marks_);
+  write();
+  return {};
 }
 
-void Marker::set(uint64_t sequence) {
-  Content content{kMagic, sequence, 0};
+void Marker::committed(uint64_t last, uint64_t writes) {
+  const std::lock_guard lock(mutex_);
+  marks_.last = std::max(marks_.last, last);
+  marks_.writes = std::max(marks_.writes, writes);
+  if (marks_.first == 0) marks_.first = std::min<uint64_t>(last, 1);
+  write();
+}
+
+void Marker::trimming(uint64_t first) {
+  const std::lock_guard lock(mutex_);
+  marks_.first = std::max(marks_.first, first);
+  write();
+}
+
+void Marker::table_added() {
+  const std::lock_guard lock(mutex_);
+  if (file_ < 0) return;  // while opening
+  look_at_manifest(dir_, marks_);
+  write();
+}
+
+// A short or failed write leaves older marks or damaged ones, which say nothing.
+void Marker::write() {
+  Content content{kMagic, marks_, 0};
   content.hash = hash_of(content);
-  // A short or failed write leaves an older mark or a damaged one, which says nothing.
   [[maybe_unused]] const ssize_t written = pwrite(file_, &content, sizeof(content), 0);
 }
 
-uint64_t Marker::read(const std::string& dir) {
+Marks Marker::read(const std::string& dir) {
   const int file = ::open(path_in(dir).c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return 0;
+  if (file < 0) return {};
   Content content{};
   const bool whole = pread(file, &content, sizeof(content), 0) == sizeof(content);
   close(file);
-  return whole && content.magic == kMagic && content.hash == hash_of(content) ? content.sequence : 0;
+  return whole && content.magic == kMagic && content.hash == hash_of(content) ? content.marks : Marks{};
+}
+
+void Marker::look_at_manifest(const std::string& dir, Marks& marks) {
+  std::ifstream current(dir + "/CURRENT");
+  std::string name;
+  std::error_code error;
+  if (!std::getline(current, name) || name.rfind("MANIFEST-", 0) != 0) return;
+  const uint64_t bytes = std::filesystem::file_size(dir + "/" + name, error);
+  if (error) return;
+  marks.manifest = std::strtoull(name.c_str() + std::strlen("MANIFEST-"), nullptr, 10);
+  marks.manifest_bytes = bytes;
 }
 
 }  // namespace shrike::storage

@@ -4,6 +4,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 #include <xxhash.h>
@@ -185,9 +186,10 @@ Result<void> find_ends(Store::Impl& impl, const Database& database) {
   std::unique_ptr<rocksdb::Iterator> it(database.db->NewIterator({}, database.family(kEvents)));
   it->SeekToFirst();
   if (it->Valid()) impl.first = sequence_of(it->key());
+  if (!it->status().ok()) return fail(impl.dir, it->status(), "reading the log's beginning");
   it->SeekToLast();
   if (it->Valid()) impl.last = sequence_of(it->key());
-  if (!it->status().ok()) return fail(impl.dir, it->status(), "reading the log");
+  if (!it->status().ok()) return fail(impl.dir, it->status(), "reading the log's end");
   return {};
 }
 
@@ -209,19 +211,37 @@ Result<void> check_format(const Store::Impl& impl, const Database& database, boo
   return {};
 }
 
+tl::unexpected<Error> missing(const std::string& dir, const std::string& what) {
+  return tl::make_unexpected(
+      Error{ErrorCode::kCorrupt,
+            fmt::format(
+                "{}: {}; restore the directory from a copy, or go on with what is there after `shrike repair "
+                "{} --accept-loss`",
+                dir, what, dir)});
+}
+
+// Before RocksDB opens it, and takes a cut manifest for a whole one.
+Result<void> check_manifest(const std::string& dir, const Marks& marks) {
+  Marks now;
+  Marker::look_at_manifest(dir, now);
+  if (now.manifest != marks.manifest || now.manifest_bytes >= marks.manifest_bytes) return {};
+  return missing(dir, fmt::format("its manifest has {} of {} bytes: tables are missing", now.manifest_bytes,
+                                  marks.manifest_bytes));
+}
+
 // Is all there that was acknowledged?
-Result<void> check_marker(Store::Impl& impl) {
-  const uint64_t last = impl.last, marked = Marker::read(impl.dir);
-  if (marked > last && !impl.options.accept_loss) {
-    return tl::make_unexpected(Error{
-        ErrorCode::kCorrupt,
-        fmt::format(
-            "{}: the log ends at event {}, and events up to {} were acknowledged: {} are missing; restore "
-            "the directory from a copy, or go on without them after `shrike repair {} --accept-loss`",
-            impl.dir, last, marked, marked - last, impl.dir)});
+Result<void> check_marks(const Store::Impl& impl, const Database& database, const Marks& marks) {
+  const uint64_t first = impl.first, last = impl.last;
+  if (marks.last > last) {
+    return missing(impl.dir,
+                   fmt::format("the log ends at event {}, and events up to {} were acknowledged: {} are "
+                               "missing",
+                               last, marks.last, marks.last - last));
   }
-  if (auto opened = impl.marker.open(impl.dir); !opened) return opened;
-  impl.marker.set(last);
+  if (marks.first != 0 && first > marks.first)
+    return missing(impl.dir, fmt::format("events {} to {} are missing", marks.first, first - 1));
+  if (marks.writes > database.db->GetLatestSequenceNumber())
+    return missing(impl.dir, "the newest writes, of models, checkpoints or labels, are missing");
   return {};
 }
 
@@ -235,7 +255,22 @@ void keep_private(const std::string& dir) {
   }
 }
 
-Result<DatabasePtr> open_database(const std::string& dir, const StoreOptions& options, bool read_only) {
+// Tells the marker of tables that were added.
+class TableListener : public rocksdb::EventListener {
+ public:
+  explicit TableListener(Marker& marker) : marker_(marker) {}
+  void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { marker_.table_added(); }
+  void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
+    marker_.table_added();
+  }
+
+ private:
+  Marker& marker_;
+};
+
+// `marker` is null for reading.
+Result<DatabasePtr> open_database(const std::string& dir, const StoreOptions& options, Marker* marker) {
+  const bool read_only = marker == nullptr;
   const auto cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (int f = 0; f < kFamilies; ++f) {
@@ -243,10 +278,11 @@ Result<DatabasePtr> open_database(const std::string& dir, const StoreOptions& op
   }
   auto database = std::make_shared<Database>();
   rocksdb::DB* db = nullptr;
-  const auto status = read_only ? rocksdb::DB::OpenForReadOnly(db_options(dir, options, true), dir,
-                                                               descriptors, &database->families, &db)
-                                : rocksdb::DB::Open(db_options(dir, options, false), dir, descriptors,
-                                                    &database->families, &db);
+  rocksdb::DBOptions settings = db_options(dir, options, read_only);
+  if (!read_only) settings.listeners.push_back(std::make_shared<TableListener>(*marker));
+  const auto status = read_only
+                          ? rocksdb::DB::OpenForReadOnly(settings, dir, descriptors, &database->families, &db)
+                          : rocksdb::DB::Open(settings, dir, descriptors, &database->families, &db);
   database->db.reset(db);
   if (!status.ok()) return fail(dir, status, "opening");
   return database;
@@ -259,11 +295,16 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& dir, const StoreOp
   auto impl = std::make_unique<Impl>();
   impl->dir = dir;
   impl->options = options;
-  auto database = open_database(dir, options, false);
+  const Marks marks = options.accept_loss ? Marks{} : Marker::read(dir);
+  if (auto ok = check_manifest(dir, marks); !ok) return tl::make_unexpected(ok.error());
+  auto database = open_database(dir, options, impl->marker.get());
   if (!database) return tl::make_unexpected(database.error());
   if (auto ok = check_format(*impl, **database, true); !ok) return tl::make_unexpected(ok.error());
   if (auto ok = find_ends(*impl, **database); !ok) return tl::make_unexpected(ok.error());
-  if (auto ok = check_marker(*impl); !ok) return tl::make_unexpected(ok.error());
+  if (auto ok = check_marks(*impl, **database, marks); !ok) return tl::make_unexpected(ok.error());
+  const Marks now{
+      .last = impl->last, .first = impl->first, .writes = (*database)->db->GetLatestSequenceNumber()};
+  if (auto ok = impl->marker->open(dir, now); !ok) return tl::make_unexpected(ok.error());
   impl->replace(std::move(*database));
   std::unique_ptr<Store> store(new Store(std::move(impl)));
   if (auto swept = store->sweep_checkpoints(); !swept) return tl::make_unexpected(swept.error());
@@ -278,7 +319,7 @@ Result<std::unique_ptr<Store>> Store::open_read_only(const std::string& dir) {
   impl->dir = dir;
   impl->options.create_if_missing = false;
   Result<DatabasePtr> database = tl::make_unexpected(Error{});
-  for (int i = 0; i < kTries && !database; ++i) database = open_database(dir, impl->options, true);
+  for (int i = 0; i < kTries && !database; ++i) database = open_database(dir, impl->options, nullptr);
   if (!database) return tl::make_unexpected(database.error());
   if (auto ok = check_format(*impl, **database, false); !ok) return tl::make_unexpected(ok.error());
   if (auto ok = find_ends(*impl, **database); !ok) return tl::make_unexpected(ok.error());
@@ -305,7 +346,7 @@ Result<void> Store::append(std::span<const Record> records, bool sync) {
   if (!status.ok()) return fail(impl_->dir, status, "writing the log");
   if (impl_->first == 0) impl_->first = records.front().sequence;
   impl_->last = records.back().sequence;
-  if (sync) impl_->marker.set(impl_->last);
+  if (sync) impl_->marker->committed(impl_->last, database->db->GetLatestSequenceNumber());
   return {};
 }
 
@@ -416,14 +457,41 @@ Result<void> Store::trim_before(uint64_t sequence, const KeyOf& key_of) {
       batch.Delete(database->family(kEvents), sequence_key((*event)->sequence));
       const auto key = key_of((*event)->value);
       if (!key) continue;
-      batch.Delete(database->family(kTransactions), slice(*key));
       batch.Delete(database->family(kLabels), slice(*key));
     }
+    impl_->marker->trimming(upto);
     const auto status = database->db->Write({}, &batch);
     if (!status.ok()) return fail(impl_->dir, status, "deleting old events");
     if (upto == impl_->first) break;
     impl_->first = upto;
   }
+  return forget_index();
+}
+
+// Walks the whole index, so only when a quarter of what it may keep has become too old.
+Result<void> Store::forget_index() {
+  const uint64_t held = impl_->last - impl_->first + 1;
+  const uint64_t keep_from = impl_->first > held ? impl_->first - held : 0;
+  if (keep_from < impl_->index_from + held / 4) return {};
+  const DatabasePtr database = impl_->database();
+  if (!database) return closed(impl_->dir);
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  std::unique_ptr<rocksdb::Iterator> it(database->db->NewIterator(options, database->family(kTransactions)));
+  constexpr int kPerBatch = 4096;
+  rocksdb::WriteBatch batch;
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    if (sequence_of(it->value()) >= keep_from) continue;
+    batch.Delete(database->family(kTransactions), it->key());
+    if (batch.Count() < kPerBatch) continue;
+    if (const auto status = database->db->Write({}, &batch); !status.ok())
+      return fail(impl_->dir, status, "deleting old index entries");
+    batch.Clear();
+  }
+  if (!it->status().ok()) return fail(impl_->dir, it->status(), "reading the index of transactions");
+  if (const auto status = database->db->Write({}, &batch); !status.ok())
+    return fail(impl_->dir, status, "deleting old index entries");
+  impl_->index_from = keep_from;
   return {};
 }
 
@@ -449,7 +517,7 @@ Result<void> Store::resume() {
 }
 
 Result<void> Store::reopen() {
-  auto fresh = open_database(impl_->dir, impl_->options, false);
+  auto fresh = open_database(impl_->dir, impl_->options, impl_->marker.get());
   if (!fresh) return tl::make_unexpected(fresh.error());
   impl_->replace(std::move(*fresh));
   return {};

@@ -143,8 +143,9 @@ class Store {
   Result<void> put_meta(const std::string& key, std::string_view value);
   Result<std::optional<std::string>> get_meta(const std::string& key) const;
 
-  // Retention: deletes events before `sequence`, never past the newest checkpoint, and the index entries of
-  // those for which `key_of` gives a transaction's key.
+  // Retention: deletes events before `sequence`, never past the newest checkpoint, and the labels of those
+  // for which `key_of` gives a transaction's key. Index entries stay, for find_transaction() to tell what was
+  // there once, about as many as there are events; older ones go.
   using KeyOf = std::function<std::optional<Key>(std::string_view event)>;
   Result<void> trim_before(uint64_t sequence, const KeyOf& key_of);
 
@@ -169,6 +170,7 @@ class Store {
  private:
   explicit Store(std::unique_ptr<Impl> impl);
   Result<void> reopen();
+  Result<void> forget_index();
   // Deletes what is left of checkpoints that were never committed.
   Result<void> sweep_checkpoints();
   std::unique_ptr<Impl> impl_;

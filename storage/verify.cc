@@ -47,7 +47,7 @@ Verification Store::verify(const Inspect& inspect, const Say& problem) const {
   }
   say_status(*events, "the log", problem);
   const uint64_t last = expected - (found.events > 0 ? 1 : 0);
-  if (const uint64_t marked = Marker::read(impl_->dir); marked > last)
+  if (const uint64_t marked = Marker::read(impl_->dir).last; marked > last)
     problem(fmt::format("events {} to {} were acknowledged and are missing", last + 1, marked));
 
   auto index = walk(*database, kTransactions);

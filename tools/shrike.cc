@@ -39,8 +39,7 @@ int main(int argc, char** argv) {
   add_manual(app, exit_code);
   app.footer(
       "Exit codes: 0 done; 1 done, but not all was well (refusals, differences); 2 bad usage or input; 3 the "
-      "server or "
-      "the disk failed.");
+      "server or the disk failed.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

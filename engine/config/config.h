@@ -17,7 +17,7 @@ namespace shrike::engine {
 
 enum class Durability {
   kSync,   // a reply leaves after its event is on disk
-  kAsync,  // before: a power cut may lose the last milliseconds of transactions (never of labels)
+  kAsync,  // before: kill -9 or a power cut may lose the last milliseconds of transactions (never of labels)
 };
 
 enum class TrainingMode {

@@ -52,7 +52,8 @@ static constexpr std::string_view kDecisionNames[] = {"approve", "review", "decl
 static constexpr std::string_view kStepNames[] = {"full", "no_reasons", "fallback", "static"};
 static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
 static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
-static constexpr std::string_view kOutcomeNames[] = {"stored", "duplicate", "corrected", "pending"};
+static constexpr std::string_view kOutcomeNames[] = {"stored", "duplicate", "corrected", "pending",
+                                                     "expired"};
 static constexpr std::string_view kActionNames[] = {"accepted", "rejected", "activated"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
 static_assert(std::size(kSourceNames) == kSources);

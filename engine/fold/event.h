@@ -49,6 +49,7 @@ enum class Outcome : uint8_t {
   kDuplicate,  // this source said this before: nothing changed
   kCorrected,  // it contradicts what was known, and wins
   kPending,    // its transaction has not come yet
+  kExpired,    // its transaction is past retention: nothing changed, and nothing is logged
 };
 std::string_view name(Outcome outcome);
 

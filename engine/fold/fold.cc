@@ -53,7 +53,7 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
   }
   auto recorded = look_up(transaction.id);
   if (!recorded) return recorded;
-  if (*recorded) {
+  if (*recorded && !(*recorded)->expired) {
     if (auto same = check_same(**recorded, transaction); !same) return tl::make_unexpected(same.error());
     return recorded;
   }
@@ -64,7 +64,7 @@ Result<std::optional<Recorded>> Fold::admit(const Transaction& transaction) {
 Result<void> Fold::check_same(const Pending::Entry& entry, const Transaction& transaction) {
   const Schema& schema = config_->schema();
   if (entry.content == content_hash(transaction)) return {};
-  if (const auto before = look_up(transaction.id); before && *before)
+  if (const auto before = look_up(transaction.id); before && *before && !(*before)->expired)
     return check_same(**before, transaction);
   if (entry.content == 0 && entry.time_us == transaction.time_us) return {};
   return conflict(schema.fields[entry.time_us == transaction.time_us ? schema.id : schema.time].name);
@@ -274,6 +274,9 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
     pending_.subject(*entry, subject_);
     event.outcome = apply_label(entry->labels, entry, event, result.sequence, subject_, pending_.row(*entry));
     result.state = entry->labels;
+  } else if (recorded && recorded->expired) {
+    event.outcome = Outcome::kExpired;
+    return result;
   } else if (recorded) {
     if (already(recorded->labels)) return duplicate(recorded->labels);
     const Transaction& transaction = recorded->event.transaction;
@@ -328,7 +331,7 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
   const auto found = look_up(event.transaction);
   if (!found) return tl::make_unexpected(found.error());
   const std::optional<Recorded>& recorded = *found;
-  if (!recorded) return {};  // retention has taken it
+  if (!recorded || recorded->expired) return {};
   // The record's label state may already hold what comes later in the log; the event says what it did here.
   features_.subject(recorded->event.transaction, recorded->sequence, subject_);
   features_.label(subject_, event.verdict);

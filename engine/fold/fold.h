@@ -56,12 +56,13 @@ struct Recorded {
   uint64_t sequence = 0;
   TransactionEvent event;
   LabelState labels;
+  bool expired = false;  // retention has taken the event; only its sequence number is known
 };
 
 class History {
  public:
   virtual ~History() = default;
-  // Nothing when it is not in the log (or retention has taken it); an error when the log cannot be read.
+  // Nothing when it is not in the log; an error when the log cannot be read.
   virtual Result<std::optional<Recorded>> find(const Key& transaction) = 0;
 };
 

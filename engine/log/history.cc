@@ -23,7 +23,8 @@ Result<std::optional<Recorded>> StoreHistory::find(const Key& transaction) {
   if (!*sequence) return std::nullopt;
   const auto bytes = store_.get_event(**sequence);
   if (!bytes) {
-    if (bytes.error().code == storage::ErrorCode::kNotFound) return std::nullopt;  // retention has taken it
+    if (bytes.error().code == storage::ErrorCode::kNotFound && **sequence < store_.first_sequence())
+      return Recorded{.sequence = **sequence, .expired = true};
     return unreadable(bytes.error());
   }
   auto event = decode_event(plan_->schema, *bytes);

@@ -217,7 +217,7 @@ void Engine::label(Envelope& envelope) {
   envelope.duplicate = envelope.labelled.event.outcome == Outcome::kDuplicate;
   envelope.sequence = envelope.labelled.sequence;
   if (envelope.duplicate) probe_.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
-  if (!envelope.duplicate && envelope.labelled.event.outcome != Outcome::kPending) {
+  if (envelope.sequence != 0 && !envelope.duplicate && envelope.labelled.event.outcome != Outcome::kPending) {
     history_.remember(envelope.label.transaction, envelope.labelled.state, envelope.sequence,
                       journal_.committed());
   }

@@ -113,6 +113,50 @@ TEST(LabelFlips, ChangesThatWaitSurviveSaveAndRestore) {
   EXPECT_EQ(other.sink.verdicts, std::vector{Verdict::kLegitimate});
 }
 
+TEST(Contradictions, TheNewestLabelWinsAndARepetitionIsNone) {
+  Stream stream("at_once");
+  const Key key = stream.transact(1, 0);
+  const auto say = [&](Source source, Verdict verdict) {
+    return stream.fold.label({key, verdict, source, std::nullopt}).value();
+  };
+  EXPECT_EQ(say(Source::kAnalyst, Verdict::kFraud).event.outcome, Outcome::kStored);
+  const LabelResult contradiction = say(Source::kChargeback, Verdict::kLegitimate);
+  EXPECT_EQ(contradiction.event.outcome, Outcome::kCorrected);
+  EXPECT_EQ(contradiction.state.current, Verdict::kLegitimate);
+  // The analyst says again what it said before the contradiction: no news, so it does not win.
+  const LabelResult again = say(Source::kAnalyst, Verdict::kFraud);
+  EXPECT_EQ(again.event.outcome, Outcome::kDuplicate);
+  EXPECT_EQ(again.state.current, Verdict::kLegitimate);
+  // It changes its mind, and back: that is news.
+  EXPECT_EQ(say(Source::kAnalyst, Verdict::kLegitimate).event.outcome, Outcome::kStored);
+  EXPECT_EQ(say(Source::kAnalyst, Verdict::kFraud).event.outcome, Outcome::kCorrected);
+}
+
+// Knows of one transaction that it was there once.
+struct Erased : History {
+  Result<std::optional<Recorded>> find(const Key& transaction) override {
+    if (transaction != features::key_of(7)) return std::nullopt;
+    return Recorded{.sequence = 3, .expired = true};
+  }
+};
+
+TEST(Expired, ALabelPastRetentionIsToldSo) {
+  Sink sink;
+  Erased history;
+  const ConfigPtr config = must_parse(handbook_15());
+  Fold fold(config, sink, &history);
+  const uint64_t before = fold.next_sequence();
+  const auto label = [&](int64_t id) {
+    return fold.label({features::key_of(id), Verdict::kFraud, Source::kChargeback, std::nullopt}).value();
+  };
+  EXPECT_EQ(label(7).event.outcome, Outcome::kExpired);
+  EXPECT_EQ(label(7).sequence, 0u) << "nothing to log";
+  EXPECT_EQ(fold.next_sequence(), before);
+  EXPECT_EQ(label(8).event.outcome, Outcome::kPending);
+  EXPECT_FALSE(fold.admit(make_transaction(config->schema(), 7, 1000, 1, 1, 5)).value())
+      << "its id is free again";
+}
+
 TEST(Orphans, ASourceThatFloodsLeavesTheOthersTheirShare) {
   Sink sink;
   const ConfigPtr config =

@@ -224,8 +224,28 @@ TEST_F(StoreTest, RetentionNeverPassesTheNewestCheckpoint) {
   ASSERT_TRUE(store->trim_before(90, key_of));
   EXPECT_EQ(store->first_sequence(), 40u);
   expect_log(*store, 40, 100);
-  EXPECT_FALSE(*store->find_transaction(key(39)));
+  EXPECT_TRUE(*store->find_transaction(key(39))) << "its event is gone, that it was is known";
+  EXPECT_FALSE(store->get_event(39));
   EXPECT_TRUE(*store->find_transaction(key(40)));
+}
+
+TEST_F(StoreTest, TheIndexForgetsWhatIsLongGone) {
+  auto store = open();
+  const auto key_of = [](std::string_view event) -> std::optional<Key> {
+    return key(std::stoull(std::string(event.substr(6))));
+  };
+  for (uint64_t n = 1; n <= 2000; n += 100) {
+    ASSERT_TRUE(append(*store, n, n + 99));
+    auto writer = store->begin_checkpoint(n + 99);
+    ASSERT_TRUE((*writer)->commit());
+    if (n > 200) {
+      ASSERT_TRUE(store->trim_before(n - 100, key_of));
+    }
+  }
+  uint64_t known = 0;
+  for (uint64_t n = 1; n <= 2000; ++n) known += store->find_transaction(key(n))->has_value();
+  EXPECT_GE(known, 400u) << "what is there, and about as much again";
+  EXPECT_LE(known, 600u);
 }
 
 TEST_F(StoreTest, DirectoriesThatWillNotDoAreRefusedClearly) {
