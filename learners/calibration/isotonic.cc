@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 
+#include "learners/calibration/logistic_fit.h"
 #include "learners/numeric/numeric.h"
 
 namespace shrike::learners {
@@ -43,27 +44,25 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
   squash(p, 1, 0);
   double total = 0;
   for (size_t k = 0; k < p.size(); ++k) total += static_cast<double>(weights[order[k]] * p[k] * (1 - p[k]));
-  std::vector<float> at;  // probabilities of a band, at the correction in hand
   const double enough = std::max(kInformationMin, total / kBandsMax);
   std::vector<Band> bands;
   // By how much the band's log-odds are off: Newton's method on its log loss.
   const auto correction = [&](size_t first, size_t last) {
-    double by = 0;
-    for (int round = 0; round < 5; ++round) {
-      double slope = -kPull * by, curve = kPull;
-      at.assign(sorted.begin() + static_cast<std::ptrdiff_t>(first),
-                sorted.begin() + static_cast<std::ptrdiff_t>(last + 1));
-      squash(at, 1, static_cast<float>(by));
-      for (size_t k = first; k <= last; ++k) {
-        const double weight = static_cast<double>(weights[order[k]]), q = static_cast<double>(at[k - first]);
-        slope += weight * (static_cast<double>(labels[order[k]]) - q);
-        curve += weight * q * (1 - q);
+    const auto fill = [&, first](size_t from, size_t count, const LogisticBlock& block) {
+      for (size_t r = 0; r < count; ++r) {
+        const size_t k = first + from + r;
+        block.x[r] = 1;
+        block.offset[r] = static_cast<double>(sorted[k]);
+        block.label[r] = static_cast<double>(labels[order[k]]);
+        block.weight[r] = static_cast<double>(weights[order[k]]);
       }
-      const double step = std::clamp(slope / curve, -1.0, 1.0);
-      by += step;
-      if (std::fabs(step) < 1e-3) break;
-    }
-    return by;
+    };
+    return fit_logistic({.parameters = {{.pull = kPull}},
+                         .rows = last + 1 - first,
+                         .fill = fill,
+                         .rounds_max = 5,
+                         .tolerance = 1e-3})
+        .front();
   };
   size_t first = 0;  // of the band
   double information = 0, moment = 0;

@@ -1,9 +1,6 @@
 #include "learners/calibration/platt.h"
 
-#include <algorithm>
-#include <cmath>
-
-#include "learners/numeric/numeric.h"
+#include "learners/calibration/logistic_fit.h"
 
 namespace shrike::learners {
 
@@ -27,35 +24,22 @@ Platt fit_platt(const MarginWindow& window) {
     total += window.weights[i];
   }
   if (total > 0) middle /= total;
-  double a = 1, b = middle;
-  constexpr double kPull = 1;
-  constexpr size_t kBlock = 256;
-  float p[kBlock];
-  for (int round = 0; round < 20; ++round) {
-    double ga = kPull * (a - 1), gb = kPull * (b - a * middle), haa = kPull, hab = 0, hbb = kPull;
-    for (size_t from = 0; from < window.margins.size(); from += kBlock) {
-      const size_t n = std::min(kBlock, window.margins.size() - from);
-      std::copy_n(window.margins.begin() + static_cast<std::ptrdiff_t>(from), n, p);
-      squash({p, n}, static_cast<float>(a), static_cast<float>(b - a * middle));
-      for (size_t i = 0; i < n; ++i) {
-        const double m = window.margins[from + i] - middle, w = window.weights[from + i], q = p[i];
-        const double g = w * (q - window.labels[from + i]), h = w * q * (1 - q);
-        ga += g * m;
-        gb += g;
-        haa += h * m * m;
-        hab += h * m;
-        hbb += h;
-      }
+  const auto fill = [&](size_t first, size_t count, const LogisticBlock& block) {
+    for (size_t r = 0; r < count; ++r) {
+      block.x[2 * r] = window.margins[first + r] - middle;
+      block.x[2 * r + 1] = 1;
+      block.label[r] = window.labels[first + r];
+      block.weight[r] = window.weights[first + r];
     }
-    const double determinant = haa * hbb - hab * hab;
-    if (!(determinant > 1e-12)) break;
-    const double da = std::clamp((hbb * ga - hab * gb) / determinant, -0.5, 0.5);
-    const double db = std::clamp((haa * gb - hab * ga) / determinant, -2.0, 2.0);
-    a = std::clamp(a - da, 0.05, 5.0);
-    b = std::clamp(b - db, -30.0, 30.0);
-    if (std::fabs(da) + std::fabs(db) < 1e-7) break;
-  }
-  return {static_cast<float>(a), static_cast<float>(b - a * middle)};
+  };
+  // Towards slope 1 and, before centring, shift 0.
+  const std::vector<double> fitted = fit_logistic(
+      {.parameters =
+           {{.start = 1, .believed = 1, .step_max = 0.5, .least = 0.05, .most = 5},
+            {.start = middle, .believed_per_first = middle, .step_max = 2, .least = -30, .most = 30}},
+       .rows = window.margins.size(),
+       .fill = fill});
+  return {static_cast<float>(fitted[0]), static_cast<float>(fitted[1] - fitted[0] * middle)};
 }
 
 }  // namespace shrike::learners

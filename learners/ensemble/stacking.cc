@@ -4,79 +4,32 @@
 #include <cmath>
 #include <utility>
 
+#include "learners/calibration/logistic_fit.h"
 #include "learners/numeric/numeric.h"
 
 namespace shrike::learners {
 namespace {
 
-// Solves a x = b in place by Gaussian elimination with pivoting; a is n x n, positive definite.
-void solve(std::vector<double>& a, std::vector<double>& b) {
-  const size_t n = b.size();
-  for (size_t i = 0; i < n; ++i) {
-    size_t pivot = i;
-    for (size_t r = i + 1; r < n; ++r) {
-      if (std::fabs(a[r * n + i]) > std::fabs(a[pivot * n + i])) pivot = r;
-    }
-    for (size_t c = 0; c < n; ++c) std::swap(a[i * n + c], a[pivot * n + c]);
-    std::swap(b[i], b[pivot]);
-    for (size_t r = i + 1; r < n; ++r) {
-      const double factor = a[r * n + i] / a[i * n + i];
-      for (size_t c = i; c < n; ++c) a[r * n + c] -= factor * a[i * n + c];
-      b[r] -= factor * b[i];
-    }
-  }
-  for (size_t i = n; i-- > 0;) {
-    for (size_t c = i + 1; c < n; ++c) b[i] -= a[i * n + c] * b[c];
-    b[i] /= a[i * n + i];
-  }
-}
-
 Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& used) {
   constexpr double kPull = 10;
-  constexpr size_t kBlock = 256;
-  float probabilities[kBlock];
   const size_t n = used.size() + 1;
   const double equal = 1.0 / static_cast<double>(used.size());
-  std::vector<double> w(n, equal), x(n), gradient(n), hessian(n * n);
-  w.back() = 0;
-  x.back() = 1;
-  for (int round = 0; round < 15; ++round) {
-    std::fill(hessian.begin(), hessian.end(), 0.0);
-    for (size_t i = 0; i < n; ++i) {
-      gradient[i] = kPull * (w[i] - (i + 1 < n ? equal : 0));
-      hessian[i * n + i] = kPull;
+  std::vector<LogisticParameter> parameters(n, {.start = equal, .believed = equal, .pull = kPull});
+  parameters.back() = {.pull = kPull};
+  const auto fill = [&](size_t first, size_t count, const LogisticBlock& block) {
+    for (size_t r = 0; r < count; ++r) {
+      for (size_t i = 0; i + 1 < n; ++i)
+        block.x[r * n + i] = static_cast<double>(window.logits[(first + r) * members + used[i]]);
+      block.x[r * n + n - 1] = 1;
+      block.label[r] = static_cast<double>(window.labels[first + r]);
+      block.weight[r] = static_cast<double>(window.weights[first + r]);
     }
-    for (size_t from = 0; from < window.size(); from += kBlock) {
-      const size_t rows = std::min(kBlock, window.size() - from);
-      for (size_t r = 0; r < rows; ++r) {
-        double margin = w.back();
-        for (size_t i = 0; i + 1 < n; ++i)
-          margin += w[i] * static_cast<double>(window.logits[(from + r) * members + used[i]]);
-        probabilities[r] = static_cast<float>(margin);
-      }
-      squash({probabilities, rows}, 1, 0);
-      for (size_t r = 0; r < rows; ++r) {
-        for (size_t i = 0; i + 1 < n; ++i)
-          x[i] = static_cast<double>(window.logits[(from + r) * members + used[i]]);
-        const double p = static_cast<double>(probabilities[r]), weight = window.weights[from + r];
-        const double g = weight * (p - static_cast<double>(window.labels[from + r])),
-                     h = weight * p * (1 - p);
-        for (size_t i = 0; i < n; ++i) {
-          gradient[i] += g * x[i];
-          for (size_t k = 0; k < n; ++k) hessian[i * n + k] += h * x[i] * x[k];
-        }
-      }
-    }
-    std::vector<double> step = gradient, a = hessian;
-    solve(a, step);
-    double moved = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const double by = std::clamp(step[i], -1.0, 1.0);
-      w[i] -= by;
-      moved += std::fabs(by);
-    }
-    if (moved < 1e-8) break;
-  }
+  };
+  const std::vector<double> w = fit_logistic({.parameters = std::move(parameters),
+                                              .rows = window.size(),
+                                              .fill = fill,
+                                              .rounds_max = 15,
+                                              .tolerance = 1e-8});
   Stack stack;
   stack.weights.assign(members, 0.0);
   for (size_t i = 0; i < used.size(); ++i) stack.weights[used[i]] = w[i];
