@@ -40,7 +40,7 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
   std::vector<float> sorted(log_odds.size());
   for (size_t k = 0; k < sorted.size(); ++k) sorted[k] = static_cast<float>(log_odds[order[k]]);
   std::vector<float> p = sorted;
-  squash(p, 1, 0);
+  logistic_in_place(p, 1, 0);
   double total = 0;
   for (size_t k = 0; k < p.size(); ++k) total += static_cast<double>(weights[order[k]] * p[k] * (1 - p[k]));
   std::vector<float> at;  // probabilities of a band, at the correction in hand
@@ -53,7 +53,7 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
       double slope = -kPull * by, curve = kPull;
       at.assign(sorted.begin() + static_cast<std::ptrdiff_t>(first),
                 sorted.begin() + static_cast<std::ptrdiff_t>(last + 1));
-      squash(at, 1, static_cast<float>(by));
+      logistic_in_place(at, 1, static_cast<float>(by));
       for (size_t k = first; k <= last; ++k) {
         const double weight = static_cast<double>(weights[order[k]]), q = static_cast<double>(at[k - first]);
         slope += weight * (static_cast<double>(labels[order[k]]) - q);

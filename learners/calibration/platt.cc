@@ -36,7 +36,7 @@ Platt fit_platt(const MarginWindow& window) {
     for (size_t from = 0; from < window.margins.size(); from += kBlock) {
       const size_t n = std::min(kBlock, window.margins.size() - from);
       std::copy_n(window.margins.begin() + static_cast<std::ptrdiff_t>(from), n, p);
-      squash({p, n}, static_cast<float>(a), static_cast<float>(b - a * middle));
+      logistic_in_place({p, n}, static_cast<float>(a), static_cast<float>(b - a * middle));
       for (size_t i = 0; i < n; ++i) {
         const double m = window.margins[from + i] - middle, w = window.weights[from + i], q = p[i];
         const double g = w * (q - window.labels[from + i]), h = w * q * (1 - q);

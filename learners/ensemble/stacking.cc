@@ -54,7 +54,7 @@ Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& 
           margin += w[i] * static_cast<double>(window.logits[(from + r) * members + used[i]]);
         probabilities[r] = static_cast<float>(margin);
       }
-      squash({probabilities, rows}, 1, 0);
+      logistic_in_place({probabilities, rows}, 1, 0);
       for (size_t r = 0; r < rows; ++r) {
         for (size_t i = 0; i + 1 < n; ++i)
           x[i] = static_cast<double>(window.logits[(from + r) * members + used[i]]);

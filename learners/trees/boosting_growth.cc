@@ -55,7 +55,7 @@ void BoostingLearner::fill_gradients(const Kept& kept, size_t from, size_t to, s
     const size_t m = std::min(kBlock, to - block);
     for (size_t i = 0; i < m; ++i)
       p[i] = static_cast<float>(static_cast<double>(kept.margins[block + i]) / kLeafOne);
-    squash({p, m}, 1, 0);
+    logistic_in_place({p, m}, 1, 0);
     for (size_t i = 0; i < m; ++i) {
       const size_t at = (fraud ? 0 : frauds_.ring.size()) + block + i;
       gradients[at] = pair_of(weights[at], static_cast<double>(p[i]), fraud);
