@@ -81,7 +81,7 @@ void ShrikeGrow(benchmark::State& state) {
     const GrowOptions how{.depth = kDepth, .rate = 0.1, .l2 = 1, .hessian_min = 1};
     for (int t = 0; t < kTrees; ++t) {
       p = margins;
-      squash(p, 1, 0);
+      logistic_in_place(p, 1, 0);
       for (size_t i = 0; i < kTrain; ++i) {
         const double q = static_cast<double>(p[i]);
         gradients[i] = {static_cast<int64_t>((q - static_cast<double>(data.labels[i])) * GradientPair::kOne),

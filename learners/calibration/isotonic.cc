@@ -41,7 +41,7 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
   std::vector<float> sorted(log_odds.size());
   for (size_t k = 0; k < sorted.size(); ++k) sorted[k] = static_cast<float>(log_odds[order[k]]);
   std::vector<float> p = sorted;
-  squash(p, 1, 0);
+  logistic_in_place(p, 1, 0);
   double total = 0;
   for (size_t k = 0; k < p.size(); ++k) total += static_cast<double>(weights[order[k]] * p[k] * (1 - p[k]));
   const double enough = std::max(kInformationMin, total / kBandsMax);
@@ -52,14 +52,18 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
       for (size_t r = 0; r < count; ++r) {
         const size_t k = first + from + r;
         block.x[r] = 1;
-        block.offset[r] = static_cast<double>(sorted[k]);
         block.label[r] = static_cast<double>(labels[order[k]]);
         block.weight[r] = static_cast<double>(weights[order[k]]);
       }
     };
+    const auto predict = [&, first](size_t from, size_t count, const double* by, float* at) {
+      std::copy_n(sorted.begin() + static_cast<std::ptrdiff_t>(first + from), count, at);
+      logistic_in_place({at, count}, 1, static_cast<float>(*by));
+    };
     return fit_logistic({.parameters = {{.pull = kPull}},
                          .rows = last + 1 - first,
                          .fill = fill,
+                         .predict = predict,
                          .rounds_max = 5,
                          .tolerance = 1e-3})
         .front();

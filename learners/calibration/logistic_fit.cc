@@ -9,8 +9,6 @@
 #include <cassert>
 #include <cmath>
 
-#include "learners/numeric/numeric.h"
-
 namespace shrike::learners {
 namespace {
 
@@ -22,21 +20,18 @@ using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, 0, kMax, kM
 struct Buffers {
   explicit Buffers(size_t parameters) : x(parameters * LogisticBlock::kRowsMax) {}
   std::vector<double> x;
-  double offset[LogisticBlock::kRowsMax], label[LogisticBlock::kRowsMax], weight[LogisticBlock::kRowsMax];
+  double label[LogisticBlock::kRowsMax], weight[LogisticBlock::kRowsMax];
   float probability[LogisticBlock::kRowsMax];
 };
 
 // Adds a block's rows to gradient and Hessian of the weighted log loss at `w`.
 void add_rows(const LogisticProblem& problem, size_t first, size_t count, const Vector& w, Buffers& buffers,
               Vector& gradient, Matrix& hessian) {
-  std::fill_n(buffers.offset, count, 0.0);
-  problem.fill(first, count, {buffers.x.data(), buffers.offset, buffers.label, buffers.weight});
+  problem.fill(first, count, {buffers.x.data(), buffers.label, buffers.weight});
+  problem.predict(first, count, w.data(), buffers.probability);
   const auto row = [&](size_t r) {
     return Eigen::Map<const Eigen::VectorXd>(&buffers.x[r * static_cast<size_t>(w.size())], w.size());
   };
-  for (size_t r = 0; r < count; ++r)
-    buffers.probability[r] = static_cast<float>(buffers.offset[r] + row(r).dot(w));
-  squash({buffers.probability, count}, 1, 0);
   for (size_t r = 0; r < count; ++r) {
     const double p = static_cast<double>(buffers.probability[r]), weight = buffers.weight[r];
     gradient += weight * (p - buffers.label[r]) * row(r);

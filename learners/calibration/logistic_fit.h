@@ -21,11 +21,10 @@ struct LogisticParameter {
   double most = std::numeric_limits<double>::infinity();
 };
 
-// Rows as a fit asks for them, in blocks. log-odds of a row = offset + sum of parameter * x.
+// Rows as a fit asks for them, in blocks.
 struct LogisticBlock {
   static constexpr size_t kRowsMax = 256;
-  double* x;       // rows by parameters, one row after the other
-  double* offset;  // zeros at first
+  double* x;  // by how much each parameter moves the log-odds: rows by parameters, one row after the other
   double *label, *weight;
 };
 
@@ -34,6 +33,8 @@ struct LogisticProblem {
   std::vector<LogisticParameter> parameters;  // 1 to kParametersMax
   size_t rows = 0;
   std::function<void(size_t first, size_t count, const LogisticBlock& block)> fill;
+  // The rows' probabilities at these parameters, computed as whoever serves them will.
+  std::function<void(size_t first, size_t count, const double* parameters, float* probabilities)> predict;
   int rounds_max = 20;
   double tolerance = 1e-7;  // stops when all steps together are smaller
 };

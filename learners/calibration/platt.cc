@@ -1,6 +1,9 @@
 #include "learners/calibration/platt.h"
 
+#include <algorithm>
+
 #include "learners/calibration/logistic_fit.h"
+#include "learners/numeric/numeric.h"
 
 namespace shrike::learners {
 
@@ -32,13 +35,18 @@ Platt fit_platt(const MarginWindow& window) {
       block.weight[r] = window.weights[first + r];
     }
   };
+  const auto predict = [&](size_t first, size_t count, const double* w, float* p) {
+    std::copy_n(window.margins.begin() + static_cast<std::ptrdiff_t>(first), count, p);
+    logistic_in_place({p, count}, static_cast<float>(w[0]), static_cast<float>(w[1] - w[0] * middle));
+  };
   // Towards slope 1 and, before centring, shift 0.
   const std::vector<double> fitted = fit_logistic(
       {.parameters =
            {{.start = 1, .believed = 1, .step_max = 0.5, .least = 0.05, .most = 5},
             {.start = middle, .believed_per_first = middle, .step_max = 2, .least = -30, .most = 30}},
        .rows = window.margins.size(),
-       .fill = fill});
+       .fill = fill,
+       .predict = predict});
   return {static_cast<float>(fitted[0]), static_cast<float>(fitted[1] - fitted[0] * middle)};
 }
 

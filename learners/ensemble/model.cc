@@ -25,8 +25,8 @@ void EnsembleModel::score(MatrixView rows, std::span<float> out) const {
         margins[i] += stack_.weights[k] * exact_logit(static_cast<double>(scores[i]));
     }
     for (size_t i = 0; i < n; ++i) out[from + i] = static_cast<float>(isotonic_(margins[i]));
-    squash(out.subspan(from, n), 1, 0);
-    for (float& one : out.subspan(from, n)) one *= ceiling_;
+    logistic_in_place(out.subspan(from, n), 1, 0);
+    for (float& score : out.subspan(from, n)) score *= ceiling_;
   }
 }
 
@@ -59,8 +59,8 @@ std::string EnsembleModel::payload() const {
   for (const ModelPtr& member : members_) record.add_members(serialize(*member));
   for (const double weight : stack_.weights) record.add_weights(weight);
   record.set_bias(stack_.bias);
-  for (const double one : isotonic_.from) record.add_isotonic_from(one);
-  for (const double one : isotonic_.to) record.add_isotonic_to(one);
+  for (const double knot : isotonic_.from) record.add_isotonic_from(knot);
+  for (const double knot : isotonic_.to) record.add_isotonic_to(knot);
   if (ceiling_ < 1) record.set_ceiling(ceiling_);
   return record.SerializeAsString();
 }

@@ -25,9 +25,19 @@ Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& 
       block.weight[r] = static_cast<double>(window.weights[first + r]);
     }
   };
+  const auto predict = [&](size_t first, size_t count, const double* w, float* p) {
+    for (size_t r = 0; r < count; ++r) {
+      double margin = w[n - 1];
+      for (size_t i = 0; i + 1 < n; ++i)
+        margin += w[i] * static_cast<double>(window.logits[(first + r) * members + used[i]]);
+      p[r] = static_cast<float>(margin);
+    }
+    logistic_in_place({p, count}, 1, 0);
+  };
   const std::vector<double> w = fit_logistic({.parameters = std::move(parameters),
                                               .rows = window.size(),
                                               .fill = fill,
+                                              .predict = predict,
                                               .rounds_max = 15,
                                               .tolerance = 1e-8});
   Stack stack;

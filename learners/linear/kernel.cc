@@ -73,8 +73,7 @@ HWY_ATTR size_t ScoreVectors(const LinearModel& model, MatrixView rows, float* o
       const I table = hn::Set(i32, static_cast<int32_t>(model.layout_.find_pair(k, 0, 0)));
       sum = hn::Add(sum, hn::GatherIndex(f32, weights, hn::Add(table, hn::Add(row, b))));
     }
-    const F margin = hn::Add(hn::Mul(sum, hn::Set(f32, model.slope_)), hn::Set(f32, model.shift_));
-    hn::StoreU(Logistic(f32, margin), f32, out + i);
+    StoreLogistic(f32, sum, model.slope_, model.shift_, out + i);
   }
   return i;
 #endif

@@ -1,6 +1,7 @@
 // The linear family's scoring form: per column a table of weights by bin, and per chosen pair of columns one
-// by the coarse bins of both; summed in column order, then pair by pair, calibrated, squashed. Immutable.
-// Internal to learners/; linear_kernel.cc holds its vector kernel.
+// by the coarse bins of both. The weights of a row are summed in column order, then pair by pair; the sum is
+// calibrated, and the logistic function makes the score of it. Immutable. Internal to learners/; kernel.cc
+// holds its vector kernel.
 #pragma once
 
 #include <cstdint>

@@ -33,6 +33,13 @@ HWY_ATTR F Logistic(D f32, F margin) {
   return hn::Div(one, hn::Add(one, e));
 }
 
+// The same of margin * slope + shift, to out[0] and on.
+template <typename D, typename F = hn::Vec<D>>
+HWY_ATTR HWY_INLINE void StoreLogistic(D f32, F margin, float slope, float shift, float* out) {
+  const F scaled = hn::Add(hn::Mul(margin, hn::Set(f32, slope)), hn::Set(f32, shift));
+  hn::StoreU(Logistic(f32, scaled), f32, out);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace shrike::learners
 HWY_AFTER_NAMESPACE();

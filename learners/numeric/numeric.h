@@ -19,7 +19,7 @@ double logistic(double x);
 // The margin is clipped to [-15, 15], so the result lies strictly between 0 and 1.
 float logistic_float(float margin);
 // Replaces each margin by logistic_float(margin * slope + shift), with the widest instruction set there is.
-void squash(std::span<float> margins, float slope, float shift);
+void logistic_in_place(std::span<float> margins, float slope, float shift);
 
 // The finaliser of splitmix64 (Steele et al., 2014): a hash for seeded decisions, a function of its input
 // alone.

@@ -7,6 +7,11 @@
 // Before an example is learned its margin is noted: a snapshot is calibrated (Platt) on the newest of these.
 #include "learners/trees/boosting.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "learners/numeric/numeric.h"
 #include "learners/option_table.h"
 #include "learners/registry.h"
 #include "learners/saved/sealed.h"
@@ -46,6 +51,65 @@ constexpr Row kRows[] = {
 };
 
 }  // namespace
+
+void BoostingLearner::partial_fit(MatrixView rows, std::span<const float> labels,
+                                  std::span<const float> weights, std::span<const uint64_t> keys) {
+  // Until the next growth the trees stay: whole batches are scored at once.
+  for (size_t from = 0; from < rows.rows();) {
+    const size_t until_growth =
+        static_cast<size_t>(std::max<uint64_t>(next_growth_, examples_ + 1) - examples_);
+    const size_t to = std::min(rows.rows(), from + until_growth);
+    margins_.assign(to - from, 0.0f);
+    if (!trees_.empty())
+      scorer_->sum({{rows.row(from).data(), (to - from) * rows.columns()}, rows.columns()}, margins_.data());
+    for (size_t i = from; i < to; ++i)
+      take(rows.row(i).data(), margins_[i - from], labels[i], weights[i], keys[i]);
+    from = to;
+    if (examples_ < next_growth_) continue;
+    next_growth_ = examples_ + static_cast<uint64_t>(options_.grow_every);
+    if (frauds_.ring.size() > 0 && negatives_.ring.size() > 0) grow();
+  }
+}
+
+void BoostingLearner::take(const float* row, float margin, float label, float weight, uint64_t key) {
+  ++examples_;
+  const bool fraud = label > 0.5f;
+  const uint64_t dice = mix(key ^ mix(seed_));
+  // Legitimate examples that look like fraud teach the most: they are kept more often, and weigh less for
+  // it. A young learner keeps more of everything: its buffer has room.
+  const double roomy = static_cast<double>(options_.negatives_max) / 5 / static_cast<double>(examples_);
+  double keep = fraud ? 1 : std::max(options_.negative_rate, roomy);
+  if (!fraud && !trees_.empty()) keep += options_.hard_rate * static_cast<double>(logistic_float(margin));
+  keep = std::min(keep, 1.0);
+  if (unit(dice) >= keep || weight <= 0) return;
+  const double true_weight = weight / keep;
+  if (!trees_.empty()) {
+    window_.add(static_cast<size_t>(options_.calibration_window), margin, fraud ? 1.0f : 0.0f, true_weight);
+  }
+  ClassBuffer& buffer = fraud ? frauds_ : negatives_;
+  const auto capacity = static_cast<size_t>(fraud ? options_.frauds_max : options_.negatives_max);
+  const size_t at =
+      buffer.ring.add(capacity, row, columns_.size(), static_cast<float>(true_weight), examples_, key);
+  if (buffer.margins.size() <= at) buffer.margins.resize(at + 1);
+  buffer.margins[at] = fixed(margin);
+  if (cuts_at_ > 0) buffer.bins.set(at, row);
+}
+
+ModelPtr BoostingLearner::snapshot() const {
+  const float base = trees_.empty() ? static_cast<float>(early_base()) : base_;
+  return std::make_shared<TreeModel>("boosting", columns_, base, trees_,
+                                     trees_.empty() ? Platt{} : fit_platt(window_));
+}
+
+size_t BoostingLearner::state_bytes() const {
+  size_t nodes = 0;
+  for (const Tree& tree : trees_) {
+    nodes += tree.nodes.capacity();
+    for (const auto& set : tree.sets) nodes += set.capacity() * sizeof(uint32_t) / sizeof(TreeNode);
+  }
+  return sizeof(*this) + buffered() * (columns_.size() * (sizeof(float) + sizeof(uint16_t)) + 32) +
+         nodes * sizeof(TreeNode) + window_.margins.capacity() * 3 * sizeof(float);
+}
 
 std::string BoostingLearner::save() const {
   proto::BoostingRecord record;
@@ -91,11 +155,11 @@ Result<void> BoostingLearner::load(std::string_view payload) {
   base_ = record.base();
   cuts_at_ = record.cuts_at();
   bool sound = std::isfinite(base_) && trees_.size() <= static_cast<size_t>(options_.trees);
-  const auto read = [&](const proto::ReplayRecord& from, const std::string& margins, int64_t capacity,
-                        Kept& kept) {
-    sound = sound && read_ring(from, static_cast<size_t>(capacity), columns_.size(), kept.ring) &&
-            from_bytes(margins, kept.margins) && kept.margins.size() == kept.ring.size();
-    for (const int64_t one : kept.margins) sound &= std::abs(one) < (int64_t{1} << 50);
+  const auto read = [&](const proto::ReplayRecord& from, const std::string& margin_bytes, int64_t capacity,
+                        ClassBuffer& buffer) {
+    sound = sound && read_ring(from, static_cast<size_t>(capacity), columns_.size(), buffer.ring) &&
+            from_bytes(margin_bytes, buffer.margins) && buffer.margins.size() == buffer.ring.size();
+    for (const int64_t margin : buffer.margins) sound &= std::abs(margin) < (int64_t{1} << 50);
   };
   read(record.frauds(), record.fraud_margins(), options_.frauds_max, frauds_);
   read(record.negatives(), record.negative_margins(), options_.negatives_max, negatives_);
@@ -108,9 +172,9 @@ Result<void> BoostingLearner::load(std::string_view payload) {
   }
   if (!sound) return damaged("a part of the learner has the wrong size");
   if (cuts_at_ > 0) {
-    for (Kept* kept : {&frauds_, &negatives_}) {
-      kept->bins = BinnedRows(bins);
-      bin(*kept, 0, kept->ring.size());
+    for (ClassBuffer* buffer : {&frauds_, &negatives_}) {
+      buffer->bins = BinnedRows(bins);
+      bin(*buffer, 0, buffer->ring.size());
     }
   }
   compile();

@@ -2,9 +2,10 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
+#include "learners/numeric/numeric.h"
 #include "learners/option_table.h"
 #include "learners/rows/bins.h"
 #include "learners/trees/boosting.h"
@@ -19,10 +20,59 @@ GradientPair pair_of(float weight, double q, bool fraud) {
   return {static_cast<int64_t>(g * GradientPair::kOne), static_cast<int64_t>(h * GradientPair::kOne)};
 }
 
+double real(int64_t fixed_point) { return static_cast<double>(fixed_point) / GradientPair::kOne; }
+
+// The nearest leaf value that is a whole number in fixed point.
+float round_to_fixed(double value) { return static_cast<float>(std::nearbyint(value * kLeafOne) / kLeafOne); }
+
+// What a tree's leaving would add to the loss, to second order; `totals` are the sums of each leaf's rows.
+double loss_without(const Tree& tree, std::span<const GradientPair> totals) {
+  double added = 0;
+  for (size_t k = 0; k < tree.nodes.size(); ++k) {
+    const TreeNode& node = tree.nodes[k];
+    if (!node.is_leaf()) continue;
+    const double v = static_cast<double>(node.value);
+    added += -real(totals[k].gradient) * v + real(totals[k].hessian) * v * v / 2;
+  }
+  return added;
+}
+
+// Each leaf takes a step towards what its rows want, or to zero. Returns by how much each node's value moved,
+// in fixed point.
+std::vector<int64_t> move_leaves(Tree& tree, std::span<const GradientPair> totals, bool to_zero,
+                                 const GrowOptions& options) {
+  std::vector<int64_t> moved(tree.nodes.size());
+  constexpr auto kMost = static_cast<float>(kLeafMax);
+  // Children come after their parents.
+  for (size_t k = tree.nodes.size(); k-- > 0;) {
+    TreeNode& node = tree.nodes[k];
+    if (!node.is_leaf()) {
+      node.cover = tree.nodes[node.left].cover + tree.nodes[node.left + 1].cover;
+      continue;
+    }
+    const float now = to_zero ? 0.0f : std::clamp(node.value + leaf_value(totals[k], options), -kMost, kMost);
+    moved[k] = fixed(now) - fixed(node.value);
+    node.value = now;
+    node.cover = static_cast<float>(real(totals[k].hessian));
+  }
+  return moved;
+}
+
 }  // namespace
 
-// Bins from the buffer as it stands; each class weighs the same. They are fitted anew when a quarter
-// more has been seen.
+void BoostingLearner::in_parts(const std::function<void(ClassBuffer&, size_t, size_t)>& work) {
+  constexpr size_t kPart = 8192;
+  const size_t frauds = (frauds_.ring.size() + kPart - 1) / kPart;
+  const size_t parts = frauds + (negatives_.ring.size() + kPart - 1) / kPart;
+  run_tasks(workers_, parts, [&](size_t p) {
+    ClassBuffer& buffer = p < frauds ? frauds_ : negatives_;
+    const size_t from = (p < frauds ? p : p - frauds) * kPart;
+    work(buffer, from, std::min(from + kPart, buffer.ring.size()));
+  });
+}
+
+// Bins from the buffer as it stands; each class weighs the same. They are fitted anew when a twelfth more
+// examples have come.
 void BoostingLearner::fit_bins() {
   if (cuts_at_ > 0 && examples_ < cuts_at_ + cuts_at_ / 12) return;
   cuts_at_ = examples_;
@@ -38,26 +88,32 @@ void BoostingLearner::fit_bins() {
   run_tasks(workers_, k, [&](size_t c) {
     bins[c] = learners::fit_bins(sample, k, c, columns_[c].kind, static_cast<size_t>(options_.bins));
   });
-  for (Kept* kept : {&frauds_, &negatives_}) {
-    kept->bins = BinnedRows(bins);
-    kept->bins.reserve(kept->ring.size());
+  for (ClassBuffer* buffer : {&frauds_, &negatives_}) {
+    buffer->bins = BinnedRows(bins);
+    buffer->bins.reserve(buffer->ring.size());
   }
-  in_parts([&](Kept& kept, size_t from, size_t to) { bin(kept, from, to); });
+  in_parts([&](ClassBuffer& buffer, size_t from, size_t to) { bin(buffer, from, to); });
+}
+
+void BoostingLearner::bin(ClassBuffer& buffer, size_t from, size_t to) {
+  for (size_t i = from; i < to; ++i) buffer.bins.set(i, &buffer.ring.rows[i * columns_.size()]);
 }
 
 // Of rows `from` .. `to` of a class, at their present margins; both arrays hold frauds first.
-void BoostingLearner::fill_gradients(const Kept& kept, size_t from, size_t to, std::span<const float> weights,
+void BoostingLearner::fill_gradients(const ClassBuffer& buffer, size_t from, size_t to,
+                                     std::span<const float> weights,
                                      std::span<GradientPair> gradients) const {
-  const bool fraud = &kept == &frauds_;
+  const bool fraud = &buffer == &frauds_;
+  const size_t offset = offset_of(buffer);
   constexpr size_t kBlock = 256;
   float p[kBlock];
   for (size_t block = from; block < to; block += kBlock) {
     const size_t m = std::min(kBlock, to - block);
     for (size_t i = 0; i < m; ++i)
-      p[i] = static_cast<float>(static_cast<double>(kept.margins[block + i]) / kLeafOne);
-    squash({p, m}, 1, 0);
+      p[i] = static_cast<float>(static_cast<double>(buffer.margins[block + i]) / kLeafOne);
+    logistic_in_place({p, m}, 1, 0);
     for (size_t i = 0; i < m; ++i) {
-      const size_t at = (fraud ? 0 : frauds_.ring.size()) + block + i;
+      const size_t at = offset + block + i;
       gradients[at] = pair_of(weights[at], static_cast<double>(p[i]), fraud);
     }
   }
@@ -65,90 +121,153 @@ void BoostingLearner::fill_gradients(const Kept& kept, size_t from, size_t to, s
 
 void BoostingLearner::grow() {
   fit_bins();
+  if (is_renewal_due()) trees_.clear();
+  const auto trees_max = static_cast<size_t>(options_.trees);
+  const size_t fresh = trees_.empty() ? trees_max : trees_to_replace();
+  if (trees_.empty()) begin_anew();
+  if (trees_.size() > trees_max - fresh) remove_oldest(trees_.size() - (trees_max - fresh));
+  Growth growth{grow_options(),
+                BinnedRows(frauds_.bins, negatives_.bins, frauds_.ring.size()),
+                weigh_rows(),
+                std::vector<GradientPair>(buffered()),
+                std::vector<uint8_t>(buffered()),
+                {},
+                {}};
+  if (options_.refresh_trees > 0) refresh(growth.options, growth.weights);
+  // While there is room, twice as many are grown.
+  const size_t growing = std::max(fresh, std::min(2 * fresh, trees_max - trees_.size()));
+  for (size_t t = 0; t < growing; ++t) grow_tree(growth);
+  compile();
+}
+
+GrowOptions BoostingLearner::grow_options() const {
+  return {.depth = static_cast<uint32_t>(options_.depth),
+          .rate = options_.rate,
+          .l2 = options_.l2,
+          .hessian_min = options_.hessian_min,
+          .gain_min = options_.gain_min};
+}
+
+// Whether a multiple of renew_every examples was passed since the last growth.
+bool BoostingLearner::is_renewal_due() const {
   const auto every = static_cast<uint64_t>(options_.renew_every);
   const auto since = std::min(static_cast<uint64_t>(options_.grow_every), examples_);
-  if (every > 0 && examples_ / every != (examples_ - since) / every) trees_.clear();
-  // While what came since the last growth is a large part of all there is, more trees are replaced.
-  const double share = 2 * static_cast<double>(options_.grow_every) / static_cast<double>(examples_);
-  size_t fresh = std::max(static_cast<size_t>(options_.grow_trees),
-                          static_cast<size_t>(share * static_cast<double>(options_.trees)));
-  fresh = std::min(fresh, static_cast<size_t>(options_.trees));
-  if (trees_.empty()) {
-    fresh = static_cast<size_t>(options_.trees);
-    base_ = static_cast<float>(std::nearbyint(early_base() * kLeafOne) / kLeafOne);
-    for (Kept* kept : {&frauds_, &negatives_})
-      std::fill(kept->margins.begin(), kept->margins.end(), fixed(base_));
-  }
-  const size_t room = static_cast<size_t>(options_.trees) - fresh;
-  if (trees_.size() > room) {
-    const auto leaving = trees_.size() - room;
-    take_away(std::span(trees_).first(leaving));
-    trees_.erase(trees_.begin(), trees_.begin() + static_cast<std::ptrdiff_t>(leaving));
-  }
+  return every > 0 && examples_ / every != (examples_ - since) / every;
+}
 
-  GrowOptions how{.depth = static_cast<uint32_t>(options_.depth),
-                  .rate = options_.rate,
-                  .l2 = options_.l2,
-                  .hessian_min = options_.hessian_min,
-                  .gain_min = options_.gain_min};
-  const size_t frauds = frauds_.ring.size(), n = frauds + negatives_.ring.size(), k = columns_.size();
-  const BinnedRows data(frauds_.bins, negatives_.bins, frauds);
-  std::vector<float> weights(n);
-  in_parts([&](Kept& kept, size_t from, size_t to) {
-    const bool fraud = &kept == &frauds_;
+// While what came since the last growth is a large part of all there is, more trees are replaced.
+size_t BoostingLearner::trees_to_replace() const {
+  const double share = 2 * static_cast<double>(options_.grow_every) / static_cast<double>(examples_);
+  const size_t fresh = std::max(static_cast<size_t>(options_.grow_trees),
+                                static_cast<size_t>(share * static_cast<double>(options_.trees)));
+  return std::min(fresh, static_cast<size_t>(options_.trees));
+}
+
+// Without trees all margins are the base.
+void BoostingLearner::begin_anew() {
+  base_ = round_to_fixed(early_base());
+  for (ClassBuffer* buffer : {&frauds_, &negatives_})
+    std::fill(buffer->margins.begin(), buffer->margins.end(), fixed(base_));
+}
+
+void BoostingLearner::remove_oldest(size_t count) {
+  take_away(std::span(trees_).first(count));
+  trees_.erase(trees_.begin(), trees_.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+std::vector<float> BoostingLearner::weigh_rows() {
+  std::vector<float> weights(buffered());
+  in_parts([&](ClassBuffer& buffer, size_t from, size_t to) {
+    const bool fraud = &buffer == &frauds_;
     for (size_t i = from; i < to; ++i) {
-      double weight = kept.ring.weights[i] * (fraud ? options_.fraud_weight : 1.0);
+      double weight = buffer.ring.weights[i] * (fraud ? options_.fraud_weight : 1.0);
       if (options_.half_life > 0)
-        weight *= exact_exp(-0.6931471805599453 * static_cast<double>(examples_ - kept.ring.times[i]) /
+        weight *= exact_exp(-0.6931471805599453 * static_cast<double>(examples_ - buffer.ring.times[i]) /
                             options_.half_life);
-      weights[(fraud ? 0 : frauds) + i] = static_cast<float>(weight);
+      weights[offset_of(buffer) + i] = static_cast<float>(weight);
     }
   });
-  if (options_.refresh_trees > 0) refresh(how, weights);
-  fresh = std::max(fresh, std::min(2 * fresh, static_cast<size_t>(options_.trees) - trees_.size()));
-  std::vector<GradientPair> gradients(n);
-  std::vector<uint8_t> sampled(n);
-  std::vector<uint32_t> rows, usable;
-  for (size_t t = 0; t < fresh; ++t) {
-    const uint64_t dice = mix(seed_ ^ mix(++grown_));
-    in_parts([&](Kept& kept, size_t from, size_t to) {
-      fill_gradients(kept, from, to, weights, gradients);
-      const size_t offset = &kept == &frauds_ ? 0 : frauds;
-      for (size_t i = from; i < to; ++i) {
-        sampled[offset + i] =
-            options_.row_rate >= 1 || unit(mix(dice ^ mix(kept.ring.keys[i]))) < options_.row_rate;
-      }
-    });
-    rows.clear();
-    for (size_t i = 0; i < n; ++i) {
-      if (sampled[i]) rows.push_back(static_cast<uint32_t>(i));
+  return weights;
+}
+
+void BoostingLearner::grow_tree(Growth& growth) {
+  const uint64_t dice = mix(seed_ ^ mix(++grown_));
+  sample_rows(dice, growth);
+  sample_columns(dice, growth.columns);
+  trees_.push_back(
+      grower_.grow(growth.bins, growth.rows, growth.gradients, growth.columns, growth.options, workers_));
+  add_margins(trees_.back(), growth);
+}
+
+// And the gradients of all rows, as the trees before this one leave them.
+void BoostingLearner::sample_rows(uint64_t dice, Growth& growth) {
+  in_parts([&](ClassBuffer& buffer, size_t from, size_t to) {
+    fill_gradients(buffer, from, to, growth.weights, growth.gradients);
+    const size_t offset = offset_of(buffer);
+    for (size_t i = from; i < to; ++i) {
+      growth.sampled[offset + i] =
+          options_.row_rate >= 1 || unit(mix(dice ^ mix(buffer.ring.keys[i]))) < options_.row_rate;
     }
-    usable.clear();
-    for (const uint32_t c : by_name_) {
-      const std::string& name = columns_[c].name;
-      if (unit(mix(dice ^ XXH3_64bits(name.data(), name.size()))) < options_.column_rate) usable.push_back(c);
-    }
-    if (usable.empty()) usable.push_back(by_name_[dice % k]);
-    trees_.push_back(grower_.grow(data, rows, gradients, usable, how, workers_));
-    const Tree& tree = trees_.back();
-    const auto margin_of = [&](size_t i) -> int64_t& {
-      return i < frauds ? frauds_.margins[i] : negatives_.margins[i - frauds];
-    };
-    const auto& leaves = grower_.leaf_rows();
-    run_tasks(workers_, leaves.size(), [&](size_t l) {
-      const int64_t leaf = fixed(tree.nodes[leaves[l].node].value);
-      for (const uint32_t i : leaves[l].rows) margin_of(i) += leaf;
-    });
-    if (rows.size() == n) continue;
-    in_parts([&](Kept& kept, size_t from, size_t to) {
-      const size_t offset = &kept == &frauds_ ? 0 : frauds;
-      for (size_t i = from; i < to; ++i) {
-        if (sampled[offset + i]) continue;
-        kept.margins[i] += fixed(tree.nodes[grower_.find_leaf(tree, data.row(offset + i))].value);
-      }
-    });
+  });
+  growth.rows.clear();
+  for (size_t i = 0; i < growth.sampled.size(); ++i) {
+    if (growth.sampled[i]) growth.rows.push_back(static_cast<uint32_t>(i));
   }
-  compile();
+}
+
+void BoostingLearner::sample_columns(uint64_t dice, std::vector<uint32_t>& columns) const {
+  columns.clear();
+  for (const uint32_t c : by_name_) {
+    const std::string& name = columns_[c].name;
+    if (unit(mix(dice ^ XXH3_64bits(name.data(), name.size()))) < options_.column_rate) columns.push_back(c);
+  }
+  if (columns.empty()) columns.push_back(by_name_[dice % columns_.size()]);
+}
+
+// The leaves of the tree grown last to all margins: the grower knows those of the rows it was grown on, the
+// others look for theirs.
+void BoostingLearner::add_margins(const Tree& tree, const Growth& growth) {
+  const size_t frauds = frauds_.ring.size();
+  const auto margin_of = [&](size_t i) -> int64_t& {
+    return i < frauds ? frauds_.margins[i] : negatives_.margins[i - frauds];
+  };
+  const auto& leaves = grower_.leaf_rows();
+  run_tasks(workers_, leaves.size(), [&](size_t l) {
+    const int64_t leaf = fixed(tree.nodes[leaves[l].node].value);
+    for (const uint32_t i : leaves[l].rows) margin_of(i) += leaf;
+  });
+  if (growth.rows.size() == growth.sampled.size()) return;
+  in_parts([&](ClassBuffer& buffer, size_t from, size_t to) {
+    const size_t offset = offset_of(buffer);
+    for (size_t i = from; i < to; ++i) {
+      if (growth.sampled[offset + i]) continue;
+      buffer.margins[i] += fixed(tree.nodes[grower_.find_leaf(tree, growth.bins.row(offset + i))].value);
+    }
+  });
+}
+
+void BoostingLearner::take_away(std::span<const Tree> trees) {
+  // Sums below 16 in size are exact in float (see kLeafOne): then the kernels may add them up.
+  double most = 0;
+  for (const Tree& tree : trees) {
+    float leaf = 0;
+    for (const TreeNode& node : tree.nodes) leaf = std::max(leaf, node.is_leaf() ? std::fabs(node.value) : 0);
+    most += static_cast<double>(leaf);
+  }
+  const TreeScorer scorer(0, {trees.begin(), trees.end()}, columns_.size());
+  in_parts([&](ClassBuffer& buffer, size_t from, size_t to) {
+    const size_t k = columns_.size();
+    if (most < 16) {
+      std::vector<float> sums(to - from);
+      scorer.sum({std::span<const float>(buffer.ring.rows).subspan(from * k, (to - from) * k), k},
+                 sums.data());
+      for (size_t i = from; i < to; ++i) buffer.margins[i] -= fixed(sums[i - from]);
+      return;
+    }
+    for (size_t i = from; i < to; ++i) {
+      for (const Tree& tree : trees) buffer.margins[i] -= fixed(tree.leaf(&buffer.ring.rows[i * k]).value);
+    }
+  });
 }
 
 std::string BoostingLearner::waits_for() const {
@@ -174,23 +293,20 @@ Result<void> BoostingLearner::adopt(const Model& model) {
     return refuse(fmt::format("the model has {} trees, the learner keeps {} (option trees)", trees.size(),
                               options_.trees));
   const auto [slope, shift] = from->calibration();
-  const auto to_fixed = [](double value) {
-    return static_cast<float>(std::nearbyint(value * kLeafOne) / kLeafOne);
-  };
   trees_ = trees;
   for (Tree& tree : trees_) {
     tree.exact.clear();
     for (TreeNode& node : tree.nodes) {
-      if (node.is_leaf()) node.value = to_fixed(slope * static_cast<double>(node.value));
+      if (node.is_leaf()) node.value = round_to_fixed(slope * static_cast<double>(node.value));
     }
   }
-  base_ = to_fixed(slope * static_cast<double>(from->scorer().base()) + shift);
+  base_ = round_to_fixed(slope * static_cast<double>(from->scorer().base()) + shift);
   window_ = {};
-  in_parts([&](Kept& kept, size_t begin, size_t end) {
+  in_parts([&](ClassBuffer& buffer, size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      kept.margins[i] = fixed(base_);
+      buffer.margins[i] = fixed(base_);
       for (const Tree& tree : trees_)
-        kept.margins[i] += fixed(tree.leaf(&kept.ring.rows[i * columns_.size()]).value);
+        buffer.margins[i] += fixed(tree.leaf(&buffer.ring.rows[i * columns_.size()]).value);
     }
   });
   compile();
@@ -199,62 +315,39 @@ Result<void> BoostingLearner::adopt(const Model& model) {
 
 // The oldest trees were grown on what has long left the buffer: their leaves take a step towards the present,
 // and a tree without which the loss would be lower (to second order) leaves.
-void BoostingLearner::refresh(const GrowOptions& how, std::span<const float> weights) {
-  const size_t frauds = frauds_.ring.size(), n = frauds + negatives_.ring.size();
-  std::vector<uint32_t> leaf_of(n);
-  std::vector<GradientPair> gradients(n);
-  const auto real = [](int64_t one) { return static_cast<double>(one) / GradientPair::kOne; };
+void BoostingLearner::refresh(const GrowOptions& options, std::span<const float> weights) {
   std::vector<Tree> staying;
   for (size_t t = 0; t < trees_.size(); ++t) {
-    Tree& tree = trees_[t];
-    if (t >= static_cast<size_t>(options_.refresh_trees)) {
-      staying.push_back(std::move(tree));
-      continue;
-    }
-    in_parts([&](Kept& kept, size_t from, size_t to) {
-      fill_gradients(kept, from, to, weights, gradients);
-      const size_t offset = &kept == &frauds_ ? 0 : frauds;
-      for (size_t i = from; i < to; ++i) {
-        leaf_of[offset + i] =
-            static_cast<uint32_t>(&tree.leaf(&kept.ring.rows[i * columns_.size()]) - tree.nodes.data());
-      }
-    });
-    std::vector<GradientPair> totals(tree.nodes.size());
-    for (size_t i = 0; i < n; ++i) {
-      totals[leaf_of[i]].gradient += gradients[i].gradient;
-      totals[leaf_of[i]].hessian += gradients[i].hessian;
-    }
-    double without = 0;  // what its leaving would add to the loss
-    std::vector<int64_t> moved(tree.nodes.size());
-    for (size_t k = 0; k < tree.nodes.size(); ++k) {
-      TreeNode& node = tree.nodes[k];
-      if (!node.is_leaf()) continue;
-      const double v = static_cast<double>(node.value);
-      without += -real(totals[k].gradient) * v + real(totals[k].hessian) * v * v / 2;
-    }
-    const bool leaves = without < 0;
-    for (size_t k = 0; k < tree.nodes.size(); ++k) {
-      TreeNode& node = tree.nodes[k];
-      if (!node.is_leaf()) continue;
-      const float now = leaves ? 0.0f
-                               : std::clamp(node.value + leaf_value(totals[k], how),
-                                            -static_cast<float>(kLeafMax), static_cast<float>(kLeafMax));
-      moved[k] = fixed(now) - fixed(node.value);
-      node.value = now;
-      node.cover = static_cast<float>(real(totals[k].hessian));
-    }
-    // Children come after their parents.
-    for (size_t k = tree.nodes.size(); k-- > 0;) {
-      TreeNode& node = tree.nodes[k];
-      if (!node.is_leaf()) node.cover = tree.nodes[node.left].cover + tree.nodes[node.left + 1].cover;
-    }
-    in_parts([&](Kept& kept, size_t from, size_t to) {
-      const size_t offset = &kept == &frauds_ ? 0 : frauds;
-      for (size_t i = from; i < to; ++i) kept.margins[i] += moved[leaf_of[offset + i]];
-    });
-    if (!leaves) staying.push_back(std::move(tree));
+    if (t >= static_cast<size_t>(options_.refresh_trees) || refresh_tree(trees_[t], options, weights))
+      staying.push_back(std::move(trees_[t]));
   }
   trees_ = std::move(staying);
+}
+
+// False when the tree leaves: margins are then without it.
+bool BoostingLearner::refresh_tree(Tree& tree, const GrowOptions& options, std::span<const float> weights) {
+  std::vector<uint32_t> leaf_of(buffered());
+  std::vector<GradientPair> gradients(buffered());
+  in_parts([&](ClassBuffer& buffer, size_t from, size_t to) {
+    fill_gradients(buffer, from, to, weights, gradients);
+    const size_t offset = offset_of(buffer);
+    for (size_t i = from; i < to; ++i) {
+      leaf_of[offset + i] =
+          static_cast<uint32_t>(&tree.leaf(&buffer.ring.rows[i * columns_.size()]) - tree.nodes.data());
+    }
+  });
+  std::vector<GradientPair> totals(tree.nodes.size());
+  for (size_t i = 0; i < leaf_of.size(); ++i) {
+    totals[leaf_of[i]].gradient += gradients[i].gradient;
+    totals[leaf_of[i]].hessian += gradients[i].hessian;
+  }
+  const bool helps = !(loss_without(tree, totals) < 0);
+  const std::vector<int64_t> moved = move_leaves(tree, totals, !helps, options);
+  in_parts([&](ClassBuffer& buffer, size_t from, size_t to) {
+    const size_t offset = offset_of(buffer);
+    for (size_t i = from; i < to; ++i) buffer.margins[i] += moved[leaf_of[offset + i]];
+  });
+  return helps;
 }
 
 }  // namespace shrike::learners

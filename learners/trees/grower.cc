@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "learners/rows/bins.h"
@@ -20,6 +21,52 @@ GradientPair operator+(const GradientPair& a, const GradientPair& b) {
 }
 GradientPair operator-(const GradientPair& a, const GradientPair& b) {
   return {a.gradient - b.gradient, a.hessian - b.hessian};
+}
+
+// What dividing a node's rows gains over leaving them together.
+class Gain {
+ public:
+  // `more_l2` is added to the l2 of both sides.
+  Gain(const GradientPair& total, const GrowOptions& options, double more_l2 = 0)
+      : gradient_(real(total.gradient)),
+        hessian_(real(total.hessian)),
+        undivided_(score(gradient_, hessian_, options.l2)),
+        l2_(options.l2 + more_l2),
+        hessian_min_(options.hessian_min) {}
+
+  // Of sending `left` left and all else right; minus infinity when a side is too light.
+  double of(const GradientPair& left) const {
+    const double left_gradient = real(left.gradient), left_hessian = real(left.hessian);
+    const double right_gradient = gradient_ - left_gradient, right_hessian = hessian_ - left_hessian;
+    if (left_hessian < hessian_min_ || right_hessian < hessian_min_)
+      return -std::numeric_limits<double>::infinity();
+    return score(left_gradient, left_hessian, l2_) + score(right_gradient, right_hessian, l2_) - undivided_;
+  }
+
+ private:
+  double gradient_, hessian_, undivided_, l2_, hessian_min_;
+};
+
+// The bins of a categorical column that may be in a set, by rising smoothed gradient / hessian.
+std::vector<uint16_t> order_categories(const GradientPair* cells, size_t categories) {
+  struct Ordered {
+    double ratio;
+    uint16_t bin;
+    bool operator<(const Ordered& other) const {
+      return ratio != other.ratio ? ratio < other.ratio : bin < other.bin;
+    }
+  };
+  std::vector<Ordered> order;
+  for (size_t bin = 1; bin <= categories; ++bin) {
+    const double hessian = real(cells[bin].hessian);
+    if (hessian < TreeGrower::kCategoryMin) continue;
+    order.push_back(
+        {real(cells[bin].gradient) / (hessian + TreeGrower::kCategorySmoothing), static_cast<uint16_t>(bin)});
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<uint16_t> bins;
+  for (const Ordered& category : order) bins.push_back(category.bin);
+  return bins;
 }
 
 // Into how many groups of columns work is cut: the result does not depend on it.
@@ -59,112 +106,88 @@ std::vector<GradientPair> TreeGrower::take_histogram() {
   return histogram;
 }
 
-// Columns `from` .. `to` of the open node's histogram.
-void TreeGrower::fill(const BinnedRows& data, std::span<const GradientPair> gradients, size_t from, size_t to,
-                      Open& open) const {
+void TreeGrower::fill_histogram(const Growth& growth, Columns columns, OpenNode& open) const {
   GradientPair* const histogram = open.histogram.data();
-  const size_t end = to == columns_.size() ? histogram_size_ : offsets_[to];
-  std::fill(histogram + offsets_[from], histogram + end, GradientPair{});
-  const uint32_t* const columns = columns_.data();
+  std::fill(histogram + first_cell(columns.from), histogram + first_cell(columns.to), GradientPair{});
+  const uint32_t* const column_of = columns_.data();
   const uint32_t* const offsets = offsets_.data();
+  const GradientPair* const gradients = growth.gradients.data();
   for (uint32_t i = open.begin; i < open.end; ++i) {
     if (i + kAhead < open.end) {
       const uint32_t soon = order_[i + kAhead];
-      __builtin_prefetch(data.row(soon));
+      __builtin_prefetch(growth.data.row(soon));
       __builtin_prefetch(&gradients[soon]);
     }
     const uint32_t row = order_[i];
-    const uint16_t* const bins = data.row(row);
-    const Pair one = reinterpret_cast<const Pair&>(gradients[row]);
-    for (size_t c = from; c < to; ++c)
-      reinterpret_cast<Pair&>(histogram[offsets[c] + bins[columns[c]]]) += one;
+    const uint16_t* const bins = growth.data.row(row);
+    const Pair pair = reinterpret_cast<const Pair&>(gradients[row]);
+    for (size_t c = columns.from; c < columns.to; ++c)
+      reinterpret_cast<Pair&>(histogram[offsets[c] + bins[column_of[c]]]) += pair;
   }
 }
 
-TreeGrower::Split TreeGrower::find(const BinnedRows& data, size_t from, size_t to, const Open& open,
-                                   const GrowOptions& options) const {
+TreeGrower::Split TreeGrower::find_split(const Growth& growth, Columns columns, const OpenNode& open) const {
   Split best;
-  best.gain = options.gain_min;
-  const double parent = score(real(open.total.gradient), real(open.total.hessian), options.l2);
-  for (size_t c = from; c < to; ++c) {
-    if (data.of()[columns_[c]].categorical) {
-      find_set(data, c, open, options, best);
-      continue;
-    }
-    const GradientPair* const cells = &open.histogram[offsets_[c]];
-    const auto cuts = static_cast<uint32_t>(data.of()[columns_[c]].cuts.size());
-    const GradientPair missing = cells[0];
-    GradientPair left;  // of the bins so far, without the missing ones
-    for (uint32_t bin = 1; bin <= cuts; ++bin) {
-      if (cells[bin].hessian == 0 && cells[bin].gradient == 0) continue;  // the same as the split before
-      left.gradient += cells[bin].gradient;
-      left.hessian += cells[bin].hessian;
-      for (const bool missing_left : {false, true}) {
-        if (missing_left && missing.hessian == 0) break;
-        GradientPair all = left;
-        if (missing_left) all = {all.gradient + missing.gradient, all.hessian + missing.hessian};
-        const double gl = real(all.gradient), hl = real(all.hessian);
-        const double gr = real(open.total.gradient) - gl, hr = real(open.total.hessian) - hl;
-        if (hl < options.hessian_min || hr < options.hessian_min) continue;
-        const double gain = score(gl, hl, options.l2) + score(gr, hr, options.l2) - parent;
-        if (gain > best.gain) best = {gain, columns_[c], bin, missing_left, all};
-      }
-    }
+  best.gain = growth.options.gain_min;
+  for (size_t c = columns.from; c < columns.to; ++c) {
+    if (growth.data.of()[columns_[c]].categorical)
+      improve_by_set(growth, c, open, best);
+    else
+      improve_by_threshold(growth, c, open, best);
   }
   return best;
 }
 
-void TreeGrower::find_set(const BinnedRows& data, size_t c, const Open& open, const GrowOptions& options,
-                          Split& best) const {
+void TreeGrower::improve_by_threshold(const Growth& growth, size_t c, const OpenNode& open,
+                                      Split& best) const {
   const GradientPair* const cells = &open.histogram[offsets_[c]];
-  const ColumnBins& bins = data.of()[columns_[c]];
-  struct Ordered {
-    double ratio;
-    uint16_t bin;
-    bool operator<(const Ordered& other) const {
-      return ratio != other.ratio ? ratio < other.ratio : bin < other.bin;
+  const auto cuts = static_cast<uint32_t>(growth.data.of()[columns_[c]].cuts.size());
+  const Gain gains(open.total, growth.options);
+  const GradientPair missing = cells[0];
+  GradientPair below;  // of the bins so far, without the missing ones
+  for (uint32_t bin = 1; bin <= cuts; ++bin) {
+    if (cells[bin].hessian == 0 && cells[bin].gradient == 0) continue;  // the same as the split before
+    below = below + cells[bin];
+    for (const bool missing_left : {false, true}) {
+      if (missing_left && missing.hessian == 0) break;
+      const GradientPair left = missing_left ? below + missing : below;
+      const double gain = gains.of(left);
+      if (gain > best.gain) best = {gain, columns_[c], bin, missing_left, left};
     }
-  };
-  std::vector<Ordered> order;
-  for (size_t bin = 1; bin <= bins.cuts.size(); ++bin) {
-    if (real(cells[bin].hessian) < kCategoryMin) continue;
-    order.push_back({real(cells[bin].gradient) / (real(cells[bin].hessian) + kCategorySmoothing),
-                     static_cast<uint16_t>(bin)});
   }
-  std::sort(order.begin(), order.end());
-  const double parent = score(real(open.total.gradient), real(open.total.hessian), options.l2);
-  const double l2 = options.l2 + kCategoryL2;
-  const size_t most = std::min(order.size(), kSetMax);
-  const auto nth = [&](bool from_above, size_t i) {
-    return order[from_above ? order.size() - 1 - i : i].bin;
-  };
-  size_t size = 0;  // of the best set
-  bool above = false;
+}
+
+void TreeGrower::improve_by_set(const Growth& growth, size_t c, const OpenNode& open, Split& best) const {
+  const GradientPair* const cells = &open.histogram[offsets_[c]];
+  const ColumnBins& bins = growth.data.of()[columns_[c]];
+  const std::vector<uint16_t> order = order_categories(cells, bins.cuts.size());
+  const Gain gains(open.total, growth.options, kCategoryL2);
+  const size_t largest = std::min(order.size(), kSetMax);
+  const auto nth = [&](bool from_above, size_t i) { return order[from_above ? order.size() - 1 - i : i]; };
+  size_t best_size = 0;
+  bool best_from_above = false;
   for (const bool from_above : {false, true}) {
     GradientPair set;
-    for (size_t i = 0; i < most; ++i) {
+    for (size_t i = 0; i < largest; ++i) {
       set = set + cells[nth(from_above, i)];
       for (const bool missing_left : {false, true}) {
         if (missing_left && cells[0].hessian == 0) break;
-        const GradientPair all = missing_left ? set + cells[0] : set;
-        const double gl = real(all.gradient), hl = real(all.hessian);
-        const double gr = real(open.total.gradient) - gl, hr = real(open.total.hessian) - hl;
-        if (hl < options.hessian_min || hr < options.hessian_min) continue;
-        const double gain = score(gl, hl, l2) + score(gr, hr, l2) - parent;
+        const GradientPair left = missing_left ? set + cells[0] : set;
+        const double gain = gains.of(left);
         if (gain <= best.gain) continue;
-        best = {gain, columns_[c], 0, missing_left, all};
-        size = i + 1;
-        above = from_above;
+        best = {gain, columns_[c], 0, missing_left, left};
+        best_size = i + 1;
+        best_from_above = from_above;
       }
     }
   }
-  if (size == 0) return;
+  if (best_size == 0) return;
   best.set.assign(bins.count(), 0);
-  for (size_t i = 0; i < size; ++i) best.set[nth(above, i)] = 1;
+  for (size_t i = 0; i < best_size; ++i) best.set[nth(best_from_above, i)] = 1;
 }
 
 // Rows that go left come first; they keep their order on both sides. Returns where the right ones begin.
-uint32_t TreeGrower::partition(const BinnedRows& data, const Open& open) {
+uint32_t TreeGrower::partition(const BinnedRows& data, const OpenNode& open) {
   const Split& split = open.split;
   if (!split.set.empty())
     return partition(data, open,
@@ -174,7 +197,7 @@ uint32_t TreeGrower::partition(const BinnedRows& data, const Open& open) {
 }
 
 template <typename GoesLeft>
-uint32_t TreeGrower::partition(const BinnedRows& data, const Open& open, GoesLeft left_is) {
+uint32_t TreeGrower::partition(const BinnedRows& data, const OpenNode& open, GoesLeft left_is) {
   uint32_t to = open.begin, aside = open.begin;
   for (uint32_t i = open.begin; i < open.end; ++i) {
     if (i + kAhead < open.end) __builtin_prefetch(data.row(order_[i + kAhead]) + open.split.column);
@@ -192,6 +215,29 @@ uint32_t TreeGrower::partition(const BinnedRows& data, const Open& open, GoesLef
 Tree TreeGrower::grow(const BinnedRows& data, std::span<const uint32_t> rows,
                       std::span<const GradientPair> gradients, std::span<const uint32_t> columns,
                       const GrowOptions& options, Workers* workers) {
+  begin(data, rows, columns);
+  const size_t groups = workers == nullptr ? 1 : std::min(kGroups, columns_.size());
+  const Growth growth{data, gradients, options, workers, groups};
+  Tree tree;
+  std::vector<OpenNode> level(1);
+  level[0] = open_root(growth, tree);
+  for (uint32_t depth = 0; !level.empty(); ++depth) {
+    const std::vector<OpenNode*> splitting = close_leaves(level, options);
+    std::vector<OpenNode> children = divide_rows(growth, splitting);
+    for (size_t s = 0; s < splitting.size(); ++s) make_split(growth, *splitting[s], &children[2 * s], tree);
+    if (depth + 1 < options.depth) {
+      pass_on_histograms(splitting, children);
+      find_splits(growth, children);
+    } else {
+      for (OpenNode* open : splitting) spare_.push_back(std::move(open->histogram));
+    }
+    level = std::move(children);
+  }
+  return tree;
+}
+
+void TreeGrower::begin(const BinnedRows& data, std::span<const uint32_t> rows,
+                       std::span<const uint32_t> columns) {
   order_.assign(rows.begin(), rows.end());
   scratch_.resize(order_.size());
   columns_.assign(columns.begin(), columns.end());
@@ -202,113 +248,122 @@ Tree TreeGrower::grow(const BinnedRows& data, std::span<const uint32_t> rows,
     histogram_size_ += data.of()[c].count();
   }
   spare_.clear();
-  const size_t groups = workers == nullptr ? 1 : std::min(kGroups, columns_.size());
-  const auto begin_of = [&](size_t group) { return group * columns_.size() / groups; };
-  const auto best_of = [&](std::span<const Split> found) {
-    Split best{.gain = options.gain_min, .left = {}};
-    for (const Split& one : found) {
-      if (one.gain > best.gain) best = one;
-    }
-    return best;
-  };
-  Tree tree;
-  const auto finish = [&](const Open& open) {
-    tree.nodes[open.node].value = leaf_value(open.total, options);
-    tree.nodes[open.node].cover = static_cast<float>(real(open.total.hessian));
-  };
-  std::vector<Open> level(1);
-  std::vector<Split> found(groups);
-  level[0] = {0, 0, static_cast<uint32_t>(order_.size()), {}, {}, take_histogram()};
-  for (const uint32_t row : order_) {
-    level[0].total.gradient += gradients[row].gradient;
-    level[0].total.hessian += gradients[row].hessian;
-  }
-  finish(level[0]);
   split_bins_.assign(1, 0);
   split_sets_.clear();
   leaf_rows_.clear();
-  run_tasks(workers, groups, [&](size_t g) {
-    fill(data, gradients, begin_of(g), begin_of(g + 1), level[0]);
-    found[g] = find(data, begin_of(g), begin_of(g + 1), level[0], options);
+}
+
+// All rows, and the split found for them.
+TreeGrower::OpenNode TreeGrower::open_root(const Growth& growth, Tree& tree) {
+  OpenNode root{0, 0, static_cast<uint32_t>(order_.size()), {}, {}, take_histogram()};
+  for (const uint32_t row : order_) root.total = root.total + growth.gradients[row];
+  set_leaf(root, growth.options, tree);
+  std::vector<Split> found(growth.groups);
+  run_tasks(growth.workers, growth.groups, [&](size_t group) {
+    const Columns columns = columns_of(group, growth.groups);
+    fill_histogram(growth, columns, root);
+    found[group] = find_split(growth, columns, root);
   });
-  level[0].split = best_of(found);
-  std::vector<Open*> splitting;
-  for (uint32_t depth = 0; !level.empty(); ++depth) {
-    splitting.clear();
-    for (Open& open : level) {
-      if (open.split.gain > options.gain_min) {
-        splitting.push_back(&open);
-      } else {
-        leaf_rows_.push_back({open.node, std::span(order_).subspan(open.begin, open.end - open.begin)});
-        if (!open.histogram.empty()) spare_.push_back(std::move(open.histogram));
-      }
-    }
-    // Two children each, left and right.
-    std::vector<Open> next(2 * splitting.size());
-    run_tasks(workers, splitting.size(), [&](size_t s) {
-      const Open& open = *splitting[s];
-      const uint32_t middle = partition(data, open);
-      next[2 * s] = {0, open.begin, middle, open.split.left, {}, {}};
-      next[2 * s + 1] = {0, middle, open.end, open.total - open.split.left, {}, {}};
-    });
-    const bool goes_on = depth + 1 < options.depth;
-    for (size_t s = 0; s < splitting.size(); ++s) {
-      Open& open = *splitting[s];
-      const auto left_node = static_cast<uint32_t>(tree.nodes.size());
-      TreeNode& node = tree.nodes[open.node];
-      node.column = static_cast<int32_t>(open.split.column);
-      node.missing_left = open.split.missing_left;
-      node.left = left_node;
-      const std::vector<float>& cuts = data.of()[open.split.column].cuts;
-      if (open.split.set.empty()) {
-        node.value = cuts[open.split.bin - 1];
-        split_bins_[open.node] = static_cast<uint16_t>(open.split.bin);
-      } else {
-        node.test = SplitTest::kListed;
-        node.value = static_cast<float>(tree.sets.size());
-        std::vector<uint32_t>& set = tree.sets.emplace_back();
-        for (size_t i = 0; i < cuts.size(); ++i) {
-          if (open.split.set[1 + i] != 0) set.push_back(static_cast<uint32_t>(cuts[i]));
-        }
-        split_bins_[open.node] = static_cast<uint16_t>(split_sets_.size());
-        split_sets_.push_back(std::move(open.split.set));
-      }
-      tree.nodes.resize(tree.nodes.size() + 2);
-      split_bins_.resize(tree.nodes.size());
-      for (uint32_t side = 0; side < 2; ++side) {
-        next[2 * s + side].node = left_node + side;
-        finish(next[2 * s + side]);
-      }
-    }
-    if (goes_on) {
-      for (size_t s = 0; s < splitting.size(); ++s) {
-        const bool left_smaller =
-            next[2 * s].end - next[2 * s].begin <= next[2 * s + 1].end - next[2 * s + 1].begin;
-        next[2 * s + (left_smaller ? 0 : 1)].histogram = take_histogram();
-        next[2 * s + (left_smaller ? 1 : 0)].histogram = std::move(splitting[s]->histogram);
-      }
-      found.assign(next.size() * groups, Split{});
-      run_tasks(workers, groups, [&](size_t g) {
-        const size_t from = begin_of(g), to = begin_of(g + 1);
-        const size_t first = offsets_[from], last = to == columns_.size() ? histogram_size_ : offsets_[to];
-        for (size_t s = 0; s < splitting.size(); ++s) {
-          Open &left = next[2 * s], &right = next[2 * s + 1];
-          const bool left_smaller = left.end - left.begin <= right.end - right.begin;
-          Open &small = left_smaller ? left : right, &large = left_smaller ? right : left;
-          fill(data, gradients, from, to, small);
-          for (size_t i = first; i < last; ++i) large.histogram[i] = large.histogram[i] - small.histogram[i];
-          for (size_t side = 0; side < 2; ++side)
-            found[(2 * s + side) * groups + g] = find(data, from, to, next[2 * s + side], options);
-        }
-      });
-      for (size_t i = 0; i < next.size(); ++i)
-        next[i].split = best_of(std::span(found).subspan(i * groups, groups));
-    } else {
-      for (Open* open : splitting) spare_.push_back(std::move(open->histogram));
-    }
-    level = std::move(next);
+  root.split = best_of(found, growth.options);
+  return root;
+}
+
+// What the node is while it has no children.
+void TreeGrower::set_leaf(const OpenNode& open, const GrowOptions& options, Tree& tree) {
+  tree.nodes[open.node].value = leaf_value(open.total, options);
+  tree.nodes[open.node].cover = static_cast<float>(real(open.total.hessian));
+}
+
+TreeGrower::Split TreeGrower::best_of(std::span<const Split> found, const GrowOptions& options) {
+  Split best{.gain = options.gain_min, .left = {}};
+  for (const Split& split : found) {
+    if (split.gain > best.gain) best = split;
   }
-  return tree;
+  return best;
+}
+
+// Nodes without a split that gains enough stay leaves; returns the others.
+std::vector<TreeGrower::OpenNode*> TreeGrower::close_leaves(std::vector<OpenNode>& level,
+                                                            const GrowOptions& options) {
+  std::vector<OpenNode*> splitting;
+  for (OpenNode& open : level) {
+    if (open.split.gain > options.gain_min) {
+      splitting.push_back(&open);
+      continue;
+    }
+    leaf_rows_.push_back({open.node, std::span(order_).subspan(open.begin, open.rows())});
+    if (!open.histogram.empty()) spare_.push_back(std::move(open.histogram));
+  }
+  return splitting;
+}
+
+// Two children for each node, left and right.
+std::vector<TreeGrower::OpenNode> TreeGrower::divide_rows(const Growth& growth,
+                                                          std::span<OpenNode* const> splitting) {
+  std::vector<OpenNode> children(2 * splitting.size());
+  run_tasks(growth.workers, splitting.size(), [&](size_t s) {
+    const OpenNode& open = *splitting[s];
+    const uint32_t middle = partition(growth.data, open);
+    children[2 * s] = {0, open.begin, middle, open.split.left, {}, {}};
+    children[2 * s + 1] = {0, middle, open.end, open.total - open.split.left, {}, {}};
+  });
+  return children;
+}
+
+// Makes the tree's node a split, and its two children leaves for now.
+void TreeGrower::make_split(const Growth& growth, OpenNode& open, OpenNode* children, Tree& tree) {
+  const auto left_node = static_cast<uint32_t>(tree.nodes.size());
+  TreeNode& node = tree.nodes[open.node];
+  node.column = static_cast<int32_t>(open.split.column);
+  node.missing_left = open.split.missing_left;
+  node.left = left_node;
+  const std::vector<float>& cuts = growth.data.of()[open.split.column].cuts;
+  if (open.split.set.empty()) {
+    node.value = cuts[open.split.bin - 1];
+    split_bins_[open.node] = static_cast<uint16_t>(open.split.bin);
+  } else {
+    node.test = SplitTest::kListed;
+    node.value = static_cast<float>(tree.sets.size());
+    std::vector<uint32_t>& set = tree.sets.emplace_back();
+    for (size_t i = 0; i < cuts.size(); ++i) {
+      if (open.split.set[1 + i] != 0) set.push_back(static_cast<uint32_t>(cuts[i]));
+    }
+    split_bins_[open.node] = static_cast<uint16_t>(split_sets_.size());
+    split_sets_.push_back(std::move(open.split.set));
+  }
+  tree.nodes.resize(tree.nodes.size() + 2);
+  split_bins_.resize(tree.nodes.size());
+  for (uint32_t side = 0; side < 2; ++side) {
+    children[side].node = left_node + side;
+    set_leaf(children[side], growth.options, tree);
+  }
+}
+
+// The larger child takes its parent's histogram, from which the smaller one's will be subtracted.
+void TreeGrower::pass_on_histograms(std::span<OpenNode* const> splitting, std::span<OpenNode> children) {
+  for (size_t s = 0; s < splitting.size(); ++s) {
+    const auto [small, large] = by_size(&children[2 * s]);
+    small->histogram = take_histogram();
+    large->histogram = std::move(splitting[s]->histogram);
+  }
+}
+
+void TreeGrower::find_splits(const Growth& growth, std::span<OpenNode> children) const {
+  const size_t groups = growth.groups;
+  std::vector<Split> found(children.size() * groups);
+  run_tasks(growth.workers, groups, [&](size_t group) {
+    const Columns columns = columns_of(group, groups);
+    for (size_t left = 0; left < children.size(); left += 2) {
+      const auto [small, large] = by_size(&children[left]);
+      fill_histogram(growth, columns, *small);
+      for (size_t i = first_cell(columns.from); i < first_cell(columns.to); ++i)
+        large->histogram[i] = large->histogram[i] - small->histogram[i];
+      for (const size_t child : {left, left + 1})
+        found[child * groups + group] = find_split(growth, columns, children[child]);
+    }
+  });
+  for (size_t child = 0; child < children.size(); ++child)
+    children[child].split = best_of(std::span(found).subspan(child * groups, groups), growth.options);
 }
 
 }  // namespace shrike::learners

@@ -104,23 +104,59 @@ class TreeGrower {
     GradientPair left;
     std::vector<uint8_t> set = {};  // ... or, of a categorical column, the bins that are marked here
   };
-  struct Open {
+  struct OpenNode {
     uint32_t node, begin, end;  // rows order_[begin, end)
     GradientPair total;
     Split split;
     std::vector<GradientPair> histogram;
+    uint32_t rows() const { return end - begin; }
+  };
+  struct Children {
+    OpenNode *small, *large;
+  };
+  // What a tree is grown from.
+  struct Growth {
+    const BinnedRows& data;
+    std::span<const GradientPair> gradients;
+    const GrowOptions& options;
+    Workers* workers;
+    size_t groups;  // of columns: tasks of their own
+  };
+  // columns_[from, to).
+  struct Columns {
+    size_t from, to;
   };
 
-  void fill(const BinnedRows& data, std::span<const GradientPair> gradients, size_t from, size_t to,
-            Open& open) const;
-  Split find(const BinnedRows& data, size_t from, size_t to, const Open& open,
-             const GrowOptions& options) const;
-  void find_set(const BinnedRows& data, size_t c, const Open& open, const GrowOptions& options,
-                Split& best) const;
-  uint32_t partition(const BinnedRows& data, const Open& open);
+  // The steps of grow().
+  void begin(const BinnedRows& data, std::span<const uint32_t> rows, std::span<const uint32_t> columns);
+  OpenNode open_root(const Growth& growth, Tree& tree);
+  std::vector<OpenNode*> close_leaves(std::vector<OpenNode>& level, const GrowOptions& options);
+  std::vector<OpenNode> divide_rows(const Growth& growth, std::span<OpenNode* const> splitting);
+  void make_split(const Growth& growth, OpenNode& open, OpenNode* children, Tree& tree);
+  void pass_on_histograms(std::span<OpenNode* const> splitting, std::span<OpenNode> children);
+  void find_splits(const Growth& growth, std::span<OpenNode> children) const;
+
+  static void set_leaf(const OpenNode& open, const GrowOptions& options, Tree& tree);
+  static Split best_of(std::span<const Split> found, const GrowOptions& options);
+  // Of a left and a right child. Counting the rows of the small one is cheaper.
+  static Children by_size(OpenNode* left) {
+    return left[0].rows() <= left[1].rows() ? Children{left, left + 1} : Children{left + 1, left};
+  }
+  // The part of a node's histogram that belongs to these columns.
+  void fill_histogram(const Growth& growth, Columns columns, OpenNode& open) const;
+  Split find_split(const Growth& growth, Columns columns, const OpenNode& open) const;
+  void improve_by_threshold(const Growth& growth, size_t c, const OpenNode& open, Split& best) const;
+  void improve_by_set(const Growth& growth, size_t c, const OpenNode& open, Split& best) const;
+  uint32_t partition(const BinnedRows& data, const OpenNode& open);
   template <typename GoesLeft>
-  uint32_t partition(const BinnedRows& data, const Open& open, GoesLeft left_is);
+  uint32_t partition(const BinnedRows& data, const OpenNode& open, GoesLeft left_is);
   std::vector<GradientPair> take_histogram();
+
+  Columns columns_of(size_t group, size_t groups) const {
+    return {group * columns_.size() / groups, (group + 1) * columns_.size() / groups};
+  }
+  // Where the bins of columns_[c] begin in a histogram; of its end the end.
+  size_t first_cell(size_t c) const { return c == columns_.size() ? histogram_size_ : offsets_[c]; }
 
   std::vector<uint32_t> order_, scratch_, columns_, offsets_;
   std::vector<uint16_t> split_bins_;  // by node: the last bin that goes left, or which of the sets

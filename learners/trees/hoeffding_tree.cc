@@ -155,81 +155,113 @@ void HoeffdingTree::look(const std::vector<ColumnBins>& cuts, const HoeffdingOpt
   if (found.gain >= options.significance) split(at, found, cuts, options);
 }
 
-HoeffdingTree::Split HoeffdingTree::best_split(std::span<const float> histogram,
-                                               const std::vector<uint32_t>& columns,
-                                               const std::vector<ColumnBins>& cuts,
-                                               double significance) const {
-  Split best;
-  size_t offset = 0;
-  for (const uint32_t c : columns) {
-    const float* cell = &histogram[offset];
-    const size_t bins = cuts[c].count();
-    offset += 2 * bins;
-    double all[2] = {0, 0};
-    for (size_t b = 0; b < bins; ++b) {
-      all[0] += static_cast<double>(cell[2 * b]);
-      all[1] += static_cast<double>(cell[2 * b + 1]);
+// The search for the best split of a leaf, column by column.
+class HoeffdingTree::SplitSearch {
+ public:
+  explicit SplitSearch(double significance) : significance_(significance) {}
+
+  // `cells`: the leaf's weights of legitimate examples and of frauds, pair by pair, one pair a bin.
+  void add_column(uint32_t column, const ColumnBins& bins, const float* cells) {
+    column_ = column;
+    cells_ = cells;
+    for (const size_t label : {0, 1}) {
+      all_[label] = 0;
+      for (size_t bin = 0; bin < bins.count(); ++bin) all_[label] += cell(bin, label);
     }
-    const double parent = log_likelihood(all[0], all[1]);
-    const auto consider = [&](uint32_t bin, const double* left, double price) {
-      bool better = false;
-      for (const bool missing_left : {false, true}) {
-        if (missing_left && cell[0] == 0 && cell[1] == 0) break;
-        const double l0 = left[0] + (missing_left ? static_cast<double>(cell[0]) : 0);
-        const double l1 = left[1] + (missing_left ? static_cast<double>(cell[1]) : 0);
-        const double r0 = all[0] - l0, r1 = all[1] - l1;
-        if (l0 + l1 <= 0 || r0 + r1 <= 0) continue;
-        const double gain = 2 * (log_likelihood(l0, l1) + log_likelihood(r0, r1) - parent) - price;
-        if (gain > best.gain) {
-          better = true;
-          best = {gain,
-                  c,
-                  bin,
-                  missing_left,
-                  {static_cast<float>(l0), static_cast<float>(l1)},
-                  {static_cast<float>(r0), static_cast<float>(r1)}};
-        }
-      }
-      return better;
-    };
-    if (cuts[c].categorical) {
-      // The set is the side of the order where the bin of all others is not, or the smaller one.
-      const std::vector<uint32_t> order = by_share(cell, bins);
-      const auto other = static_cast<size_t>(
-          std::find(order.begin(), order.end(), static_cast<uint32_t>(bins - 1)) - order.begin());
-      double below[2] = {0, 0},
-             whole[2] = {all[0] - static_cast<double>(cell[0]), all[1] - static_cast<double>(cell[1])};
-      size_t best_from = 0, best_to = 0;  // of the order
-      for (size_t i = 1; i < order.size(); ++i) {
-        for (const size_t k : {0, 1}) below[k] += static_cast<double>(cell[2 * order[i - 1] + k]);
-        const bool upper = other < order.size() ? other < i : i > order.size() - i;
-        const size_t from = upper ? i : 0, to = upper ? order.size() : i;
-        const double above[2] = {whole[0] - below[0], whole[1] - below[1]};
-        const auto members = static_cast<double>(std::min(i, order.size() - i));
-        if (consider(0, upper ? above : below, kCategoryPrice * significance * members))
-          best_from = from, best_to = to;
-      }
-      for (size_t i = best_from; i < best_to; ++i)
-        best.set.push_back(static_cast<uint32_t>(cuts[c].cuts[order[i] - 1]));
-      std::sort(best.set.begin(), best.set.end());
-      continue;
-    }
-    // Where no value is missing, a split between two bins of one and the same class is never best: the gain
-    // is convex along them (Fayyad and Irani, Machine Learning 8, 1992).
-    const bool missing = cell[0] != 0 || cell[1] != 0;
+    undivided_ = log_likelihood(all_[0], all_[1]);
+    if (bins.categorical)
+      add_sets(bins);
+    else
+      add_thresholds(bins.count());
+  }
+  Split take_best() { return std::move(best_); }
+
+ private:
+  double cell(size_t bin, size_t label) const { return static_cast<double>(cells_[2 * bin + label]); }
+  bool is_empty(size_t bin) const { return cells_[2 * bin] == 0 && cells_[2 * bin + 1] == 0; }
+
+  // Where no value is missing, a split between two bins of one and the same class is never best: the gain
+  // is convex along them (Fayyad and Irani, Machine Learning 8, 1992).
+  void add_thresholds(size_t bins) {
+    const bool missing = !is_empty(0);
     double left[2] = {0, 0};
     uint32_t before = 0;  // the last bin that has examples
-    for (uint32_t b = 1; b < bins; ++b) {
-      const float *const here = cell + 2 * b, *const last = cell + 2 * before;
-      if (here[0] == 0 && here[1] == 0) continue;
+    for (uint32_t bin = 1; bin < bins; ++bin) {
+      if (is_empty(bin)) continue;
+      const float *const here = cells_ + 2 * bin, *const last = cells_ + 2 * before;
       const bool mixed = (last[0] != 0 || here[0] != 0) && (last[1] != 0 || here[1] != 0);
       if (before > 0 && (mixed || missing)) consider(before, left, 0);
-      left[0] += static_cast<double>(here[0]);
-      left[1] += static_cast<double>(here[1]);
-      before = b;
+      left[0] += cell(bin, 0);
+      left[1] += cell(bin, 1);
+      before = bin;
     }
   }
-  return best;
+
+  // The set is the side of the order where the bin of all others is not, or the smaller one.
+  void add_sets(const ColumnBins& bins) {
+    const std::vector<uint32_t> order = by_share(cells_, bins.count());
+    const auto last_bin = static_cast<uint32_t>(bins.count() - 1);
+    const auto others = static_cast<size_t>(std::find(order.begin(), order.end(), last_bin) - order.begin());
+    double below[2] = {0, 0};
+    const double present[2] = {all_[0] - cell(0, 0), all_[1] - cell(0, 1)};
+    size_t best_from = 0, best_to = 0;  // of the order
+    for (size_t i = 1; i < order.size(); ++i) {
+      for (const size_t label : {0, 1}) below[label] += cell(order[i - 1], label);
+      const double above[2] = {present[0] - below[0], present[1] - below[1]};
+      const bool upper = others < order.size() ? others < i : i > order.size() - i;
+      const auto members = static_cast<double>(std::min(i, order.size() - i));
+      if (!consider(0, upper ? above : below, kCategoryPrice * significance_ * members)) continue;
+      best_from = upper ? i : 0;
+      best_to = upper ? order.size() : i;
+    }
+    if (best_from == best_to) return;
+    for (size_t i = best_from; i < best_to; ++i)
+      best_.set.push_back(static_cast<uint32_t>(bins.cuts[order[i] - 1]));
+    std::sort(best_.set.begin(), best_.set.end());
+  }
+
+  // True when sending `left` left, with the missing values or without them, is better than the best so far.
+  // `price` is taken off the gain.
+  bool consider(uint32_t bin, const double* left, double price) {
+    bool better = false;
+    for (const bool missing_left : {false, true}) {
+      if (missing_left && is_empty(0)) break;
+      const double l0 = left[0] + (missing_left ? cell(0, 0) : 0);
+      const double l1 = left[1] + (missing_left ? cell(0, 1) : 0);
+      const double r0 = all_[0] - l0, r1 = all_[1] - l1;
+      if (l0 + l1 <= 0 || r0 + r1 <= 0) continue;
+      const double gain = 2 * (log_likelihood(l0, l1) + log_likelihood(r0, r1) - undivided_) - price;
+      if (!(gain > best_.gain)) continue;
+      better = true;
+      best_ = {gain,
+               column_,
+               bin,
+               missing_left,
+               {static_cast<float>(l0), static_cast<float>(l1)},
+               {static_cast<float>(r0), static_cast<float>(r1)}};
+    }
+    return better;
+  }
+
+  double significance_;
+  Split best_;
+  // Of the column in hand:
+  uint32_t column_ = 0;
+  const float* cells_ = nullptr;
+  double all_[2] = {0, 0};  // weight of each class
+  double undivided_ = 0;    // log-likelihood without a split
+};
+
+HoeffdingTree::Split HoeffdingTree::best_split(std::span<const float> histogram,
+                                               const std::vector<uint32_t>& columns,
+                                               const std::vector<ColumnBins>& cuts, double significance) {
+  SplitSearch search(significance);
+  size_t offset = 0;
+  for (const uint32_t c : columns) {
+    search.add_column(c, cuts[c], &histogram[offset]);
+    offset += 2 * cuts[c].count();
+  }
+  return search.take_best();
 }
 
 void HoeffdingTree::split(uint32_t at, const Split& split, const std::vector<ColumnBins>& cuts,
@@ -283,7 +315,7 @@ void HoeffdingTree::drop_histogram(uint32_t leaf) {
 }
 
 void HoeffdingTree::forget_histograms() {
-  for (auto& one : histograms_) one = {};
+  for (std::span<float>& histogram : histograms_) histogram = {};
   pool_.reset();
   histogram_bytes_ = 0;
 }
@@ -341,9 +373,9 @@ void HoeffdingTree::save(proto::HoeffdingRecord& out) const {
   }
   out.set_sets(to_bytes(codes));
   std::vector<float> all;
-  for (const auto& one : histograms_) {
-    out.add_histogram_sizes(static_cast<uint32_t>(one.size()));
-    all.insert(all.end(), one.begin(), one.end());
+  for (const std::span<float> histogram : histograms_) {
+    out.add_histogram_sizes(static_cast<uint32_t>(histogram.size()));
+    all.insert(all.end(), histogram.begin(), histogram.end());
   }
   out.set_histograms(to_bytes(all));
 }
@@ -361,16 +393,9 @@ bool HoeffdingTree::read_sets(const proto::HoeffdingRecord& in) {
   return at == codes.end();
 }
 
-Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in, const std::vector<ColumnBins>& cuts,
-                                 const HoeffdingOptions& options) {
-  std::vector<float> all;
-  seed_ = in.seed();
-  if (!from_bytes(in.nodes(), nodes_) || !from_bytes(in.leaves(), leaves_) ||
-      !from_bytes(in.histograms(), all) || nodes_.empty() || leaves_.empty() ||
-      static_cast<size_t>(in.histogram_sizes_size()) != leaves_.size()) {
-    return damaged("the parts of a tree disagree");
-  }
-  if (!read_sets(in)) return damaged("a set of categories is not sound");
+// Whether every split has two children below it and, of categories, a set of its own, and every leaf of the
+// tree is one of leaves_.
+Result<void> HoeffdingTree::check_nodes() const {
   size_t splits = 0;
   std::vector<bool> used(sets_.size());
   for (size_t i = 0; i < nodes_.size(); ++i) {
@@ -391,6 +416,13 @@ Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in, const std::ve
   }
   if (nodes_.size() != 2 * splits + 1 || leaves_.size() != splits + 1)
     return damaged("a tree has loose ends");
+  return {};
+}
+
+Result<void> HoeffdingTree::read_leaves(const proto::HoeffdingRecord& in,
+                                        const std::vector<float>& histograms,
+                                        const std::vector<ColumnBins>& cuts,
+                                        const HoeffdingOptions& options) {
   size_t at = 0;
   pool_.reset();
   histograms_.assign(leaves_.size(), {});
@@ -398,20 +430,36 @@ Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in, const std::ve
   histogram_bytes_ = 0;
   for (size_t i = 0; i < leaves_.size(); ++i) {
     const Leaf& leaf = leaves_[i];
-    for (const float one : {leaf.legitimate, leaf.frauds, leaf.since, leaf.prior, leaf.margin}) {
-      if (!std::isfinite(one)) return damaged("a leaf is not finite");
+    for (const float value : {leaf.legitimate, leaf.frauds, leaf.since, leaf.prior, leaf.margin}) {
+      if (!std::isfinite(value)) return damaged("a leaf is not finite");
     }
     const size_t size = in.histogram_sizes(static_cast<int>(i));
-    if (leaf.node >= nodes_.size() || size > all.size() - at) return damaged("a leaf has no histogram");
+    if (leaf.node >= nodes_.size() || size > histograms.size() - at)
+      return damaged("a leaf has no histogram");
     if (size > 0 && size != cells(subspace(leaf.node, options.column_rate), cuts))
       return damaged("a histogram is of another size");
     if (size > 0) histograms_[i] = pool_.take(size);
-    std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(at), size, histograms_[i].begin());
+    std::copy_n(histograms.begin() + static_cast<std::ptrdiff_t>(at), size, histograms_[i].begin());
     histogram_bytes_ += size * sizeof(float);
     if (size > 0) subspaces_[i] = subspace(leaf.node, options.column_rate);
     at += size;
   }
-  if (at != all.size()) return damaged("a histogram is left over");
+  if (at != histograms.size()) return damaged("a histogram is left over");
+  return {};
+}
+
+Result<void> HoeffdingTree::load(const proto::HoeffdingRecord& in, const std::vector<ColumnBins>& cuts,
+                                 const HoeffdingOptions& options) {
+  std::vector<float> cells;  // of all histograms
+  seed_ = in.seed();
+  if (!from_bytes(in.nodes(), nodes_) || !from_bytes(in.leaves(), leaves_) ||
+      !from_bytes(in.histograms(), cells) || nodes_.empty() || leaves_.empty() ||
+      static_cast<size_t>(in.histogram_sizes_size()) != leaves_.size()) {
+    return damaged("the parts of a tree disagree");
+  }
+  if (!read_sets(in)) return damaged("a set of categories is not sound");
+  if (auto sound = check_nodes(); !sound) return sound;
+  if (auto read = read_leaves(in, cells, cuts, options); !read) return read;
   if (!from_bytes(in.due(), due_)) return damaged("the leaves to look at cannot be read");
   for (const uint32_t leaf : due_) {
     if (leaf >= leaves_.size()) return damaged("a leaf to look at does not exist");

@@ -11,12 +11,10 @@
 
 namespace shrike::learners {
 
-bool TreeMasks::compile(std::span<const Tree> trees, size_t columns, const CategoryIndex& categories) {
-  for (const Tree& tree : trees) depth_ = std::max(depth_, tree.depth());
-  if (trees.empty() || depth_ == 0 || depth_ > kDepthMax) return false;
-  trees_ = trees.size();
-  slots_ = std::max(size_t{32}, size_t{1} << depth_);
-  if (trees_ * slots_ > kTestsMax) return false;
+namespace {
+
+// The thresholds that numeric nodes test, rising, without repetition, by column.
+std::vector<std::vector<float>> thresholds_by_column(std::span<const Tree> trees, size_t columns) {
   std::vector<std::vector<float>> by_column(columns);
   for (const Tree& tree : trees) {
     for (const TreeNode& node : tree.nodes) {
@@ -24,83 +22,114 @@ bool TreeMasks::compile(std::span<const Tree> trees, size_t columns, const Categ
         by_column[static_cast<size_t>(node.column)].push_back(node.value);
     }
   }
-  std::vector<size_t> ranked_of(columns, 0);
-  const auto pad = [](std::vector<float>& to) {
-    while (to.size() % 16 != 0) to.push_back(std::numeric_limits<float>::infinity());
-  };
-  for (uint32_t c = 0; c < columns; ++c) {
-    auto& one = by_column[c];
-    if (one.empty()) continue;
-    std::sort(one.begin(), one.end());
-    one.erase(std::unique(one.begin(), one.end()), one.end());
-    if (one.size() > kThresholdsMax) return false;
-    ranked_of[c] = ranked_.size();
+  for (std::vector<float>& thresholds : by_column) {
+    std::sort(thresholds.begin(), thresholds.end());
+    thresholds.erase(std::unique(thresholds.begin(), thresholds.end()), thresholds.end());
+  }
+  return by_column;
+}
+
+// With infinity to a whole block of 16.
+void pad(std::vector<float>& to) {
+  while (to.size() % 16 != 0) to.push_back(std::numeric_limits<float>::infinity());
+}
+
+}  // namespace
+
+bool TreeMasks::compile(std::span<const Tree> trees, size_t columns, const CategoryIndex& categories) {
+  for (const Tree& tree : trees) depth_ = std::max(depth_, tree.depth());
+  if (trees.empty() || depth_ == 0 || depth_ > kDepthMax) return false;
+  trees_ = trees.size();
+  slots_ = std::max(size_t{32}, size_t{1} << depth_);
+  if (trees_ * slots_ > kTestsMax) return false;
+  const std::vector<std::vector<float>> thresholds = thresholds_by_column(trees, columns);
+  if (!rank_columns(thresholds) || !make_set_rows(categories)) return false;
+  const size_t leaf_count = size_t{1} << depth_;
+  test_virtual_.assign(trees_ * slots_, 0);
+  test_rank_.assign(trees_ * slots_, 65535);  // never right
+  leaves_.assign(trees_ * leaf_count, 0);
+  if (std::any_of(trees.begin(), trees.end(), [](const Tree& tree) { return !tree.exact.empty(); }))
+    exact_.assign(trees_ * leaf_count, 0);
+  for (size_t t = 0; t < trees_; ++t) {
+    if (!lay_out(trees[t], t, thresholds)) return false;
+  }
+  if (fits_row()) {
+    for (const uint16_t column : test_virtual_) test_row_virtual_.push_back(static_cast<uint8_t>(column));
+  }
+  return true;
+}
+
+bool TreeMasks::rank_columns(std::span<const std::vector<float>> thresholds) {
+  for (uint32_t c = 0; c < thresholds.size(); ++c) {
+    const std::vector<float>& rising = thresholds[c];
+    if (rising.empty()) continue;
+    if (rising.size() > kThresholdsMax) return false;
     Ranked ranked{.column = c,
                   .thresholds = static_cast<uint32_t>(thresholds_.size()),
                   .pivots = static_cast<uint32_t>(pivots_.size())};
-    thresholds_.insert(thresholds_.end(), one.begin(), one.end());
+    thresholds_.insert(thresholds_.end(), rising.begin(), rising.end());
     pad(thresholds_);
     for (size_t last = ranked.thresholds + 15; last < thresholds_.size(); last += 16)
       pivots_.push_back(thresholds_[last]);
     pad(pivots_);
     ranked.pivot_vectors = static_cast<uint32_t>(pivots_.size() - ranked.pivots) / 16;
     ranked_.push_back(ranked);
-    if (ranked_.size() > kVirtualMax) return false;  // each is seen as one at least
+    if (ranked_.size() > kVirtualMax) return false;  // each becomes one virtual column at least
     // A value of infinity counts every pivot: the block after the last is read.
     thresholds_.resize(thresholds_.size() + 16 * 16, std::numeric_limits<float>::infinity());
   }
+  return true;
+}
+
+bool TreeMasks::make_set_rows(const CategoryIndex& categories) {
   categories_ = categories;
-  size_t set_rows = 0;
+  size_t rows = 0;
   for (size_t view = 0; view < categories_.views(); ++view) {
-    set_rows_.push_back(set_rows);
-    set_rows += categories_.numbers(view) + 1;
+    set_rows_.push_back(rows);
+    rows += categories_.numbers(view) + 1;
   }
-  if (set_rows * trees_ > kSetBitsMax) return false;
-  set_bits_.assign(set_rows * trees_, 0);
+  if (rows * trees_ > kSetBitsMax) return false;
+  set_bits_.assign(rows * trees_, 0);
+  return true;
+}
+
+// A leaf above the lowest level fills all that lies below it.
+bool TreeMasks::lay_out(const Tree& tree, size_t t, std::span<const std::vector<float>> thresholds) {
   const size_t leaf_count = size_t{1} << depth_;
-  const bool doubles =
-      std::any_of(trees.begin(), trees.end(), [](const Tree& tree) { return !tree.exact.empty(); });
-  test_virtual_.assign(trees_ * slots_, 0);
-  test_rank_.assign(trees_ * slots_, 65535);  // never right
-  leaves_.assign(trees_ * leaf_count, 0);
-  if (doubles) exact_.assign(trees_ * leaf_count, 0);
-  for (size_t t = 0; t < trees_; ++t) {
-    const Tree& tree = trees[t];
-    std::vector<uint32_t> at(2 * leaf_count, 0);  // heap position -> node
-    for (size_t heap = 1; heap < 2 * leaf_count; ++heap) {
-      const TreeNode& node = tree.nodes[at[heap]];
-      if (heap >= leaf_count) {
-        const size_t leaf = t * leaf_count + heap - leaf_count;
-        leaves_[leaf] = node.value;
-        if (doubles)
-          exact_[leaf] = tree.exact.empty() ? static_cast<double>(node.value) : tree.exact[at[heap]];
-        continue;
-      }
-      if (node.is_leaf()) {
-        at[2 * heap] = at[2 * heap + 1] = at[heap];
-        continue;
-      }
-      at[2 * heap] = node.left;
-      at[2 * heap + 1] = node.left + 1;
-      const size_t slot = t * slots_ + heap;
-      if (node.is_categorical()) {
-        add_set(tree, node, t, heap);
-      } else {
-        int16_t& seen_as = virtual_of(ranked_[ranked_of[static_cast<size_t>(node.column)]], node);
-        if (seen_as < 0) seen_as = static_cast<int16_t>(virtuals_++);
-        const auto& thresholds = by_column[static_cast<size_t>(node.column)];
-        const auto index =
-            std::lower_bound(thresholds.begin(), thresholds.end(), node.value) - thresholds.begin();
-        test_virtual_[slot] = static_cast<uint16_t>(seen_as);
-        test_rank_[slot] = static_cast<uint16_t>(index);
-      }
-      if (virtuals_ > kVirtualMax) return false;
+  std::vector<uint32_t> at(2 * leaf_count, 0);  // heap position -> node
+  for (size_t heap = 1; heap < leaf_count; ++heap) {
+    const TreeNode& node = tree.nodes[at[heap]];
+    if (node.is_leaf()) {
+      at[2 * heap] = at[2 * heap + 1] = at[heap];
+      continue;
     }
+    at[2 * heap] = node.left;
+    at[2 * heap + 1] = node.left + 1;
+    if (node.is_categorical())
+      add_set(tree, node, t, heap);
+    else
+      add_threshold(node, t, heap, thresholds[static_cast<size_t>(node.column)]);
+    if (virtuals_ > kVirtualMax) return false;
   }
-  if (fits_row()) {
-    for (const uint16_t one : test_virtual_) test_row_virtual_.push_back(static_cast<uint8_t>(one));
+  for (size_t i = 0; i < leaf_count; ++i) {
+    const uint32_t leaf = at[leaf_count + i];
+    const float value = tree.nodes[leaf].value;
+    leaves_[t * leaf_count + i] = value;
+    if (!exact_.empty())
+      exact_[t * leaf_count + i] = tree.exact.empty() ? static_cast<double>(value) : tree.exact[leaf];
   }
   return true;
+}
+
+void TreeMasks::add_threshold(const TreeNode& node, size_t t, size_t heap, const std::vector<float>& rising) {
+  const auto ranked =
+      std::lower_bound(ranked_.begin(), ranked_.end(), static_cast<uint32_t>(node.column),
+                       [](const Ranked& candidate, uint32_t column) { return candidate.column < column; });
+  int16_t& seen_as = virtual_of(*ranked, node);
+  if (seen_as < 0) seen_as = static_cast<int16_t>(virtuals_++);
+  const auto rank = std::lower_bound(rising.begin(), rising.end(), node.value) - rising.begin();
+  test_virtual_[t * slots_ + heap] = static_cast<uint16_t>(seen_as);
+  test_rank_[t * slots_ + heap] = static_cast<uint16_t>(rank);
 }
 
 int16_t& TreeMasks::virtual_of(Ranked& ranked, const TreeNode& node) const {
@@ -147,21 +176,21 @@ const double* TreeMasks::leaves<double>() const {
 
 namespace {
 
-// A column's rank, seen by nodes in up to four ways.
+// Writes a column's rank to its virtual columns, of which it has up to four.
 template <typename Ranked>
-inline void place(const Ranked& one, float value, uint32_t rank, uint16_t flip, uint16_t* ranks,
+inline void place(const Ranked& ranked, float value, uint32_t rank, uint16_t flip, uint16_t* ranks,
                   size_t step) {
   const bool missing = value != value;
   const auto put = [&](int16_t seen_as, bool is_missing, uint32_t as) {
     if (seen_as >= 0)
       ranks[static_cast<size_t>(seen_as) * step] = static_cast<uint16_t>((is_missing ? as : rank) ^ flip);
   };
-  put(one.left, missing, 0);
-  put(one.right, missing, 65535);
-  if (one.zero_left < 0 && one.zero_right < 0) return;
+  put(ranked.left, missing, 0);
+  put(ranked.right, missing, 65535);
+  if (ranked.zero_left < 0 && ranked.zero_right < 0) return;
   const bool none = missing || (value >= -Tree::kZero && value <= Tree::kZero);
-  put(one.zero_left, none, 0);
-  put(one.zero_right, none, 65535);
+  put(ranked.zero_left, none, 0);
+  put(ranked.zero_right, none, 65535);
 }
 
 // Level d: 2^d masks over rows shrink to one, chosen by the bits of the levels above, the deepest first.
@@ -214,13 +243,14 @@ SHRIKE_AVX512 void TreeMasks::rank_row_avx512(const float* row, uint16_t* ranks,
     return static_cast<uint32_t>(
         std::popcount(static_cast<uint32_t>(_mm512_cmp_ps_mask(_mm512_loadu_ps(from), value, _CMP_LE_OQ))));
   };
-  for (const Ranked& one : ranked_) {
-    const float scalar = row[one.column];
+  for (const Ranked& ranked : ranked_) {
+    const float scalar = row[ranked.column];
     const __m512 value = _mm512_set1_ps(scalar);
     uint32_t block = 0;
-    for (uint32_t v = 0; v < one.pivot_vectors; ++v) block += count(&pivots_[one.pivots + 16 * v], value);
-    const uint32_t rank = 16 * block + count(&thresholds_[one.thresholds + 16 * block], value);
-    place(one, scalar, rank, 0, ranks, step);
+    for (uint32_t v = 0; v < ranked.pivot_vectors; ++v)
+      block += count(&pivots_[ranked.pivots + 16 * v], value);
+    const uint32_t rank = 16 * block + count(&thresholds_[ranked.thresholds + 16 * block], value);
+    place(ranked, scalar, rank, 0, ranks, step);
   }
 }
 
@@ -231,13 +261,14 @@ SHRIKE_AVX2 void TreeMasks::rank_row_avx2(const float* row, uint16_t* ranks, siz
     const int high = _mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(from + 8), value, _CMP_LE_OQ));
     return static_cast<uint32_t>(std::popcount(static_cast<uint32_t>(low | high << 8)));
   };
-  for (const Ranked& one : ranked_) {
-    const float scalar = row[one.column];
+  for (const Ranked& ranked : ranked_) {
+    const float scalar = row[ranked.column];
     const __m256 value = _mm256_set1_ps(scalar);
     uint32_t block = 0;
-    for (uint32_t v = 0; v < one.pivot_vectors; ++v) block += count(&pivots_[one.pivots + 16 * v], value);
-    const uint32_t rank = 16 * block + count(&thresholds_[one.thresholds + 16 * block], value);
-    place(one, scalar, rank, 0x8000, ranks, step);
+    for (uint32_t v = 0; v < ranked.pivot_vectors; ++v)
+      block += count(&pivots_[ranked.pivots + 16 * v], value);
+    const uint32_t rank = 16 * block + count(&thresholds_[ranked.thresholds + 16 * block], value);
+    place(ranked, scalar, rank, 0x8000, ranks, step);
   }
 }
 

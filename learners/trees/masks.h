@@ -64,7 +64,15 @@ class TreeMasks {
     int16_t left = -1, right = -1, zero_left = -1, zero_right = -1;  // its virtual columns
   };
 
+  // The steps of compile(); false when the ensemble does not fit. `thresholds`: by column.
+  bool rank_columns(std::span<const std::vector<float>> thresholds);
+  bool make_set_rows(const CategoryIndex& categories);
+  bool lay_out(const Tree& tree, size_t t, std::span<const std::vector<float>> thresholds);
+
+  // Which of the column's virtual columns the node tests; -1 while it has none.
   int16_t& virtual_of(Ranked& ranked, const TreeNode& node) const;
+  // A numeric node of tree t, at a position of its heap; `rising` are its column's thresholds.
+  void add_threshold(const TreeNode& node, size_t t, size_t heap, const std::vector<float>& rising);
   // The bits of a categorical node of tree t, at a position of its heap.
   void add_set(const Tree& tree, const TreeNode& node, size_t t, size_t heap);
   // The rows of set_bits_ that a row's categories have, view by view; how many.

@@ -36,9 +36,9 @@ void TreeModel::score(MatrixView rows, std::span<float> out) const {
   out = out.first(rows.rows());
   scorer_.sum(rows, out.data());
   if (leaf_sum_ == LeafSum::kProbability) {
-    for (float& one : out) one = static_cast<float>(to_margin(static_cast<double>(one)));
+    for (float& value : out) value = static_cast<float>(to_margin(static_cast<double>(value)));
   }
-  squash(out, platt_.slope, platt_.shift);
+  logistic_in_place(out, platt_.slope, platt_.shift);
 }
 
 double TreeModel::explain(std::span<const float> row, std::span<double> out) const {
@@ -46,10 +46,10 @@ double TreeModel::explain(std::span<const float> row, std::span<double> out) con
   for (const Tree& tree : scorer_.trees()) add_contributions(tree, row.data(), out);
   if (leaf_sum_ == LeafSum::kLogOdds) return expected_;
   double sum = 0;
-  for (const double one : out) sum += one;
+  for (const double contribution : out) sum += contribution;
   const double base = to_margin(expected_), margin = this->margin(row);
   if (std::fabs(sum) < 1e-12) return margin;  // contributions add up to nothing
-  for (double& one : out) one *= (margin - base) / sum;
+  for (double& contribution : out) contribution *= (margin - base) / sum;
   return base;
 }
 

@@ -1,5 +1,5 @@
-// A tree ensemble as a Model: sums of leaves by TreeScorer, as log-odds calibrated, squashed. Immutable; any
-// thread. Internal to learners/.
+// A tree ensemble as a Model: TreeScorer sums the leaves of a row; the sum as log-odds is calibrated, and the
+// logistic function makes the score of it. Immutable; any thread. Internal to learners/.
 #pragma once
 
 #include <memory>

@@ -1,0 +1,89 @@
+#include "engine/serve/connections.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <filesystem>
+
+namespace shrike::engine {
+namespace {
+
+constexpr rlim_t kWanted = 65'536;
+constexpr size_t kForFiles = 256;  // tables and logs, opened later than now
+constexpr size_t kAtLeast = 4;
+
+size_t descriptors_max() {
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<size_t>(limit.rlim_cur) : 1024;
+}
+
+size_t descriptors_open() {
+  std::error_code error;
+  size_t count = 0;
+  for (auto it = std::filesystem::directory_iterator("/proc/self/fd", error);
+       !error && it != std::filesystem::directory_iterator(); it.increment(error))
+    ++count;
+  return count;
+}
+
+}  // namespace
+
+Connections::Connections() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kWanted) return;
+  limit.rlim_cur = std::min(kWanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void Connections::watch(zmq::context_t& context, zmq::socket_t& socket) {
+  const std::string address = fmt::format("inproc://connections-{}", events_.size());
+  // Fails only for a socket that is watched already.
+  zmq_socket_monitor(socket.handle(), address.c_str(), ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED);
+  events_.emplace_back(context, zmq::socket_type::pair);
+  events_.back().set(zmq::sockopt::linger, 0);
+  events_.back().connect(address);
+}
+
+void Connections::find_bound() {
+  const size_t most = descriptors_max(), taken = descriptors_open() + std::min(kForFiles, most / 4);
+  bound_ = most > taken + kAtLeast ? most - taken : kAtLeast;
+  spdlog::debug("{} connections at most: {} descriptors, of which {} are for files", bound_, most, taken);
+}
+
+void Connections::look() {
+  for (zmq::socket_t& events : events_) take(events);
+}
+
+// Two parts: the event's number (16 bits) and value (32 bits), then its address.
+void Connections::take(zmq::socket_t& events) {
+  zmq::message_t event, address;
+  while (events.recv(event, zmq::recv_flags::dontwait)) {
+    if (!event.more() || !events.recv(address, zmq::recv_flags::none)) continue;
+    if (event.size() < 6) continue;
+    uint16_t what = 0;
+    int32_t descriptor = 0;
+    std::memcpy(&what, event.data(), sizeof(what));
+    std::memcpy(&descriptor, event.data<char>() + sizeof(what), sizeof(descriptor));
+    if (what == ZMQ_EVENT_DISCONNECTED) {
+      open_.erase(descriptor);
+      continue;
+    }
+    open_.insert(descriptor);
+    if (open_.size() <= bound_) continue;
+    shutdown(descriptor, SHUT_RDWR);  // ZeroMQ sees it end and closes it
+    if (std::has_single_bit(++turned_away_)) {
+      spdlog::warn(
+          "{} peers are connected, as many as the limit of descriptors allows (`ulimit -n` is {}): a new one "
+          "was "
+          "turned away, the {}th",
+          open_.size() - 1, descriptors_max(), turned_away_);
+    }
+  }
+}
+
+}  // namespace shrike::engine
