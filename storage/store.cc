@@ -7,6 +7,7 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
+#include <sys/resource.h>
 #include <xxhash.h>
 
 #include <cstring>
@@ -59,7 +60,10 @@ rocksdb::DBOptions db_options(const std::string& dir, const StoreOptions& option
   db.track_and_verify_wals_in_manifest = true;
   // A reader must not write here: a server may be at work.
   if (!read_only) db.info_log = open_info_log(dir);
-  db.max_open_files = 256;
+  // Its files get at most a quarter of the descriptors where these are few.
+  rlimit descriptors{};
+  const bool known = getrlimit(RLIMIT_NOFILE, &descriptors) == 0;
+  db.max_open_files = known ? static_cast<int>(std::min<rlim_t>(256, descriptors.rlim_cur / 4)) : 256;
   if (options.env != nullptr) db.env = options.env;
   for (const auto pool : {rocksdb::Env::LOW, rocksdb::Env::HIGH}) db.env->LowerThreadPoolCPUPriority(pool);
   return db;

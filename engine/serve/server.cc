@@ -75,6 +75,7 @@ tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type,
       socket.set(zmq::sockopt::router_handover, true);
       socket.set(zmq::sockopt::router_mandatory, true);
     }
+    connections_.watch(context_, socket);
     socket.bind(where);
     if (open_to_others(where)) {
       spdlog::warn(
@@ -119,19 +120,23 @@ void Server::start_threads() {
 
 void Server::run() {
   start_threads();
-  zmq::pollitem_t items[] = {{score_.handle(), 0, ZMQ_POLLIN, 0},
-                             {feedback_.handle(), 0, ZMQ_POLLIN, 0},
-                             {nullptr, bell_.fd(), ZMQ_POLLIN, 0}};
-  while (!stop_requested_.load()) {
+  connections_.find_bound();
+  zmq::pollitem_t bell{nullptr, bell_.fd(), ZMQ_POLLIN, 0};
+  std::vector<zmq::pollitem_t> items{
+      bell, {score_.handle(), 0, ZMQ_POLLIN, 0}, {feedback_.handle(), 0, ZMQ_POLLIN, 0}};
+  for (zmq::socket_t& events : connections_.events()) items.push_back({events.handle(), 0, ZMQ_POLLIN, 0});
+  constexpr uint64_t kTurnsUnseen = 64;  // that connections are not looked at under load
+  for (uint64_t turn = 0; !stop_requested_.load(); ++turn) {
     bool worked = take_done();
     worked |= receive(score_, false);
     worked |= receive(feedback_, true);
+    if (!worked || turn % kTurnsUnseen == 0) connections_.look();
     if (worked || (in_flight_ > 0 && spin_for_done())) continue;
     bell_.prepare();
-    if (!take_done()) zmq::poll(items, 3, std::chrono::milliseconds(100));
+    if (!take_done()) zmq::poll(items, std::chrono::milliseconds(100));
     bell_.finish();
   }
-  drain(items[2]);
+  drain(items[0]);
 }
 
 // What has been received is answered, what waits in ZeroMQ too; a client that goes on sending hears that it

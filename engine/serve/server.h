@@ -16,6 +16,7 @@
 #include <zmq.hpp>
 
 #include "engine/config/config.h"
+#include "engine/serve/connections.h"
 #include "engine/threads/queue.h"
 #include "engine/wire/request.h"
 
@@ -61,6 +62,7 @@ class Server {
   zmq::context_t context_{1};
   zmq::socket_t score_, feedback_, events_;
   Endpoints endpoints_;
+  Connections connections_;
   std::unique_ptr<Decoder> decoder_;
   Queue<EnvelopePtr> answered_;  // async: from the engine thread
   Bell bell_;
