@@ -46,7 +46,7 @@ TEST(RowsCsv, MissingValuesAreReadAndOthersNamed) {
               std::string::npos)
         << error(std::string("a,b\n1,") + cell + "\n");
   EXPECT_NE(error("a\n1e39\n").find("\"1e39\" is beyond what a float32 holds"), std::string::npos);
-  EXPECT_NE(error("a\n1,2\n").find("found 2 cells"), std::string::npos);
+  EXPECT_NE(error("a\n1,2\n").find("found 2 columns"), std::string::npos);
   EXPECT_NE(error("1 |f a:1 b:NaN\n").find("Vowpal Wabbit"), std::string::npos);
 }
 
