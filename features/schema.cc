@@ -1,8 +1,10 @@
 #include "features/schema.h"
 
 #include <fmt/format.h>
+#include <simdjson.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -248,26 +250,11 @@ std::string text(const Schema& schema, const Transaction& transaction, size_t in
 }
 
 bool valid_utf8(std::string_view text) {
-  size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    if (lead < 0x80) {
-      ++i;
-      continue;
-    }
-    const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-    if (lead < 0xC2 || lead > 0xF4 || i + length > text.size()) return false;
-    uint32_t point = lead & (0xFF >> (length + 1));
-    for (size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0) != 0x80) return false;
-      point = (point << 6) | (next & 0x3F);
-    }
-    const bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
-    if (overlong || point > 0x10FFFF || (point >= 0xD800 && point <= 0xDFFF)) return false;
-    i += length;
-  }
-  return true;
+  // Short ASCII, which most texts are, costs less than simdjson's dispatch.
+  constexpr size_t kShort = 32;
+  const auto ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  if (text.size() < kShort && std::all_of(text.begin(), text.end(), ascii)) return true;
+  return simdjson::validate_utf8(text.data(), text.size());
 }
 
 }  // namespace shrike::features

@@ -7,8 +7,11 @@
 #include <string_view>
 #include <variant>
 
-#include "engine/wire/wire.h"
+#include <nlohmann/json.hpp>
+
+#include "features/entity_state.h"
 #include "tools/commands.h"
+#include "tools/json.h"
 
 namespace shrike::tools {
 namespace {
@@ -83,23 +86,25 @@ void print_text(const engine::Config& config) {
 
 void print_json(const engine::Config& config) {
   const features::Plan& plan = *config.plan;
-  std::string features, entities;
+  Json features = Json::array(), entities = Json::array();
   for (const features::Feature& feature : plan.features) {
-    features += fmt::format(R"({}{{"name":"{}","aggregate":"{}","column":{},"state":"{}"}})",
-                            features.empty() ? "" : ",", engine::json_escape(feature.name),
-                            features::info(feature.aggregate).name, feature.output,
-                            engine::json_escape(feature.state));
+    features.push_back({{"name", feature.name},
+                        {"aggregate", features::info(feature.aggregate).name},
+                        {"column", feature.output},
+                        {"state", feature.state}});
   }
   for (const features::EntityPlan& entity : plan.entities) {
     const Cost c = cost(entity);
-    entities +=
-        fmt::format(R"({}{{"name":"{}","bytes_per_event":{},"bytes_per_entity":{},"retention_seconds":{}}})",
-                    entities.empty() ? "" : ",", engine::json_escape(entity.name), c.event_bytes,
-                    c.entity_bytes, entity.retention_us / 1'000'000);
+    entities.push_back({{"name", entity.name},
+                        {"bytes_per_event", c.event_bytes},
+                        {"bytes_per_entity", c.entity_bytes},
+                        {"retention_seconds", entity.retention_us / 1'000'000}});
   }
-  fmt::print(R"({{"schema":"{:016x}","plan":"{:016x}","features":[{}],"entities":[{}]}})"
-             "\n",
-             plan.schema.fingerprint(), plan.fingerprint, features, entities);
+  const Json all = {{"schema", fmt::format("{:016x}", plan.schema.fingerprint())},
+                    {"plan", fmt::format("{:016x}", plan.fingerprint)},
+                    {"features", std::move(features)},
+                    {"entities", std::move(entities)}};
+  fmt::print("{}\n", to_text(all));
 }
 
 }  // namespace

@@ -7,8 +7,12 @@
 #include <fstream>
 #include <memory>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/replay/replay.h"
 #include "tools/commands.h"
+#include "tools/day_table.h"
+#include "tools/json.h"
 #include "tools/learned.h"
 #include "tools/measure.h"
 #include "tools/progress.h"
@@ -16,12 +20,14 @@
 namespace shrike::tools {
 namespace {
 
+constexpr const char* kRecall = "recall_at_fpr";
+
 using engine::DayRange;
 using engine::Metrics;
 using engine::Prequential;
 
 struct Options {
-  std::string input, config, days, json, svg, label_delay, on_error = "stop";
+  std::string input, config, days, json, csv, svg, label_delay, on_error = "stop";
   std::vector<std::string> learners;
   bool live = false;
 };
@@ -29,14 +35,14 @@ struct Options {
 struct Result {
   std::string name;
   Metrics metrics;
-  double daily_ap = 0, accuracy = 0, kappa = 0, us_per_transaction = 0;
+  double accuracy = 0, kappa = 0, us_per_transaction = 0;
   engine::CallTimes predicting, learning, waiting;  // waiting: with --live
   size_t learner_bytes = 0;
   uint64_t accepted = 0;
   std::vector<Prequential::Day> days;
   std::string learned;           // a line of text
   std::vector<std::string> why;  // no model took over
-  std::string learned_json;
+  Json learned_json;
   bool refusals = false;
 };
 
@@ -136,13 +142,6 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   result.name = name;
   result.metrics = prequential.overall(days);
   result.days = prequential.by_day({});
-  double sum = 0, measured = 0;
-  for (const Prequential::Day& day : prequential.by_day(days)) {
-    if (std::isnan(day.metrics.average_precision)) continue;
-    sum += day.metrics.average_precision;
-    measured += 1;
-  }
-  result.daily_ap = measured > 0 ? sum / measured : NAN;
   result.accuracy = confusion.all() > 0 ? confusion.accuracy() : NAN;
   result.kappa = confusion.all() > 0 ? confusion.kappa() : NAN;
   result.us_per_transaction =
@@ -162,56 +161,65 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   return result;
 }
 
-std::string to_json(const std::vector<Result>& results) {
-  std::string all;
-  const auto escaped = [](const std::string& name) {  // a learner's options may hold quotes
-    std::string out;
-    for (const char c : name) {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
-    }
-    return out;
-  };
-  const auto number = [](double v) {
-    return std::isfinite(v) ? fmt::format("{:.9g}", v) : std::string("null");
-  };
-  for (const Result& r : results) {
-    std::string times;
-    for (const auto& [name, of] : {std::pair("predict", &r.predicting), std::pair("learn", &r.learning),
-                                   std::pair("wait", &r.waiting)}) {
-      if (of->calls() == 0) continue;
-      times += fmt::format(R"(,"{0}_us":{{"mean":{1:.4g},"p50":{2:.4g},"p99":{3:.4g},"p999":{4:.4g}}})", name,
-                           of->mean(), of->quantile(0.5), of->quantile(0.99), of->quantile(0.999));
-    }
-    std::string days;
-    for (const Prequential::Day& day : r.days) {
-      days += fmt::format(
-          R"({}{{"day":{},"rows":{},"frauds":{},"average_precision":{},"log_loss":{},"card_precision_100":{}}})",
-          days.empty() ? "" : ",", day.day, day.metrics.rows, day.metrics.frauds,
-          number(day.metrics.average_precision), number(day.metrics.log_loss),
-          number(day.metrics.card_precision_100));
-    }
-    all += fmt::format(
-        R"({}{{"learner":"{}","rows":{},"frauds":{},"average_precision":{},"mean_daily_average_precision":{},"auc":{},)"
-        R"("log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr":{},"accuracy":{},"kappa":{},)"
-        R"("us_per_transaction":{},"learner_bytes":{},"models_accepted":{}{},{},"by_day":[{}]}})",
-        all.empty() ? "" : ",", escaped(r.name), r.metrics.rows, r.metrics.frauds,
-        number(r.metrics.average_precision), number(r.daily_ap), number(r.metrics.auc),
-        number(r.metrics.log_loss), number(r.metrics.brier), number(r.metrics.card_precision_100),
-        number(r.metrics.recall_at_fpr), number(r.accuracy), number(r.kappa), number(r.us_per_transaction),
-        r.learner_bytes, r.accepted, times, r.learned_json, days);
-  }
-  return "[" + all + "]";
+// All learners side by side, day by day, over the days that are measured.
+struct Table {
+  DayTable by_day;
+  DayRange days;
+
+  double daily_ap(size_t learner) const { return by_day.mean(learner, Metric::kAveragePrecision, days); }
+};
+
+Table to_table(const std::vector<Result>& results, DayRange days) {
+  std::vector<std::vector<Prequential::Day>> all;
+  for (const Result& r : results) all.push_back(r.days);
+  return {DayTable(all), days};
+}
+
+Json times_json(const engine::CallTimes& times) {
+  return {{"mean", times.mean()},
+          {"p50", times.quantile(0.5)},
+          {"p99", times.quantile(0.99)},
+          {"p999", times.quantile(0.999)}};
+}
+
+Json result_json(const Result& r, size_t learner, const Table& table, const DayTable::Standing& standing) {
+  Json json = {{"learner", r.name},
+               {"rows", r.metrics.rows},
+               {"frauds", r.metrics.frauds},
+               {"average_precision", r.metrics.average_precision},
+               {"mean_daily_average_precision", table.daily_ap(learner)},
+               {"mean_daily_rank", standing.mean_rank},
+               {"days_best", standing.days_best},
+               {"auc", r.metrics.auc},
+               {"log_loss", r.metrics.log_loss},
+               {"brier", r.metrics.brier},
+               {"card_precision_100", r.metrics.card_precision_100},
+               {kRecall, r.metrics.recall_at_fpr},
+               {"accuracy", r.accuracy},
+               {"kappa", r.kappa},
+               {"us_per_transaction", r.us_per_transaction},
+               {"learner_bytes", r.learner_bytes},
+               {"models_accepted", r.accepted}};
+  if (r.predicting.calls() > 0) json["predict_us"] = times_json(r.predicting);
+  if (r.learning.calls() > 0) json["learn_us"] = times_json(r.learning);
+  if (r.waiting.calls() > 0) json["wait_us"] = times_json(r.waiting);
+  json.update(r.learned_json);
+  json["by_day"] = table.by_day.to_json(learner, {}, kRecall);
+  return json;
+}
+
+Json to_json(const std::vector<Result>& results, const Table& table) {
+  const std::vector<DayTable::Standing> standings = table.by_day.standings(table.days);
+  Json all = Json::array();
+  for (size_t r = 0; r < results.size(); ++r) all.push_back(result_json(results[r], r, table, standings[r]));
+  return all;
 }
 
 // Average precision over time, the mean of seven days each: one line a learner.
-std::string to_svg(const std::vector<Result>& results) {
+std::string to_svg(const std::vector<Result>& results, const DayTable& table) {
   constexpr double kWidth = 860, kHeight = 420, kLeft = 50, kTop = 20, kPlotWidth = 620, kPlotHeight = 350;
   constexpr const char* kColours[] = {"#1b6ca8", "#c8553d", "#3c8d2f", "#8a4fa3", "#b8860b", "#444444"};
-  int last_day = 1;
-  for (const Result& r : results) {
-    if (!r.days.empty()) last_day = std::max(last_day, r.days.back().day);
-  }
+  const int last_day = std::max(1, table.last_day());
   const auto x = [&](double day) { return kLeft + kPlotWidth * day / last_day; };
   const auto y = [&](double ap) { return kTop + kPlotHeight * (1 - ap); };
   std::string svg = fmt::format(
@@ -237,15 +245,9 @@ std::string to_svg(const std::vector<Result>& results) {
   for (size_t r = 0; r < results.size(); ++r) {
     const char* colour = kColours[r % std::size(kColours)];
     std::string points;
-    const auto& days = results[r].days;
-    for (size_t i = 0; i < days.size(); ++i) {
-      double sum = 0, n = 0;
-      for (size_t k = i >= 6 ? i - 6 : 0; k <= i; ++k) {
-        if (std::isnan(days[k].metrics.average_precision)) continue;
-        sum += days[k].metrics.average_precision;
-        n += 1;
-      }
-      if (n > 0) points += fmt::format("{:.1f},{:.1f} ", x(days[i].day), y(sum / n));
+    for (int day = 0; day <= table.last_day(); ++day) {
+      const double mean = table.mean(r, Metric::kAveragePrecision, {std::max(day - 6, 0), day});
+      if (!std::isnan(mean)) points += fmt::format("{:.1f},{:.1f} ", x(day), y(mean));
     }
     svg += fmt::format(R"(<polyline fill="none" stroke="{}" stroke-width="2" points="{}"/>)"
                        "\n",
@@ -264,20 +266,28 @@ bool write(const std::string& path, const std::string& text) {
   return out.flush().good();
 }
 
-void print(const std::vector<Result>& results, bool live) {
+void print_accuracy(const std::vector<Result>& results, const Table& table, size_t width) {
+  fmt::print("{:<{}} {:>7} {:>8} {:>5} {:>5} {:>7} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6}\n",
+             "learner", width, "AP", "daily AP", "rank", "best", "AUC", "log loss", "Brier", "CP@100",
+             "recall", "acc.", "kappa", "us/tx", "MiB", "swaps");
+  const std::vector<DayTable::Standing> standings = table.by_day.standings(table.days);
+  for (size_t i = 0; i < results.size(); ++i) {
+    const Result& r = results[i];
+    fmt::print(
+        "{:<{}} {:>7.4f} {:>8.4f} {:>5.2f} {:>5} {:>7.4f} {:>9.5f} {:>9.6f} {:>7.4f} {:>7.4f} {:>7.4f} "
+        "{:>7.4f} "
+        "{:>7.2f} {:>9.1f} {:>6}\n",
+        r.name, width, r.metrics.average_precision, table.daily_ap(i), standings[i].mean_rank,
+        standings[i].days_best, r.metrics.auc, r.metrics.log_loss, r.metrics.brier,
+        r.metrics.card_precision_100, r.metrics.recall_at_fpr, r.accuracy, r.kappa, r.us_per_transaction,
+        static_cast<double>(r.learner_bytes) / (1 << 20), r.accepted);
+  }
+}
+
+void print(const std::vector<Result>& results, const Table& table, bool live) {
   size_t width = 8;
   for (const Result& r : results) width = std::max(width, r.name.size());
-  fmt::print("{:<{}} {:>7} {:>8} {:>7} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>6}\n", "learner",
-             width, "AP", "daily AP", "AUC", "log loss", "Brier", "CP@100", "recall", "acc.", "kappa",
-             "us/tx", "MiB", "swaps");
-  for (const Result& r : results) {
-    fmt::print(
-        "{:<{}} {:>7.4f} {:>8.4f} {:>7.4f} {:>9.5f} {:>9.6f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.4f} {:>7.2f} "
-        "{:>9.1f} {:>6}\n",
-        r.name, width, r.metrics.average_precision, r.daily_ap, r.metrics.auc, r.metrics.log_loss,
-        r.metrics.brier, r.metrics.card_precision_100, r.metrics.recall_at_fpr, r.accuracy, r.kappa,
-        r.us_per_transaction, static_cast<double>(r.learner_bytes) / (1 << 20), r.accepted);
-  }
+  print_accuracy(results, table, width);
   fmt::print("\n{:<{}} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}{}\n", "a row, us", width, "predict", "p50",
              "p99.9", "learn", "p50", "p99.9", live ? "  wait p99.9" : "");
   for (const Result& r : results) {
@@ -319,11 +329,17 @@ int run(const Options& options) {
     if (!result) return complain(result.error(), kBadInput);
     results.push_back(std::move(*result));
   }
-  print(results, options.live);
-  if (!options.json.empty() && !write(options.json, to_json(results) + "\n"))
-    return complain(fmt::format("--json {}: the file cannot be written", options.json), kBadInput);
-  if (!options.svg.empty() && !write(options.svg, to_svg(results)))
-    return complain(fmt::format("--svg {}: the file cannot be written", options.svg), kBadInput);
+  const Table table = to_table(results, *days);
+  print(results, table, options.live);
+  const auto unwritten = [](const char* option, const std::string& path) {
+    return complain(fmt::format("{} {}: the file cannot be written", option, path), kBadInput);
+  };
+  if (!options.json.empty() && !write_json(options.json, to_json(results, table)))
+    return unwritten("--json", options.json);
+  if (!options.csv.empty() && !table.by_day.write_csv(options.csv, *days, kRecall, names))
+    return unwritten("--csv", options.csv);
+  if (!options.svg.empty() && !write(options.svg, to_svg(results, table.by_day)))
+    return unwritten("--svg", options.svg);
   return results[0].refusals ? kNotAllWell : 0;
 }
 
@@ -335,6 +351,8 @@ void add_evaluate(CLI::App& app, int& exit_code) {
       app.add_subcommand("evaluate",
                          "Compares learners on one stream: each scores every transaction before its label is "
                          "known and learns when it comes.\n"
+                         "rank and best compare the days' average precisions: the mean rank (1 is best), and "
+                         "the days on which no other was better.\n"
                          "us/tx is the whole replay's, features and learning included.\n\n"
                          "  shrike evaluate handbook-2018-q2.csv.gz --config handbook.toml --days 60..90\n"
                          "  shrike evaluate stream.csv.gz --config handbook.toml --learner boosting:depth=4 "
@@ -359,6 +377,7 @@ void add_evaluate(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"stop", "skip"}))
       ->capture_default_str();
   command->add_option("--json", options->json, "write the table here as JSON");
+  command->add_option("--csv", options->csv, "write the metrics of each learner per day here");
   command->add_option("--svg", options->svg, "write average precision over time here as a chart");
   command->callback([options, &exit_code] { exit_code = run(*options); });
 }

@@ -7,9 +7,12 @@
 #include <map>
 #include <memory>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/fold/policy.h"
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
+#include "engine/wire/model_json.h"
 #include "engine/wire/wire.h"
 #include "learners/formats/export.h"
 #include "learners/formats/import.h"
@@ -17,6 +20,7 @@
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
+#include "tools/json.h"
 #include "tools/rows_csv.h"
 
 namespace shrike::tools {
@@ -54,10 +58,13 @@ tl::expected<ModelHistory, std::string> read_history(const DataDir& data) {
   }
 }
 
-std::string entry_json(const ModelHistory::Entry& entry) {
-  const engine::ModelEvent& e = entry.event;
-  return fmt::format(R"({{"seq":{},"action":"{}","model":"{}","candidate":{},"report":{}}})", entry.sequence,
-                     name(e.action), e.model, e.candidate, e.report.empty() ? "null" : e.report);
+// The events of one model, or of all when `model` is null.
+Json events_json(const ModelHistory& history, const std::string* model) {
+  Json events = Json::array();
+  for (const auto& [sequence, event] : history.entries) {
+    if (model == nullptr || event.model == *model) events.push_back(model_event_json(sequence, event));
+  }
+  return events;
 }
 
 int list(const Options& options) {
@@ -66,9 +73,8 @@ int list(const Options& options) {
   const auto history = read_history(*data);
   if (!history) return complain(history.error(), kFailed);
   if (options.json) {
-    std::string all;
-    for (const auto& entry : history->entries) all += (all.empty() ? "" : ",") + entry_json(entry);
-    fmt::print("{{\"champion\":\"{}\",\"events\":[{}]}}\n", history->champion, all);
+    fmt::print("{}\n",
+               to_text({{"champion", history->champion}, {"events", events_json(*history, nullptr)}}));
     return 0;
   }
   if (history->entries.empty())
@@ -93,16 +99,15 @@ int show(const Options& options) {
   if (!model) return complain(model.error().reason, kFailed);
   const auto history = read_history(*data);
   if (!history) return complain(history.error(), kFailed);
-  std::string events;
-  for (const auto& entry : history->entries) {
-    if (entry.event.model == *hash) events += (events.empty() ? "" : ",") + entry_json(entry);
-  }
   if (options.json) {
-    fmt::print(
-        R"({{"model":"{}","family":"{}","bytes":{},"columns":{},"origin":"{}","champion":{},"events":[{}]}})"
-        "\n",
-        *hash, (*model)->family(), bytes->size(), (*model)->columns().size(), (*model)->origin(),
-        *hash == history->champion, events);
+    const Json all = {{"model", *hash},
+                      {"family", (*model)->family()},
+                      {"bytes", bytes->size()},
+                      {"columns", (*model)->columns().size()},
+                      {"origin", (*model)->origin()},
+                      {"champion", *hash == history->champion},
+                      {"events", events_json(*history, &*hash)}};
+    fmt::print("{}\n", to_text(all));
     return 0;
   }
   fmt::print("model     {}{}\nfamily    {}\nbytes     {}\ncolumns   {}\n", *hash,
@@ -206,15 +211,11 @@ int score_rows(const Options& options) {
     return complain(fmt::format("{}: the file cannot be written", options.out), kBadInput);
   std::FILE* out = file ? file.get() : stdout;
   constexpr size_t kBatch = 1024;
-  const size_t width = rows->columns.size(), count = rows->values.size() / width;
-  std::vector<float> batch, scores(kBatch);
+  std::vector<float> scores(kBatch);
   fmt::print(out, "margin,probability\n");
-  for (size_t begin = 0; begin < count; begin += kBatch) {
-    const size_t n = std::min(kBatch, count - begin);
-    batch.clear();
-    for (size_t i = begin; i < begin + n; ++i) {
-      for (const size_t c : from) batch.push_back(rows->values[i * width + c]);
-    }
+  for (size_t begin = 0; begin < rows->count(); begin += kBatch) {
+    const size_t n = std::min(kBatch, rows->count() - begin);
+    const std::vector<float> batch = rows->part(begin, n, from);
     const learners::MatrixView view(batch, wanted.size());
     (*model)->score(view, std::span(scores).first(n));
     for (size_t i = 0; i < n; ++i)
@@ -225,9 +226,8 @@ int score_rows(const Options& options) {
 }
 
 int activate(const Options& options) {
-  const auto reply = Client::ask(
-      options.endpoint,
-      fmt::format(R"({{"command":"activate","argument":"{}"}})", engine::json_escape(options.model)), 10'000);
+  const auto reply =
+      Client::ask(options.endpoint, to_text({{"command", "activate"}, {"argument", options.model}}), 10'000);
   if (!reply) return complain(reply.error(), kFailed);
   fmt::print("{}\n", *reply);
   return reply->rfind("{\"error\"", 0) == 0 ? kNotAllWell : 0;
@@ -239,70 +239,92 @@ std::string_view verdict_name(engine::Verdict verdict) {
                                                    : "unknown";
 }
 
+// One transaction of the log, and what is known of it.
+struct Inspected {
+  engine::Recorded recorded;
+  Json labels = Json::array();        // what each source said
+  std::string champion;               // its hash; "prior" while there is none
+  float score_now = 0;                // the champion's
+  std::vector<double> contributions;  // of each column to its margin
+};
+
+Json labels_json(const engine::LabelState& state) {
+  Json labels = Json::array();
+  for (size_t s = 0; s < engine::kSources; ++s) {
+    if (state.by_source[s] == engine::Verdict::kUnknown) continue;
+    labels.push_back(
+        {{"source", name(static_cast<engine::Source>(s))}, {"verdict", verdict_name(state.by_source[s])}});
+  }
+  return labels;
+}
+
+tl::expected<Inspected, int> look_up(const DataDir& data, const Options& options) {
+  const auto fail = [](const std::string& why, int code) { return tl::make_unexpected(complain(why, code)); };
+  const engine::Config& config = *data.config;
+  const auto& schema = config.schema();
+  features::Transaction wanted;
+  wanted.reset(schema);
+  if (auto set = features::set_from_text(schema, schema.id, options.transaction, wanted); !set)
+    return fail(fmt::format("{}: {}", set.error().field, set.error().reason), kBadInput);
+  engine::StoreHistory history(*data.store, config.plan);
+  auto found = history.find(features::key(schema, wanted, schema.id));
+  if (!found) return fail(found.error().reason, kFailed);
+  if (!*found)
+    return fail(fmt::format("transaction {} is not in {}", options.transaction, options.data), kBadInput);
+  const auto models = read_history(data);
+  if (!models) return fail(models.error(), kFailed);
+  Inspected all{.recorded = std::move(**found)};
+  all.labels = labels_json(all.recorded.labels);
+  all.champion = models->champion.empty() ? "prior" : models->champion;
+  engine::ModelBook book(*data.store, data.config);
+  const learners::ModelPtr champion = models->champion.empty()
+                                          ? learners::make_prior_model(config.columns, config.training.prior)
+                                          : book.load(models->champion);
+  if (!champion) return fail(fmt::format("model {} cannot be read", models->champion), kFailed);
+  const std::vector<float>& row = all.recorded.event.row;
+  all.contributions.resize(row.size());
+  champion->score(learners::MatrixView(row, row.size()), {&all.score_now, 1});
+  champion->explain(row, all.contributions);
+  return all;
+}
+
+void print_inspected(const engine::Config& config, const Inspected& found, const std::string& transaction,
+                     const std::string& answer, const Json& now) {
+  fmt::print("transaction   {}\nanswer        {}\nlabel         {} {}\nchampion now  {}\n\n", transaction,
+             answer, verdict_name(found.recorded.labels.current), to_text(found.labels), to_text(now));
+  size_t width = 30;
+  for (const learners::Column& column : config.columns) width = std::max(width, column.name.size());
+  fmt::print("{:<{}}  {:>14}{:>18}\n", "feature", width, "value", "to the margin now");
+  for (size_t c = 0; c < found.recorded.event.row.size(); ++c) {
+    fmt::print("{:<{}}  {:>14.6g}{:>18}\n", config.columns[c].name, width, found.recorded.event.row[c],
+               fmt::format("{:+.4f}", found.contributions[c]));
+  }
+}
+
 int inspect(const Options& options) {
   const auto data = open_data_dir(options.data);
   if (!data) return complain(data.error(), kBadInput);
   const engine::Config& config = *data->config;
-  const auto& schema = config.schema();
-  features::Transaction wanted;
-  wanted.reset(schema);
-  if (auto set = features::set_from_text(schema, schema.id, options.transaction, wanted); !set) {
-    return complain(fmt::format("{}: {}", set.error().field, set.error().reason), kBadInput);
-  }
-  engine::StoreHistory history(*data->store, config.plan);
-  const auto looked_up = history.find(features::key(schema, wanted, schema.id));
-  if (!looked_up) return complain(looked_up.error().reason, kFailed);
-  const std::optional<engine::Recorded>& found = *looked_up;
-  if (!found)
-    return complain(fmt::format("transaction {} is not in {}", options.transaction, options.data), kBadInput);
-  const auto models = read_history(*data);
-  if (!models) return complain(models.error(), kFailed);
-  const engine::TransactionEvent& event = found->event;
-  std::string labels;
-  for (size_t s = 0; s < engine::kSources; ++s) {
-    const engine::Verdict verdict = found->labels.by_source[s];
-    if (verdict == engine::Verdict::kUnknown) continue;
-    labels += fmt::format(R"({}{{"source":"{}","verdict":"{}"}})", labels.empty() ? "" : ",",
-                          name(static_cast<engine::Source>(s)), verdict_name(verdict));
-  }
-  engine::ModelBook book(*data->store, data->config);
-  const learners::ModelPtr champion = models->champion.empty()
-                                          ? learners::make_prior_model(config.columns, config.training.prior)
-                                          : book.load(models->champion);
-  if (!champion) return complain(fmt::format("model {} cannot be read", models->champion), kFailed);
-  std::vector<double> contributions(event.row.size());
-  float score = 0;
-  champion->score(learners::MatrixView(event.row, event.row.size()), {&score, 1});
-  champion->explain(event.row, contributions);
-  const std::string now = fmt::format(R"({{"model":"{}","score":{:.9g}}})",
-                                      models->champion.empty() ? "prior" : models->champion, score);
-  std::string reply;
-  engine::encode_answer_json(config, event, found->sequence, false, reply);
-  std::string features_json;
-  for (size_t c = 0; c < event.row.size(); ++c) {
-    const float v = event.row[c];
-    features_json +=
-        fmt::format(R"({}"{}":{})", c == 0 ? "" : ",", engine::json_escape(config.columns[c].name),
-                    std::isfinite(v) ? fmt::format("{:.9g}", v) : "null");
-  }
-  if (options.json) {
-    fmt::print(
-        R"({{"transaction":{},"answer":{},"features":{{{}}},"label":"{}","labels":[{}],"champion_now":{}}})"
-        "\n",
-        engine::score_request_json(schema, event.transaction), reply, features_json,
-        verdict_name(found->labels.current), labels, now);
+  const auto found = look_up(*data, options);
+  if (!found) return found.error();
+  const engine::TransactionEvent& event = found->recorded.event;
+  const std::string transaction = engine::score_request_json(config.schema(), event.transaction);
+  std::string answer;
+  engine::encode_answer_json(config, event, found->recorded.sequence, false, answer);
+  const Json now = {{"model", found->champion}, {"score", number(found->score_now)}};
+  if (!options.json) {
+    print_inspected(config, *found, transaction, answer, now);
     return 0;
   }
-  fmt::print("transaction   {}\nanswer        {}\nlabel         {} [{}]\nchampion now  {}\n\n",
-             engine::score_request_json(schema, event.transaction), reply,
-             verdict_name(found->labels.current), labels, now);
-  size_t width = 30;
-  for (const learners::Column& column : config.columns) width = std::max(width, column.name.size());
-  fmt::print("{:<{}}  {:>14}{:>18}\n", "feature", width, "value", "to the margin now");
-  for (size_t c = 0; c < event.row.size(); ++c) {
-    fmt::print("{:<{}}  {:>14.6g}{:>18}\n", config.columns[c].name, width, event.row[c],
-               fmt::format("{:+.4f}", contributions[c]));
-  }
+  Json features = Json::object();
+  for (size_t c = 0; c < event.row.size(); ++c) features[config.columns[c].name] = number(event.row[c]);
+  const Json all = {{"transaction", from_text(transaction)},
+                    {"answer", from_text(answer)},
+                    {"features", std::move(features)},
+                    {"label", verdict_name(found->recorded.labels.current)},
+                    {"labels", found->labels},
+                    {"champion_now", now}};
+  fmt::print("{}\n", to_text(all));
   return 0;
 }
 

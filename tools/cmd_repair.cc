@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <memory>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/fold/event_time.h"
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
 #include "learners/model.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
+#include "tools/json.h"
 
 namespace shrike::tools {
 namespace {
@@ -44,12 +47,16 @@ int verify(const std::string& dir, bool json) {
   });
   if (problems > kProblemsShown) complain(fmt::format("and {} more", problems - kProblemsShown), 0);
   if (json) {
-    fmt::print(
-        R"({{"events":{},"first_seq":{},"last_seq":{},"transactions":{},"labels":{},"models":{},"checkpoints":{},)"
-        R"("bytes":{},"problems":{}}})"
-        "\n",
-        found.events, opened->store->first_sequence(), opened->store->last_sequence(), found.transactions,
-        found.labels, found.models, found.checkpoints, found.bytes, problems);
+    const Json all = {{"events", found.events},
+                      {"first_seq", opened->store->first_sequence()},
+                      {"last_seq", opened->store->last_sequence()},
+                      {"transactions", found.transactions},
+                      {"labels", found.labels},
+                      {"models", found.models},
+                      {"checkpoints", found.checkpoints},
+                      {"bytes", found.bytes},
+                      {"problems", problems}};
+    fmt::print("{}\n", to_text(all));
   } else {
     fmt::print(
         "{}: {} events ({} to {}), {} transactions and {} labels in the indexes, {} models, {} checkpoints, "

@@ -2,19 +2,22 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <charconv>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/replay/replay.h"
-#include "engine/wire/wire.h"
+#include "engine/wire/model_json.h"
 #include "learners/formats/import.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
+#include "tools/day_table.h"
+#include "tools/json.h"
 #include "tools/learned.h"
 #include "tools/measure.h"
 #include "tools/progress.h"
@@ -56,59 +59,87 @@ size_t peak_resident_bytes() {
   return static_cast<size_t>(usage.ru_maxrss) * 1024;
 }
 
-std::string number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : "null"; }
+constexpr const char* kRecall = "recall_at_fpr_2pct";
 
-std::string metrics_json(const Metrics& m) {
-  return fmt::format(
-      R"("rows":{},"frauds":{},"average_precision":{},"auc":{},"log_loss":{},"brier":{},"card_precision_100":{},"recall_at_fpr_2pct":{})",
-      m.rows, m.frauds, number(m.average_precision), number(m.auc), number(m.log_loss), number(m.brier),
-      number(m.card_precision_100), number(m.recall_at_fpr));
+Json swaps_json(const ReplayReport& report) {
+  Json swaps = Json::array();
+  for (const auto& swap : report.swaps) {
+    Json one = {{"row", swap.row}, {"day", swap.day}};
+    one.update(model_event_json(swap.event));
+    swaps.push_back(std::move(one));
+  }
+  return swaps;
 }
 
-std::string report_json(const ReplayReport& report, const engine::Config& config,
-                        const Prequential& prequential, DayRange days) {
-  const Metrics overall = prequential.overall(days);
-  std::string by_day, swaps;
-  for (const auto& day : prequential.by_day(days)) {
-    by_day +=
-        fmt::format("{}{{\"day\":{},{}}}", by_day.empty() ? "" : ",", day.day, metrics_json(day.metrics));
-  }
-  size_t accepted = 0;
-  for (const auto& swap : report.swaps) {
-    accepted += swap.event.action != engine::ModelAction::kRejected;
-    swaps +=
-        fmt::format(R"({}{{"row":{},"day":{},"action":"{}","model":"{}","candidate":{},"report":{}}})",
-                    swaps.empty() ? "" : ",", swap.row, swap.day, name(swap.event.action), swap.event.model,
-                    swap.event.candidate, swap.event.report.empty() ? "null" : swap.event.report);
-  }
-  return fmt::format(
-      R"({{{},"rows_replayed":{},"days":{},"first_day":{},"last_day":{},"duplicates":{},"refused":{},"skipped":{},)"
-      R"("seconds":{:.3f},"transactions_per_second":{:.0f},"state_bytes":{},"pending_bytes":{},"learner_bytes":{},)"
-      R"("peak_resident_bytes":{},"decisions":{{"approve":{},"review":{},"decline":{}}},"labels":{},"matured":{},)"
-      R"("corrections":{},{},"swaps":{},"champion":"{}","first_event":{},"last_event":{},"scores_compared":{},)"
-      R"("scores_different":{},"models":[{}],"by_day":[{}]}})",
-      metrics_json(overall), report.rows, report.days, days.first, std::min(days.last, report.days - 1),
-      report.duplicates, report.refused, report.skipped, report.seconds,
-      static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.state_bytes(),
-      report.pending_bytes, report.learner_bytes, peak_resident_bytes(), report.decisions[0],
-      report.decisions[1], report.decisions[2], report.counters.labels, report.counters.matured,
-      report.counters.corrections, learned_json(report, config), accepted, report.champion,
-      report.first_event, report.last_event, report.scores_compared, report.scores_different, swaps, by_day);
+size_t accepted_models(const ReplayReport& report) {
+  return static_cast<size_t>(std::count_if(report.swaps.begin(), report.swaps.end(), [](const auto& swap) {
+    return swap.event.action != engine::ModelAction::kRejected;
+  }));
+}
+
+double per_second(const ReplayReport& report) {
+  return static_cast<double>(report.rows) / std::max(report.seconds, 1e-9);
+}
+
+Json run_json(const ReplayReport& report, DayRange days) {
+  return {
+      {"rows_replayed", report.rows},
+      {"days", report.days},
+      {"first_day", days.first},
+      {"last_day", std::min(days.last, report.days - 1)},
+      {"duplicates", report.duplicates},
+      {"refused", report.refused},
+      {"skipped", report.skipped},
+      {"seconds", report.seconds},
+      {"transactions_per_second", std::llround(per_second(report))},
+      {"state_bytes", report.state_bytes()},
+      {"pending_bytes", report.pending_bytes},
+      {"learner_bytes", report.learner_bytes},
+      {"peak_resident_bytes", peak_resident_bytes()},
+      {"decisions",
+       {{"approve", report.decisions[0]}, {"review", report.decisions[1]}, {"decline", report.decisions[2]}}},
+      {"labels", report.counters.labels},
+      {"matured", report.counters.matured},
+      {"corrections", report.counters.corrections}};
+}
+
+// What a replay gave, for reports.
+struct Outcome {
+  const ReplayReport& report;
+  const engine::Config& config;
+  const Prequential& prequential;
+  DayRange days;
+  DayTable table;  // of one learner
+};
+
+Json report_json(const Outcome& outcome) {
+  const ReplayReport& report = outcome.report;
+  Json all = Json::object();
+  add_metrics(all, outcome.prequential.overall(outcome.days), kRecall);
+  all.update(run_json(report, outcome.days));
+  all.update(learned_json(report, outcome.config));
+  all.update({{"swaps", accepted_models(report)},
+              {"champion", report.champion},
+              {"first_event", report.first_event},
+              {"last_event", report.last_event},
+              {"scores_compared", report.scores_compared},
+              {"scores_different", report.scores_different},
+              {"models", swaps_json(report)},
+              {"by_day", outcome.table.to_json(0, outcome.days, kRecall)}});
+  return all;
 }
 
 void print_line(const char* what, const std::string& value) { fmt::print("{:<28}{}\n", what, value); }
 
 void print_run(const ReplayReport& report) {
-  size_t accepted = 0;
-  for (const auto& swap : report.swaps) accepted += swap.event.action != engine::ModelAction::kRejected;
+  const size_t accepted = accepted_models(report);
   print_line("transactions", fmt::format("{} over {} days", report.rows, report.days));
   if (report.skipped + report.duplicates + report.refused > 0) {
     print_line("left out", fmt::format("{} bad lines, {} duplicates, {} refused", report.skipped,
                                        report.duplicates, report.refused));
   }
   print_line("throughput",
-             fmt::format("{:.0f} transactions/s ({:.2f} s)",
-                         static_cast<double>(report.rows) / std::max(report.seconds, 1e-9), report.seconds));
+             fmt::format("{:.0f} transactions/s ({:.2f} s)", per_second(report), report.seconds));
   print_line("labels joined",
              fmt::format("{} given, {} matured by silence, {} corrected", report.counters.labels,
                          report.counters.matured, report.counters.corrections));
@@ -133,29 +164,25 @@ void print_memory(const ReplayReport& report) {
                   mib(peak_resident_bytes())));
 }
 
-void print_metrics(const Prequential& prequential, DayRange days, int last) {
-  const Metrics m = prequential.overall(days);
-  fmt::print("\ndays {}..{}: {} labelled transactions, {} frauds\n", days.first, last, m.rows, m.frauds);
+void print_metrics(const Outcome& outcome) {
+  const Metrics m = outcome.prequential.overall(outcome.days);
+  fmt::print("\ndays {}..{}: {} labelled transactions, {} frauds\n", outcome.days.first,
+             std::min(outcome.days.last, outcome.report.days - 1), m.rows, m.frauds);
   print_line("average precision", fmt::format("{:.4f}", m.average_precision));
   print_line("AUC", fmt::format("{:.4f}", m.auc));
   print_line("log loss", fmt::format("{:.5f}", m.log_loss));
   print_line("Brier", fmt::format("{:.6f}", m.brier));
   print_line("card precision at 100", fmt::format("{:.4f}", m.card_precision_100));
   print_line("recall at 2 % FPR", fmt::format("{:.4f}", m.recall_at_fpr));
-  fmt::print("\n{:>5} {:>8} {:>7} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "day", "rows", "frauds", "AP", "AUC",
-             "log loss", "CP@100", "recall");
-  for (const auto& day : prequential.by_day(days)) {
-    const Metrics& d = day.metrics;
-    fmt::print("{:>5} {:>8} {:>7} {:>8.4f} {:>8.4f} {:>9.5f} {:>8.3f} {:>8.4f}\n", day.day, d.rows, d.frauds,
-               d.average_precision, d.auc, d.log_loss, d.card_precision_100, d.recall_at_fpr);
-  }
+  fmt::print("\n");
+  outcome.table.print(0, outcome.days);
 }
 
-void print_report(const ReplayReport& report, const engine::Config& config, const Prequential& prequential,
-                  DayRange days, bool recorded) {
+void print_report(const Outcome& outcome, bool recorded) {
+  const auto& [report, config, prequential, days, table] = outcome;
   print_run(report);
   print_memory(report);
-  print_metrics(prequential, days, std::min(days.last, report.days - 1));
+  print_metrics(outcome);
   const std::vector<std::string> reasons = why_no_model(report, config);
   if (!reasons.empty()) fmt::print("\n{}:\n", kNoModel);
   for (const std::string& why : reasons) fmt::print("- {}\n", why);
@@ -164,18 +191,6 @@ void print_report(const ReplayReport& report, const engine::Config& config, cons
     fmt::print("\nreplay of this run: {} scores, {} differ\n", report.scores_compared,
                report.scores_different);
   say_coverage(report);
-}
-
-bool write_csv(const std::string& path, const Prequential& prequential, DayRange days) {
-  std::ofstream out(path);
-  out << "day,rows,frauds,average_precision,auc,log_loss,brier,card_precision_100,recall_at_fpr_2pct\n";
-  for (const auto& day : prequential.by_day(days)) {
-    const Metrics& d = day.metrics;
-    out << fmt::format("{},{},{},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g},{:.9g}\n", day.day, d.rows, d.frauds,
-                       d.average_precision, d.auc, d.log_loss, d.brier, d.card_precision_100,
-                       d.recall_at_fpr);
-  }
-  return out.flush().good();
 }
 
 // --model: a file's, or else the directory's whose hash begins so.
@@ -219,7 +234,11 @@ class Replay {
     Prequential prequential(config_->gate.fpr);
     const auto report = replay(prequential);
     if (!report) return complain(report.error(), kBadInput);
-    return publish(*report, prequential, *days);
+    return publish({.report = *report,
+                    .config = *config_,
+                    .prequential = prequential,
+                    .days = *days,
+                    .table = DayTable({prequential.by_day({})})});
   }
 
  private:
@@ -283,9 +302,16 @@ class Replay {
       if (!scores_) return;
       fmt::print(scores_.get(), "{},{:.9g}\n", features::text(schema, transaction, schema.id), answer.score);
     };
-    if (recorded_) return engine::replay_recorded(config_, *data_.store, show, on_score);
+    engine::Replayer::OnRow on_row;
+    if (rows_) {
+      on_row = [&](const Transaction& transaction, std::span<const float> row, int label) {
+        rows_->add(transaction, row, label);
+      };
+    }
+    if (recorded_) return engine::replay_recorded(config_, *data_.store, show, on_score, on_row);
     if (log_)
-      return engine::replay_log(data_.config, config_, *data_.store, options_.batch, model_, show, on_score);
+      return engine::replay_log(data_.config, config_, *data_.store, options_.batch, model_, show, on_score,
+                                on_row);
     engine::CsvReplayOptions csv;
     csv.batch = options_.batch;
     const auto delay = read_label_delay(options_.label_delay, *config_);
@@ -294,35 +320,33 @@ class Replay {
     csv.stop_on_error = options_.on_error == "stop";
     if (options_.restore_at > 0) csv.restore_at = options_.restore_at;
     (options_.learn ? csv.first_model : csv.fixed_model) = model_;
-    if (rows_) {
-      csv.on_row = [&](const Transaction& transaction, std::span<const float> row, int label) {
-        rows_->add(transaction, row, label);
-      };
-    }
+    csv.on_row = on_row;
     csv.progress = show;
     csv.notice = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
     return engine::replay_csv(config_, options_.input, csv, on_score);
   }
 
-  int publish(const ReplayReport& report, const Prequential& prequential, DayRange days) {
+  // Empty, or why it could not be written.
+  std::string write_files(const Outcome& outcome, const Json& json) {
     if (scores_ && std::fflush(scores_.get()) != 0)
-      return complain(fmt::format("--scores {}: the disk is full", options_.scores), kBadInput);
-    if (rows_ && !rows_->close())
-      return complain(fmt::format("--rows {}: the disk is full", options_.rows), kBadInput);
-    const std::string json = report_json(report, *config_, prequential, days);
-    if (!options_.json.empty()) {
-      std::ofstream out(options_.json);
-      out << json << "\n";
-      if (!out.flush())
-        return complain(fmt::format("--json {}: the file cannot be written", options_.json), kBadInput);
-    }
-    if (!options_.csv.empty() && !write_csv(options_.csv, prequential, days)) {
-      return complain(fmt::format("--csv {}: the file cannot be written", options_.csv), kBadInput);
-    }
+      return fmt::format("--scores {}: the disk is full", options_.scores);
+    if (rows_ && !rows_->close()) return fmt::format("--rows {}: the disk is full", options_.rows);
+    if (!options_.json.empty() && !write_json(options_.json, json))
+      return fmt::format("--json {}: the file cannot be written", options_.json);
+    if (!options_.csv.empty() && !outcome.table.write_csv(options_.csv, outcome.days, kRecall))
+      return fmt::format("--csv {}: the file cannot be written", options_.csv);
+    return "";
+  }
+
+  int publish(const Outcome& outcome) {
+    const ReplayReport& report = outcome.report;
+    const Json json = report_json(outcome);
+    if (const std::string wrong = write_files(outcome, json); !wrong.empty())
+      return complain(wrong, kBadInput);
     if (options_.json_to_stdout) {
-      fmt::print("{}\n", json);
+      fmt::print("{}\n", to_text(json));
     } else if (!options_.quiet) {
-      print_report(report, *config_, prequential, days, recorded_);
+      print_report(outcome, recorded_);
     } else if (recorded_) {
       fmt::print("replay of this run: {} scores, {} differ\n", report.scores_compared,
                  report.scores_different);

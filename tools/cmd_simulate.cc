@@ -3,15 +3,19 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <queue>
 #include <thread>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/replay/prequential.h"
 #include "tools/client.h"
 #include "tools/commands.h"
+#include "tools/json.h"
 #include "tools/progress.h"
 #include "tools/simulator.h"
 
@@ -170,20 +174,27 @@ class Live {
       labels = count(root, "labels");
     }
     const int64_t p50 = quantile(0.5), p99 = quantile(0.99), p999 = quantile(0.999);
-    std::string weeks, weeks_json;
+    std::string weeks;
+    Json weeks_json = Json::array();
     for (int week = 0; week * 7 < options_.simulation.days; ++week) {
       const auto m = metrics_.overall({week * 7, week * 7 + 6});
       weeks += fmt::format("{}{:.3f}", week == 0 ? "" : "  ", m.average_precision);
-      weeks_json += fmt::format("{}{:.6f}", week == 0 ? "" : ",", m.average_precision);
+      weeks_json.push_back(m.average_precision);
     }
     const auto rate = static_cast<double>(latencies_.size()) / seconds_;
     if (options_.json) {
-      fmt::print(
-          R"({{"transactions":{},"seconds":{:.2f},"transactions_per_second":{:.0f},"latency_us":{{"p50":{},"p99":{},"p999":{}}},)"
-          R"("average_precision_by_week":[{}],"models_proposed":{},"models_accepted":{},"models_refused":{},"labels_joined":{},"matured":{},"errors":{}}})"
-          "\n",
-          latencies_.size(), seconds_, rate, p50, p99, p999, weeks_json, accepted + rejected, accepted,
-          rejected, labels, matured, errors_);
+      const Json all = {{"transactions", latencies_.size()},
+                        {"seconds", seconds_},
+                        {"transactions_per_second", std::llround(rate)},
+                        {"latency_us", {{"p50", p50}, {"p99", p99}, {"p999", p999}}},
+                        {"average_precision_by_week", std::move(weeks_json)},
+                        {"models_proposed", accepted + rejected},
+                        {"models_accepted", accepted},
+                        {"models_refused", rejected},
+                        {"labels_joined", labels},
+                        {"matured", matured},
+                        {"errors", errors_}};
+      fmt::print("{}\n", to_text(all));
       return;
     }
     const auto line = [](const char* what, const std::string& value) {
@@ -235,7 +246,7 @@ int simulate(const Options& options) {
   }
   if (!rows) return complain(rows.error(), kBadInput);
   if (options.json) {
-    fmt::print("{{\"rows\":{},\"out\":\"{}\"}}\n", *rows, options.out);
+    fmt::print("{}\n", to_text({{"rows", *rows}, {"out", options.out}}));
   } else {
     fmt::print("{} transactions of {} days in {}\n", *rows, options.simulation.days, options.out);
   }

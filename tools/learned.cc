@@ -5,7 +5,8 @@
 
 #include <algorithm>
 
-#include "engine/wire/wire.h"
+#include <nlohmann/json.hpp>
+
 #include "tools/commands.h"
 
 namespace shrike::tools {
@@ -59,13 +60,6 @@ std::string last_rejection(const ReplayReport& report) {
                                   count == 1 ? "" : "s", newest);
 }
 
-std::string json_list(const std::vector<std::string>& texts) {
-  std::string all;
-  for (const std::string& text : texts)
-    all += fmt::format("{}\"{}\"", all.empty() ? "" : ",", engine::json_escape(text));
-  return "[" + all + "]";
-}
-
 }  // namespace
 
 std::vector<std::string> why_no_model(const ReplayReport& report, const Config& config) {
@@ -115,24 +109,26 @@ std::vector<std::string> remarks(const ReplayReport& report, const Config& confi
   return all;
 }
 
-std::string learned_json(const ReplayReport& report, const Config& config) {
+Json learned_json(const ReplayReport& report, const Config& config) {
   const Learned& learned = report.learned;
-  const bool gate = learned.by == Learned::By::kGate;
-  const std::string trial =
-      gate ? fmt::format(
-                 R"(,"trial":{{"running":{},"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}})",
-                 learned.on_trial, learned.trial_examples, config.gate.examples_min, learned.trial_frauds,
-                 config.gate.frauds_min)
-           : "";
-  return fmt::format(
-      R"("learned":{{"examples":{},"frauds":{},"labels":{},"matured":{},"corrections":{},"labels_outstanding":{},)"
-      R"("stream_seconds":{},"label_delay_seconds":{},"learner_waits_for":"{}"{},"why_no_model":{}}},)"
-      R"("refusals":{},"remarks":{})",
-      learned.examples, learned.frauds, report.counters.labels, report.counters.matured,
-      report.counters.corrections, learned.labels_outstanding, learned.stream_us / 1'000'000,
-      learned.label_delay_us / 1'000'000, engine::json_escape(learned.learner_waits), trial,
-      json_list(why_no_model(report, config)), json_list(report.refusals),
-      json_list(remarks(report, config)));
+  Json json = {{"examples", learned.examples},
+               {"frauds", learned.frauds},
+               {"labels", report.counters.labels},
+               {"matured", report.counters.matured},
+               {"corrections", report.counters.corrections},
+               {"labels_outstanding", learned.labels_outstanding},
+               {"stream_seconds", learned.stream_us / 1'000'000},
+               {"label_delay_seconds", learned.label_delay_us / 1'000'000},
+               {"learner_waits_for", learned.learner_waits}};
+  if (learned.by == Learned::By::kGate) {
+    json["trial"] = {{"running", learned.on_trial},
+                     {"examples", learned.trial_examples},
+                     {"examples_min", config.gate.examples_min},
+                     {"frauds", learned.trial_frauds},
+                     {"frauds_min", config.gate.frauds_min}};
+  }
+  json["why_no_model"] = why_no_model(report, config);
+  return {{"learned", std::move(json)}, {"refusals", report.refusals}, {"remarks", remarks(report, config)}};
 }
 
 bool complain_of_refusals(const ReplayReport& report) {

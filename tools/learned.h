@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/replay/replay.h"
+#include "tools/json.h"
 
 namespace shrike::tools {
 
@@ -14,8 +15,8 @@ std::vector<std::string> why_no_model(const engine::ReplayReport& report, const 
 constexpr const char* kNoModel = "no model that learned from labels took over";
 // One line: labels joined, examples, models.
 std::string describe_learned(const engine::ReplayReport& report);
-// All of it as members of a JSON object, without the braces: "learned":{…},"refusals":[…],"remarks":[…].
-std::string learned_json(const engine::ReplayReport& report, const engine::Config& config);
+// All of it: {"learned":{…},"refusals":[…],"remarks":[…]}.
+Json learned_json(const engine::ReplayReport& report, const engine::Config& config);
 
 // What looks wrong with the stream and what to do, such as an id that is none.
 std::vector<std::string> remarks(const engine::ReplayReport& report, const engine::Config& config);

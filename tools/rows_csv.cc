@@ -3,10 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <string_view>
+
+#include <xtensor/xadapt.hpp>
+#include <xtensor/xtensor.hpp>
+#include <xtensor/xview.hpp>
 
 #include "engine/replay/csv_records.h"
 
@@ -70,6 +75,14 @@ class PrecisionNote {
 };
 
 }  // namespace
+
+std::vector<float> Rows::part(size_t first, size_t rows, const std::vector<size_t>& wanted) const {
+  const auto all = xt::adapt(values, std::array<size_t, 2>{count(), columns.size()});
+  std::vector<float> out(rows * wanted.size());
+  xt::adapt(out, std::array<size_t, 2>{rows, wanted.size()}) =
+      xt::view(all, xt::range(first, first + rows), xt::keep(wanted));
+  return out;
+}
 
 tl::expected<Rows, std::string> read_rows(const std::string& path) {
   using Read = engine::CsvRecords::Read;

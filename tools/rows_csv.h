@@ -11,7 +11,13 @@ namespace shrike::tools {
 
 struct Rows {
   std::vector<learners::Column> columns;  // all numeric
-  std::vector<float> values;              // row after row
+  std::vector<float> values;              // count() x columns, row after row
+
+  size_t count() const { return columns.empty() ? 0 : values.size() / columns.size(); }
+  // `rows` rows from the first-th on, of each the columns of `wanted` in that order: rows x wanted, row after
+  // row.
+  std::vector<float> part(size_t first, size_t rows, const std::vector<size_t>& wanted) const;
+
   // For the user: which columns have values of more digits than a float32 keeps, with one of them. Empty when
   // none has.
   std::string note;

@@ -4,6 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
+#include <sstream>
+
+// GCC 12 does not see that from_stream() has read the seconds it uses.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <date/date.h>
+#pragma GCC diagnostic pop
 
 #include "engine/config/nearest.h"
 
@@ -23,30 +31,52 @@ std::vector<std::string> field_names(const Schema& schema) {
   return names;
 }
 
-// Microseconds since 1970 of an RFC 3339 date or date-time, UTC when it has no offset.
+constexpr const char* kMoments =
+    "a date such as 2018-04-01, or one with a time of day such as 2018-04-01T06:30:00Z or "
+    "2018-04-01 06:30+02:00 (UTC when it has no offset)";
+
+using Moment = date::sys_time<std::chrono::microseconds>;
+
+// What people write for kMoments in quotes.
+std::optional<Moment> parse_moment(std::string text) {
+  if (const size_t between = text.find_first_of("t "); between != std::string::npos) text[between] = 'T';
+  if (text.ends_with('z')) text.back() = 'Z';
+  for (const char* format :
+       {"%F", "%FT%TZ", "%FT%T", "%FT%T %Ez", "%FT%T %z", "%FT%RZ", "%FT%R", "%FT%R %Ez", "%FT%R %z"}) {
+    std::istringstream in(text);
+    Moment moment;
+    if (date::from_stream(in, format, moment) && in.peek() == std::istringstream::traits_type::eof())
+      return moment;
+  }
+  return std::nullopt;
+}
+
+// A TOML date or date-time; nothing when there is no such day.
+std::optional<Moment> moment_of(const toml::date& day, const toml::time& time, int offset_minutes) {
+  const date::year_month_day ymd{date::year{day.year}, date::month{day.month}, date::day{day.day}};
+  if (!ymd.ok()) return std::nullopt;
+  return date::sys_days{ymd} + std::chrono::hours{time.hour} +
+         std::chrono::minutes{time.minute - offset_minutes} + std::chrono::seconds{time.second} +
+         std::chrono::microseconds{time.nanosecond / 1000};
+}
+
+// Microseconds since 1970-01-01 UTC of kMoments, in quotes or without.
 int64_t read_origin(TomlReader& table) {
   const toml::node* node = table.raw().get("origin");
   table.knows("origin");
   if (node == nullptr) return 0;
-  const auto days_from_civil = [](int64_t y, int64_t m, int64_t d) {
-    y -= m <= 2;
-    const int64_t era = (y >= 0 ? y : y - 399) / 400;
-    const int64_t yoe = y - era * 400;
-    const int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
-  };
-  using features::kDayUs;
+  std::optional<Moment> moment;
+  std::string found;
   if (const auto date = node->value_exact<toml::date>()) {
-    return days_from_civil(date->year, date->month, date->day) * kDayUs;
+    moment = moment_of(*date, {}, 0);
+  } else if (const auto both = node->value_exact<toml::date_time>()) {
+    moment = moment_of(both->date, both->time, both->offset ? both->offset->minutes : 0);
+  } else if (const auto text = node->value_exact<std::string>()) {
+    moment = parse_moment(*text);
+    found = fmt::format("found \"{}\", ", *text);
   }
-  if (const auto moment = node->value_exact<toml::date_time>()) {
-    int64_t us =
-        days_from_civil(moment->date.year, moment->date.month, moment->date.day) * kDayUs +
-        (moment->time.hour * 3600 + moment->time.minute * 60 + moment->time.second) * int64_t{1'000'000};
-    if (moment->offset) us -= moment->offset->minutes * int64_t{60'000'000};
-    return us;
-  }
-  table.problem("origin", "expected a date such as 2018-04-01");
+  if (moment) return moment->time_since_epoch().count();
+  table.problem("origin", fmt::format("{}expected {}", found, kMoments));
   return 0;
 }
 

@@ -34,11 +34,16 @@ std::optional<DayRange> parse_days(const std::string& text) {
   return range;
 }
 
-void Prequential::add(int64_t time_us, float score, int label, uint64_t card) {
+int StreamDays::see(int64_t time_us) {
   const int64_t day = time_us / kDayUs;
-  if (first_day_ == INT64_MIN) first_day_ = day;
-  day_ = std::max(day_, static_cast<int>(std::max<int64_t>(day - first_day_, 0)));
-  while (day_starts_.size() <= static_cast<size_t>(day_)) day_starts_.push_back(scores_.size());
+  if (first_ == INT64_MIN) first_ = day;
+  newest_ = std::max(newest_, static_cast<int>(std::max<int64_t>(day - first_, 0)));
+  return newest_;
+}
+
+void Prequential::add(int64_t time_us, float score, int label, uint64_t card) {
+  const auto day = static_cast<size_t>(days_.see(time_us));
+  while (day_starts_.size() <= day) day_starts_.push_back(scores_.size());
   if (label < 0) return;
   scores_.push_back(score);
   labels_.push_back(static_cast<uint8_t>(label));

@@ -22,6 +22,17 @@ struct DayRange {
 // "60..90", "60..", "7"; both ends included.
 std::optional<DayRange> parse_days(const std::string& text);
 
+// The day of a stream that a transaction belongs to, counted from the first one's: the days of --days.
+class StreamDays {
+ public:
+  // Never falls: a late transaction counts for the day it came in.
+  int see(int64_t time_us);
+
+ private:
+  int64_t first_ = INT64_MIN;
+  int newest_ = 0;
+};
+
 class Prequential {
  public:
   explicit Prequential(double fpr) : fpr_(fpr) {}
@@ -43,10 +54,8 @@ class Prequential {
   Metrics measure(size_t from, size_t to, bool one_day) const;
 
   double fpr_;
-  int64_t first_day_ = INT64_MIN;
-  int day_ = 0;
-  std::vector<size_t>
-      day_starts_;  // position of each day's first row; a late row counts for the day it came in
+  StreamDays days_;
+  std::vector<size_t> day_starts_;  // position of each day's first row
   std::vector<float> scores_;
   std::vector<uint8_t> labels_;
   std::vector<uint64_t> cards_;

@@ -80,7 +80,8 @@ class Replayer {
  public:
   // What was answered, in order. `transaction` is valid during the call.
   using OnScore = std::function<void(const Transaction& transaction, const Answer& answer, int label)>;
-  // The feature row that was scored, which is also what is learned from when the label comes.
+  // The feature row that was scored, which is also what is learned from when the label comes; before OnScore
+  // of the same transaction.
   using OnRow = std::function<void(const Transaction& transaction, std::span<const float> row, int label)>;
 
   struct Setup {
@@ -145,7 +146,7 @@ struct CsvReplayOptions {
   std::optional<uint64_t> restore_at;           // save and restore after this many rows
   learners::ModelPtr fixed_model, first_model;  // see Replayer::Setup
   bool live = false, time_calls = false;        // see Replayer::Setup
-  Replayer::OnRow on_row;                       // before on_score of the same transaction
+  Replayer::OnRow on_row;
   std::function<void(double share, uint64_t rows)> progress;
   std::function<void(const std::string&)> notice;
 };
@@ -158,13 +159,15 @@ tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::
 // and compared to the bit. The label handed to `on_score` is what the log says by its end.
 tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storage::Store& store,
                                                         const std::function<void(double, uint64_t)>& progress,
-                                                        const Replayer::OnScore& on_score);
+                                                        const Replayer::OnScore& on_score,
+                                                        const Replayer::OnRow& on_row = nullptr);
 
 // With another configuration or model: transactions and labels come as they did, all else is new.
 tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr config,
                                                    storage::Store& store, size_t batch,
                                                    learners::ModelPtr fixed_model,
                                                    const std::function<void(double, uint64_t)>& progress,
-                                                   const Replayer::OnScore& on_score);
+                                                   const Replayer::OnScore& on_score,
+                                                   Replayer::OnRow on_row = nullptr);
 
 }  // namespace shrike::engine

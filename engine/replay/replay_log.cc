@@ -61,7 +61,8 @@ tl::expected<LabelAtEnd, std::string> labels_at_end(const Config& config, const 
 
 tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storage::Store& store,
                                                         const std::function<void(double, uint64_t)>& progress,
-                                                        const Replayer::OnScore& on_score) {
+                                                        const Replayer::OnScore& on_score,
+                                                        const Replayer::OnRow& on_row) {
   const auto labels = labels_at_end(*config, store);
   if (!labels) return tl::make_unexpected(labels.error());
   const auto started = std::chrono::steady_clock::now();
@@ -108,7 +109,9 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
       if (model) model->score(learners::MatrixView(transaction->row, config->columns.size()), {&score, 1});
       report.scores_different += std::memcmp(&score, &answer.score, sizeof(score)) != 0;
     }
-    if (on_score) on_score(transaction->transaction, answer, (*labels)(transaction->transaction));
+    const int label = (*labels)(transaction->transaction);
+    if (on_row) on_row(transaction->transaction, transaction->row, label);
+    if (on_score) on_score(transaction->transaction, answer, label);
   };
   const auto folded = fold_log(store, models, fold, nullptr, from, UINT64_MAX, observe);
   if (!folded) return tl::make_unexpected(folded.error());
@@ -131,7 +134,8 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
                                                    storage::Store& store, size_t batch,
                                                    learners::ModelPtr fixed_model,
                                                    const std::function<void(double, uint64_t)>& progress,
-                                                   const Replayer::OnScore& on_score) {
+                                                   const Replayer::OnScore& on_score,
+                                                   Replayer::OnRow on_row) {
   if (recorded->schema().fingerprint() != config->schema().fingerprint()) {
     return tl::make_unexpected(
         std::string("the configuration has another schema than the log; features and all else may differ, "
@@ -143,6 +147,7 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
   constexpr int64_t kKeepUs = int64_t{90} * features::kDayUs;
   Replayer replayer(config, {.batch = batch, .keep_us = kKeepUs, .fixed_model = std::move(fixed_model)},
                     on_score);
+  replayer.show_rows(std::move(on_row));
   ReplayReport& report = replayer.report();
   const auto refuse = [&](uint64_t sequence, const tl::expected<void, std::string>& done) {
     if (done) return;

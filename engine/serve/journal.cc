@@ -5,6 +5,9 @@
 
 #include <chrono>
 
+#include <nlohmann/json.hpp>
+
+#include "engine/wire/model_json.h"
 #include "engine/wire/wire.h"
 #include "storage/store.h"
 
@@ -187,10 +190,7 @@ void Journal::announce(const Envelope& envelope) {
     return;
   } else {
     topic = "model";
-    const ModelEvent& event = envelope.model_event;
-    text_ = fmt::format(R"({{"seq":{},"action":"{}","model":"{}","candidate":{},"report":{}}})",
-                        envelope.sequence, name(event.action), event.model, event.candidate,
-                        event.report.empty() ? "null" : event.report);
+    text_ = model_event_json(envelope.sequence, envelope.model_event).dump();
   }
   events_.send(zmq::buffer(std::string_view(topic)), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
   events_.send(zmq::buffer(text_), zmq::send_flags::dontwait);

@@ -131,6 +131,34 @@ TEST(Config, TheSchemaIsChecked) {
   EXPECT_FALSE(problems(with(base, "type = \"time\"", "type = \"integer\"")).empty());
 }
 
+TEST(Config, AnOriginIsReadAsPeopleWriteIt) {
+  const auto origin = [](const std::string& value) {
+    const ConfigPtr config = must_parse(with(handbook_15(), "origin = 2018-04-01", "origin = " + value));
+    return config ? config->schema().time_origin_us : -1;
+  };
+  constexpr int64_t kDay = 1'522'540'800'000'000;  // date -u -d 2018-04-01 +%s
+  constexpr int64_t kHour = 3'600'000'000;
+  for (const char* value :
+       {"2018-04-01", "2018-04-01T00:00:00Z", "2018-04-01T00:00:00", "2018-04-01T02:00:00+02:00",
+        "\"2018-04-01\"", "\"2018-4-1\"", "\"2018-04-01T00:00:00Z\"", "\"2018-04-01t00:00:00z\"",
+        "\"2018-04-01 00:00\"", "\"2018-04-01T00:00Z\"", "\"2018-04-01 02:00+02:00\"",
+        "\"2018-04-01 02:00:00 +0200\"", "\"2018-03-31T18:30:00-05:30\""})
+    EXPECT_EQ(origin(value), kDay) << value;
+  EXPECT_EQ(origin("2018-04-01T06:00:00.25Z"), kDay + 6 * kHour + 250'000);
+  EXPECT_EQ(origin("\"2018-04-01 06:00:00.25\""), kDay + 6 * kHour + 250'000);
+  EXPECT_EQ(origin("1970-01-01"), 0);
+  EXPECT_EQ(origin("2000-02-29"), 951'782'400'000'000);
+  EXPECT_EQ(origin("1969-12-31T23:00:00Z"), -kHour);
+  for (const char* value : {"\"1 April 2018\"", "\"2018-02-30\"", "\"2018-04-01T00:00:00Zulu\"", "\"\"",
+                            "\"2018-04-01T25:00:00Z\"", "1522540800", "06:30:00"}) {
+    const std::string found =
+        problem(with(handbook_15(), "origin = 2018-04-01", std::string("origin = ") + value));
+    EXPECT_NE(found.find("origin: "), std::string::npos) << value << ": " << found;
+    EXPECT_NE(found.find("expected a date such as 2018-04-01, or one with a time of day"), std::string::npos)
+        << value << ": " << found;
+  }
+}
+
 TEST(Config, LearnerOptionsAreChecked) {
   const std::string found =
       problem(with(handbook_15(), "family = \"linear\"", "family = \"linear\"\nalpha = -1.0"));

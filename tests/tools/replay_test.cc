@@ -1,8 +1,11 @@
 // What `replay`, `evaluate` and `check-config` print, and their exit codes.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "storage/store.h"
 #include "tests/tools/support.h"
+#include "tools/json.h"
 
 namespace shrike::tools {
 namespace {
@@ -57,6 +60,23 @@ TEST_F(ReplayCommand, AnIdThatIsNoneIsSaid) {
   EXPECT_EQ(run(add_replay, {"replay", file("ids.csv", text), "--config", config_}), 0) << err;
   EXPECT_TRUE(holds(out, "27 of 30 rows have an id that came before")) << out;
   EXPECT_TRUE(holds(out, "let schema.id name a column")) << out;
+}
+
+TEST_F(ReplayCommand, LearnersAreRankedByDay) {
+  const std::string path = file("days.csv", stream(200, 3600));
+  const std::string json = folder_ / "e.json", csv = folder_ / "e.csv";
+  EXPECT_EQ(run(add_evaluate, {"evaluate", path, "--config", config_, "--learner", "linear", "--learner",
+                               "linear", "--json", json, "--csv", csv}),
+            0)
+      << err;
+  const Json results = Json::parse(engine::read_file(json));
+  ASSERT_EQ(results.size(), 2u);
+  for (const Json& one : results) {
+    EXPECT_EQ(one.at("mean_daily_rank"), 1.5);  // they are equal
+    EXPECT_GT(one.at("days_best"), 0);
+    EXPECT_EQ(one.at("by_day").at(1).at("day"), 1);
+  }
+  EXPECT_TRUE(holds(engine::read_file(csv), "\nlinear,1,24,")) << engine::read_file(csv);
 }
 
 TEST_F(ReplayCommand, AModelThatIsSeveralIsRefused) {

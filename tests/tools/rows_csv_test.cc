@@ -25,6 +25,14 @@ std::string error(const std::string& text) {
   return rows ? "read" : rows.error();
 }
 
+TEST(RowsCsv, APartHasTheColumnsAskedForInTheirOrder) {
+  const auto rows = read("a,b,c\n1,2,3\n4,5,6\n7,8,9\n");
+  ASSERT_TRUE(rows) << rows.error();
+  EXPECT_EQ(rows->count(), 3u);
+  EXPECT_EQ(rows->part(1, 2, {2, 0}), (std::vector<float>{6, 4, 9, 7}));
+  EXPECT_EQ(rows->part(0, 1, {0, 1, 2}), (std::vector<float>{1, 2, 3}));
+}
+
 TEST(RowsCsv, MissingValuesAreReadAndOthersNamed) {
   const auto rows = read("a,b\n,1\nNA,nan\nNaN,-nan\n");
   ASSERT_TRUE(rows) << rows.error();

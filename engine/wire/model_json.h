@@ -1,0 +1,16 @@
+// The JSON form of a model event, the same on the events socket, in `shrike models` and in reports of
+// replays.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/fold/event.h"
+
+namespace shrike::engine {
+
+// {"action","model","candidate","report"}: `report` is what the gate found, as an object; null without one.
+nlohmann::ordered_json model_event_json(const ModelEvent& event);
+// The same after its sequence number: {"seq",…}.
+nlohmann::ordered_json model_event_json(uint64_t sequence, const ModelEvent& event);
+
+}  // namespace shrike::engine
