@@ -97,8 +97,8 @@ std::vector<double> Adwin::save() const {
 bool Adwin::restore(const std::vector<double>& state) {
   rows_.clear();
   if (state.size() < 4) return false;
-  for (const double one : state) {
-    if (!std::isfinite(one)) return false;
+  for (const double number : state) {
+    if (!std::isfinite(number)) return false;
   }
   if (!(state[0] >= 0 && state[0] < 9e15 && state[1] >= 0 && state[1] < 9e15)) return false;
   ticks_ = static_cast<uint64_t>(state[0]);

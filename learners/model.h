@@ -22,9 +22,9 @@ class Model {
   virtual std::string_view family() const = 0;
   virtual const std::vector<Column>& columns() const = 0;
 
-  // Calibrated probabilities of fraud, one per row, into `out` (rows.rows() long). The same bits for a
-  // row whatever the batch it is in and whatever instruction set runs. Allocates nothing for batches of
-  // up to kScratchRows rows. A row with NaN or infinity still gets a finite probability in (0, 1).
+  // Writes the calibrated probability of fraud of each row to `out` (rows.rows() long). A row's bits depend
+  // neither on the batch it is in nor on the instruction set that runs. Allocates nothing. A row with NaN or
+  // infinity still gets a finite probability in (0, 1).
   virtual void score(MatrixView rows, std::span<float> out) const = 0;
 
   // What each column added to the margin (log-odds before calibration) of this row, relative to the base:
@@ -34,8 +34,8 @@ class Model {
   // The margin of one row.
   virtual double margin(std::span<const float> row) const = 0;
 
-  // How the margin becomes the log-odds of score(): slope * margin + shift, clipped. (An ensemble's log-odds
-  // are its margin, corrected by bands; a ceiling follows.)
+  // The log-odds of score() are slope * margin + shift, clipped to [-15, 15]. Not so of an ensemble, which is
+  // calibrated by bands of margins: it leaves these two as they are here.
   struct Calibration {
     double slope = 1, shift = 0;
   };
@@ -44,8 +44,8 @@ class Model {
   // The tool that trained it, when it was imported: "xgboost" or "lightgbm". Empty for ours.
   virtual std::string_view origin() const { return {}; }
 
-  // The version of the form of payload(): higher for what the first form could not say, which earlier
-  // versions of Shrike then refuse instead of leaving it out.
+  // The version of payload()'s form: as low as this model allows. One that the first form could not hold has
+  // a higher version, so that an earlier Shrike refuses it instead of dropping what it does not know.
   virtual uint32_t version() const { return 1; }
   // The family's own bytes (inside the envelope that serialize() adds).
   virtual std::string payload() const = 0;
@@ -64,13 +64,13 @@ std::string content_hash(std::string_view serialized_model);
 // it crash or allocate more than a small multiple of the input's size.
 Result<ModelPtr> load_model(std::string_view bytes);
 
-// The model before there is one: the same probability for every row.
-// `probability` in (0, 1).
+// The model that serves before anything was learned: it gives every row the same probability, which is in
+// (0, 1).
 ModelPtr make_prior_model(std::vector<Column> columns, double probability);
 
 // Chooses the scoring kernels of all models in this process: kAuto takes the widest instruction set the
-// machine has. False, and nothing changes, when the machine lacks it. For tests and `--kernel`; call it
-// before other threads score. Kernels that a family has not are its scalar ones.
+// machine has. Returns false and changes nothing when the machine lacks the set. A family without a kernel
+// for it scores by its scalar one. For tests and `--kernel`; call it before other threads score.
 enum class Kernel { kAuto, kScalar, kAvx2, kAvx512 };
 bool use_kernel(Kernel kernel);
 // The name of what kAuto chose here, such as "AVX3" or "AVX2".

@@ -79,7 +79,7 @@ ModelPtr AnomalyLearner::cold_snapshot() const {
   constexpr double kRise = 0.5 * 6.2146080984;  // 0.5 * ln(0.5 / 0.001)
   const double slope = std::clamp(kRise / std::max(high - middle, 1e-3), 0.0, 1e3);
   double sum = 0;
-  for (const double one : all) sum += exact_exp(std::min(slope * (one - middle), 300.0));
+  for (const double margin : all) sum += exact_exp(std::min(slope * (margin - middle), 300.0));
   const double shift =
       exact_log(fraud_rate_) - exact_log(sum / static_cast<double>(all.size())) - slope * middle;
   return build({static_cast<float>(slope), static_cast<float>(std::clamp(shift, -1e5, 1e5))});

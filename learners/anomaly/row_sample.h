@@ -1,8 +1,9 @@
-// A uniform sample of all rows seen, in bounded memory: whenever it is full, the rows whose hash has one more
-// bit set leave. Which rows stay depends on their keys alone. Plain data; internal to learners/.
+// A uniform sample of all rows seen, in bounded memory: rows stay whose hash ends in `thinned` zero bits, and
+// whenever the sample is full, one more is asked for. So which rows stay depends on their hashes alone. Plain
+// data; internal to learners/.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -17,25 +18,8 @@ struct RowSample {
 
   size_t size() const { return dice.size(); }
 
-  void add(const float* row, size_t columns, uint64_t hash) {
-    ++seen;
-    if (!stays(hash)) return;
-    if (size() == kRowsMax) {
-      ++thinned;
-      size_t kept = 0;
-      for (size_t i = 0; i < size(); ++i) {
-        if (!stays(dice[i])) continue;
-        dice[kept] = dice[i];
-        std::copy_n(&rows[i * columns], columns, &rows[kept++ * columns]);
-      }
-      dice.resize(kept);
-      rows.resize(kept * columns);
-      // Hashes that are all alike leave no room: then the newcomer is left out.
-      if (!stays(hash) || kept == kRowsMax) return;
-    }
-    dice.push_back(hash);
-    rows.insert(rows.end(), row, row + columns);
-  }
+  // Takes the row in if its hash lets it stay.
+  void add(const float* row, size_t columns, uint64_t hash);
 
  private:
   bool stays(uint64_t hash) const { return thinned >= 64 || (hash & ((uint64_t{1} << thinned) - 1)) == 0; }

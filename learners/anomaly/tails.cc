@@ -194,8 +194,9 @@ Result<std::vector<double>> read_weights(std::string_view text, const std::vecto
     const std::string_view item = take_item(text);
     const size_t colon = item.find(':');
     const std::string_view name = item.substr(0, colon);
-    const auto column = std::find_if(columns.begin(), columns.end(),
-                                     [&](const Column& one) { return std::string_view(one.name) == name; });
+    const auto column = std::find_if(columns.begin(), columns.end(), [&](const Column& watched) {
+      return std::string_view(watched.name) == name;
+    });
     if (column == columns.end()) return bad_columns(fmt::format("there is no feature \"{}\"", name));
     if (column->kind != ColumnKind::kNumeric) return bad_columns(fmt::format("{} is not a number", name));
     double weight = 1;

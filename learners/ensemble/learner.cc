@@ -198,9 +198,9 @@ class EnsembleLearner : public Learner {
     frauds_judged_ = record.frauds_judged();
     sound = sound && stack_.weights.size() == count && std::isfinite(stack_.bias) &&
             switcher_.shares.size() == count + 1 && frauds_judged_ >= 0 && frauds_judged_ < 1e15;
-    for (const double one : stack_.weights) sound &= one >= 0 && one < 1e4;
-    for (const double one : switcher_.shares) sound &= one >= 0 && one <= 1;
-    for (const float one : window_.logits) sound &= std::isfinite(one);
+    for (const double weight : stack_.weights) sound &= weight >= 0 && weight < 1e4;
+    for (const double share : switcher_.shares) sound &= share >= 0 && share <= 1;
+    for (const float logit : window_.logits) sound &= std::isfinite(logit);
     if (!sound) return damaged("the predictions kept are not sound");
     return {};
   }
@@ -272,13 +272,14 @@ std::vector<Family> member_families() {
 Result<std::vector<std::string>> read_members(std::string_view text) {
   std::vector<std::string> members;
   while (!text.empty()) {
-    const std::string_view one = take_item(text);
+    const std::string_view name = take_item(text);
     const auto families = member_families();
-    if (std::none_of(families.begin(), families.end(), [&](const Family& f) { return f.info.name == one; }))
-      return bad_option("members", fmt::format("\"{}\" is not a family that can be a member", one));
-    if (std::find(members.begin(), members.end(), one) != members.end())
-      return bad_option("members", fmt::format("\"{}\" is named twice", one));
-    members.emplace_back(one);
+    if (std::none_of(families.begin(), families.end(),
+                     [&](const Family& family) { return family.info.name == name; }))
+      return bad_option("members", fmt::format("\"{}\" is not a family that can be a member", name));
+    if (std::find(members.begin(), members.end(), name) != members.end())
+      return bad_option("members", fmt::format("\"{}\" is named twice", name));
+    members.emplace_back(name);
   }
   if (members.empty()) return bad_option("members", "there are none");
   return members;
@@ -312,8 +313,8 @@ Result<std::unique_ptr<EnsembleLearner>> make(const Options& given, std::vector<
       options.cold = *text;
     } else {
       const auto family = std::find_if(families.begin(), families.end(),
-                                       [&, option = std::string_view(name)](const Family& one) {
-                                         return option.rfind(one.info.name + "_", 0) == 0;
+                                       [&, option = std::string_view(name)](const Family& member) {
+                                         return option.rfind(member.info.name + "_", 0) == 0;
                                        });
       if (family == families.end()) return bad_option(name, "the ensemble family has no such option");
       options.of[family->info.name][name.substr(family->info.name.size() + 1)] = value;

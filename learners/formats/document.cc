@@ -17,25 +17,25 @@ tl::unexpected<Error> refuse(std::string reason) {
   return tl::make_unexpected(Error{ErrorCode::kDamaged, "", std::move(reason)});
 }
 
-bool is_number(const Document& one) { return one.value.index() <= 2; }
+bool is_number(const Document& document) { return document.value.index() <= 2; }
 
-double as_number(const Document& one) {
-  if (const bool* flag = one.get<bool>()) return *flag ? 1 : 0;
-  const double* number = one.get<double>();
+double as_number(const Document& document) {
+  if (const bool* flag = document.get<bool>()) return *flag ? 1 : 0;
+  const double* number = document.get<double>();
   return number != nullptr ? *number : std::numeric_limits<double>::quiet_NaN();
 }
 
-bool is_number(simdjson::dom::element one) {
+bool is_number(simdjson::dom::element element) {
   using simdjson::dom::element_type;
-  const element_type type = one.type();
+  const element_type type = element.type();
   return type != element_type::OBJECT && type != element_type::ARRAY && type != element_type::STRING;
 }
 
-double as_number(simdjson::dom::element one) {
+double as_number(simdjson::dom::element element) {
   using simdjson::dom::element_type;
-  if (one.type() == element_type::BOOL) return one.get_bool().value_unsafe() ? 1 : 0;
-  if (one.type() == element_type::NULL_VALUE) return std::numeric_limits<double>::quiet_NaN();
-  return one.get_double().value_unsafe();
+  if (element.type() == element_type::BOOL) return element.get_bool().value_unsafe() ? 1 : 0;
+  if (element.type() == element_type::NULL_VALUE) return std::numeric_limits<double>::quiet_NaN();
+  return element.get_double().value_unsafe();
 }
 
 bool from_json(simdjson::dom::element from, int depth, Document& out) {
@@ -55,7 +55,7 @@ bool from_json(simdjson::dom::element from, int depth, Document& out) {
     case element_type::ARRAY: {
       const simdjson::dom::array values = from.get_array().value_unsafe();
       // At once, as a digit and a comma would else take a whole Document each on their way.
-      if (std::all_of(values.begin(), values.end(), [](const auto one) { return is_number(one); })) {
+      if (std::all_of(values.begin(), values.end(), [](const auto value) { return is_number(value); })) {
         auto& numbers = out.value.emplace<Document::Numbers>();
         for (const auto value : values) numbers.push_back(as_number(value));
         return true;
@@ -220,7 +220,7 @@ class UbjsonReader {
     if (const size_t bytes = number_bytes(type); bytes > 0) {
       if (!has(count) || !has(count * bytes)) return false;
       Document::Numbers numbers(count);
-      for (double& one : numbers) one = number(type, bytes);
+      for (double& entry : numbers) entry = number(type, bytes);
       out.value = std::move(numbers);
       return true;
     }
@@ -236,16 +236,16 @@ class UbjsonReader {
       char marker = type;
       if (type == 0 && !take(marker)) return false;
       if (count == SIZE_MAX && marker == ']') break;
-      Document one;
-      if (!value(marker, depth + 1, one)) return false;
-      if (all.empty() && is_number(one)) {
-        numbers.push_back(as_number(one));
+      Document item;
+      if (!value(marker, depth + 1, item)) return false;
+      if (all.empty() && is_number(item)) {
+        numbers.push_back(as_number(item));
         continue;
       }
       if (!room_for((1 + numbers.size()) * sizeof(Document))) return false;
       for (const double number : numbers) all.emplace_back().value = number;
       numbers.clear();
-      all.push_back(std::move(one));
+      all.push_back(std::move(item));
     }
     if (all.empty())
       out.value = std::move(numbers);

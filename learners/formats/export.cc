@@ -39,12 +39,12 @@ std::string quoted(std::string_view from) {
 template <typename Items, typename Write>
 std::string list(const Items& items, Write write) {
   std::string out = "[";
-  for (const auto& one : items) out += (out.size() > 1 ? "," : "") + write(one);
+  for (const auto& item : items) out += (out.size() > 1 ? "," : "") + write(item);
   return out + "]";
 }
 template <typename T>
 std::string list(const std::vector<T>& items) {
-  return list(items, [](T one) { return text(one); });
+  return list(items, [](T item) { return text(item); });
 }
 
 // Members go left here and right there, and XGBoost takes a node's right child to follow its left one: so the
@@ -131,7 +131,7 @@ Result<std::string> export_xgboost(const Model& model) {
     iterations += fmt::format(",{}", index + 1);
   }
   const auto name = [](const Column& column) { return quoted(column.name); };
-  const auto type = [](bool one) -> std::string { return one ? "\"c\"" : "\"float\""; };
+  const auto type = [](bool is_categorical) -> std::string { return is_categorical ? "\"c\"" : "\"float\""; };
   const Model::Calibration calibration = model.calibration();
   // XGBoost has no objective whose leaves are shares of a probability: there its prediction is the sum,
   // before calibration.
@@ -155,16 +155,15 @@ std::string note_xgboost_export(const Model& model) {
   const auto* of = dynamic_cast<const TreeModel*>(&model);
   if (of != nullptr && of->leaf_sum() == LeafSum::kProbability)
     return fmt::format(
-        "XGBoost predicts the sum p of its leaves (reg:squarederror) without our calibration; our score is 1 "
-        "/ (1 + "
-        "e^-({:.9g} * log(p / (1 - p)) + {:.9g})), the two numbers are the attributes shrike_slope and "
-        "shrike_shift",
+        "XGBoost predicts the sum p of its leaves (reg:squarederror) without our calibration; our score is "
+        "1 / (1 + e^-({:.9g} * log(p / (1 - p)) + {:.9g})), the two numbers are the attributes shrike_slope "
+        "and shrike_shift",
         slope, shift);
   if (slope == 1 && shift == 0) return "";
   return fmt::format(
       "XGBoost's probability lacks our calibration; our score is 1 / (1 + e^-({:.9g} * margin + {:.9g})), "
-      "where margin "
-      "is predict(output_margin=True); the two numbers are the attributes shrike_slope and shrike_shift",
+      "where margin is predict(output_margin=True); the two numbers are the attributes shrike_slope and "
+      "shrike_shift",
       slope, shift);
 }
 

@@ -232,9 +232,9 @@ Result<Head> read_head(const Section& head, const std::vector<Column>& columns) 
                                            found == nullptr ? "" : *found));
   }
   Head out;
-  for (const std::string_view one : objective) {
-    if (one.starts_with("sigmoid:") &&
-        (!parse(one.substr(8), out.sigmoid) || !(out.sigmoid > 0 && out.sigmoid < 1e6)))
+  for (const std::string_view word : objective) {
+    if (word.starts_with("sigmoid:") &&
+        (!parse(word.substr(8), out.sigmoid) || !(out.sigmoid > 0 && out.sigmoid < 1e6)))
       return refuse("objective", "its sigmoid is not a positive number");
   }
   int64_t per_iteration = 1, last_feature = -1;

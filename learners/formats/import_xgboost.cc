@@ -54,15 +54,15 @@ Result<void> read_sets(const Document& from, const std::string& where, SetBudget
       return refuse(where, fmt::format("its set of categories {} is out of range", s));
     std::vector<uint32_t>& set = nodes[static_cast<size_t>(node)].set;
     const auto first = all->begin() + begin, last = first + size;
-    const auto odd = std::find_if(first, last, [](double one) { return index(one, kCategoriesMax) < 0; });
+    const auto odd = std::find_if(first, last, [](double code) { return index(code, kCategoriesMax) < 0; });
     if (odd != last) return refuse(where, fmt::format("category {} is not in [0, 2^24)", *odd));
     const size_t words = size == 0 ? 0 : static_cast<size_t>(*std::max_element(first, last)) / 32 + 1;
     if (words > set.size()) {  // once for the set: growing as codes come would take more than was asked for
       if (!budget.take(words - set.size())) return SetBudget::refusal(where);
       set.resize(words);
     }
-    for (auto one = first; one != last; ++one) {
-      const auto category = static_cast<uint32_t>(*one);
+    for (auto code = first; code != last; ++code) {
+      const auto category = static_cast<uint32_t>(*code);
       set[category / 32] |= 1u << (category % 32);
     }
   }
@@ -152,8 +152,8 @@ Result<std::vector<int32_t>> read_features(const Document& learner, size_t featu
                                            const std::vector<Column>& columns) {
   std::vector<std::string> names;
   if (const auto* found = learner["feature_names"].get<Document::Array>()) {
-    for (const Document& one : *found) {
-      const std::string* name = one.get<std::string>();
+    for (const Document& entry : *found) {
+      const std::string* name = entry.get<std::string>();
       if (name == nullptr) return refuse("feature_names", "a name is not a text");
       names.push_back(*name);
     }
@@ -172,7 +172,7 @@ Result<Iterations> read_iterations(const Document& model, size_t trees, size_t l
     const bool sound =
         !begins->empty() && begins->front() == 0 && index(begins->back(), limit) >= 0 &&
         begins->back() == static_cast<double>(trees) && std::is_sorted(begins->begin(), begins->end()) &&
-        std::all_of(begins->begin(), begins->end(), [&](double one) { return index(one, limit) >= 0; });
+        std::all_of(begins->begin(), begins->end(), [&](double begin) { return index(begin, limit) >= 0; });
     if (!sound) return refuse("iteration_indptr", "it does not divide the trees into iterations");
     const size_t count = begins->size() - 1;
     return Iterations{count, last < count ? static_cast<size_t>((*begins)[last + 1]) : trees};

@@ -170,8 +170,7 @@ std::string name_foreign(const Document& document) {
   const std::string* format = document["format"].get<std::string>();
   if (format != nullptr && *format == "shrike-linear")
     return "it is our JSON of a linear model, which is for other tools; `shrike models export` writes "
-           "without "
-           "--format what can be imported again";
+           "without --format what can be imported again";
   if (document["learner"]["generic_param"].get<Document::Object>() != nullptr)
     return fmt::format("it is a configuration of XGBoost's (save_config), which has no trees: {}",
                        kXgboostRemedy);

@@ -73,7 +73,7 @@ class LinearLearner : public Learner {
 
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
                    std::span<const uint64_t> keys) override {
-    for (size_t i = 0; i < rows.rows(); ++i) one(rows.row(i).data(), labels[i], weights[i], keys[i]);
+    for (size_t i = 0; i < rows.rows(); ++i) take(rows.row(i).data(), labels[i], weights[i], keys[i]);
   }
 
   ModelPtr snapshot() const override {
@@ -189,7 +189,7 @@ class LinearLearner : public Learner {
     pair_weights_.resize(layout_.pairs.size());
   }
 
-  void one(const float* row, float label, float weight, uint64_t key) {
+  void take(const float* row, float label, float weight, uint64_t key) {
     ++examples_;
     const bool fraud = label > 0.5f;
     frauds_ += fraud;
@@ -249,7 +249,7 @@ class LinearLearner : public Learner {
     lay_out(old.pairs);
     std::vector<std::array<uint32_t, LinearPair::kCoarse>> coarse(columns_.size());  // new to old
     constexpr uint32_t kUnused = LinearPair::kCoarse;
-    for (auto& one : coarse) one.fill(kUnused);
+    for (auto& old_of_new : coarse) old_of_new.fill(kUnused);
     for (size_t c = 0; c < columns_.size(); ++c) {
       const LinearTable& table = layout_.tables[c];
       const LinearTable& was = old.tables[c];
@@ -324,11 +324,11 @@ class LinearLearner : public Learner {
     if (options_.pairs == 0) return;
     const double hessian = p * (1 - p) * true_weight * (fraud ? options_.fraud_weight : 1.0);
     if (!search_.add(codes_, -gradient, hessian, fraud, layout_.pairs, pair_weights_)) return;
-    if (const auto change = search_.decide(layout_.pairs)) take(*change);
+    if (const auto change = search_.decide(layout_.pairs)) put_pair(*change);
   }
 
   // The pair's weights begin at zero, those of the pair in its place are lost.
-  void take(const PairSearch::Change& change) {
+  void put_pair(const PairSearch::Change& change) {
     const LinearLayout old = layout_;
     std::vector<LinearPair> pairs = old.pairs;
     if (change.slot == pairs.size()) pairs.emplace_back();

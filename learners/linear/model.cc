@@ -146,8 +146,8 @@ Result<ModelPtr> load_linear_model(uint32_t, std::string_view payload) {
   if (model->columns_.empty() || record.bins_size() != record.columns_size())
     return damaged("the columns disagree");
   if (record.hash_bits() < 1 || record.hash_bits() > 24) return damaged("hash_bits is out of range");
-  for (const proto::LinearColumn& one : record.bins()) {
-    std::vector<float> cuts(one.cuts().begin(), one.cuts().end());
+  for (const proto::LinearColumn& bins : record.bins()) {
+    std::vector<float> cuts(bins.cuts().begin(), bins.cuts().end());
     for (size_t i = 0; i < cuts.size(); ++i) {
       if (!std::isfinite(cuts[i]) || (i > 0 && cuts[i] <= cuts[i - 1]))
         return damaged("cut points do not rise");

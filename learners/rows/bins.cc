@@ -42,7 +42,7 @@ std::vector<float> fit_cuts(const BinSample& sample, size_t columns, size_t colu
   gather(sample.negative_rows);
   std::sort(values.begin(), values.end());
   double total = 0;
-  for (const auto& one : values) total += one.second;
+  for (const auto& [value, weight] : values) total += weight;
   std::vector<float> cuts;
   double before = 0;  // weight of the values below this one
   double next = total / static_cast<double>(bins);
@@ -70,27 +70,29 @@ ColumnBins fit_bins(const BinSample& sample, size_t columns, size_t column, Colu
     for (size_t at = column; at < rows[fraud]->size(); at += columns) {
       const float value = (*rows[fraud])[at];
       if (!is_category(value)) continue;
-      Category& one = found[category_of(value)];
-      one.code = category_of(value);
-      ++one.times[fraud];
+      Category& category = found[category_of(value)];
+      category.code = category_of(value);
+      ++category.times[fraud];
     }
   }
   std::vector<Category> categories;
-  for (auto& [code, one] : found) {
+  for (auto& [code, category] : found) {
     const size_t frauds = sample.fraud_rows.size() / columns;
-    if (one.times[0] < kLegitimateMin && one.times[1] < std::max(kFraudsMin, frauds / kFraudShareMin))
+    if (category.times[0] < kLegitimateMin &&
+        category.times[1] < std::max(kFraudsMin, frauds / kFraudShareMin))
       continue;
     for (const bool fraud : {false, true}) {
-      if (one.times[fraud] > 0)
-        one.weight += static_cast<double>(one.times[fraud]) / static_cast<double>(rows[fraud]->size());
+      if (category.times[fraud] > 0)
+        category.weight +=
+            static_cast<double>(category.times[fraud]) / static_cast<double>(rows[fraud]->size());
     }
-    categories.push_back(one);
+    categories.push_back(category);
   }
   std::stable_sort(categories.begin(), categories.end(),
                    [](const Category& a, const Category& b) { return a.weight > b.weight; });
   if (categories.size() > bins - 1) categories.resize(bins - 1);
   ColumnBins of{{}, true};
-  for (const Category& one : categories) of.cuts.push_back(one.code);
+  for (const Category& category : categories) of.cuts.push_back(category.code);
   std::sort(of.cuts.begin(), of.cuts.end());
   return of;
 }

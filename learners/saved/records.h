@@ -50,8 +50,9 @@ inline void write_column(const Column& column, proto::ColumnRecord& out) {
 template <typename Records>
 std::vector<Column> read_columns(const Records& records) {
   std::vector<Column> columns;
-  for (const proto::ColumnRecord& one : records) {
-    columns.push_back({one.name(), one.categorical() ? ColumnKind::kCategorical : ColumnKind::kNumeric});
+  for (const proto::ColumnRecord& record : records) {
+    columns.push_back(
+        {record.name(), record.categorical() ? ColumnKind::kCategorical : ColumnKind::kNumeric});
   }
   return columns;
 }

@@ -18,11 +18,11 @@ size_t CategoryIndex::view_of(const TreeNode& node) const {
 }
 
 bool CategoryIndex::compile(std::span<const Tree> trees) {
-  std::vector<std::vector<uint32_t>> all;
+  std::vector<std::vector<uint32_t>> by_view;
   size_t total = 0;
-  const auto tidy = [](std::vector<uint32_t>& one) {
-    std::sort(one.begin(), one.end());
-    one.erase(std::unique(one.begin(), one.end()), one.end());
+  const auto tidy = [](std::vector<uint32_t>& categories) {
+    std::sort(categories.begin(), categories.end());
+    categories.erase(std::unique(categories.begin(), categories.end()), categories.end());
   };
   for (const Tree& tree : trees) {
     for (const TreeNode& node : tree.nodes) {
@@ -34,25 +34,25 @@ bool CategoryIndex::compile(std::span<const Tree> trees) {
       if (view == views_.size()) {
         if (view == kViewsMax) return false;
         views_.push_back({static_cast<uint32_t>(node.column), above(node)});
-        all.emplace_back();
+        by_view.emplace_back();
       }
-      tree.for_each_member(node, [&](uint32_t category) { all[view].push_back(category); });
+      tree.for_each_member(node, [&](uint32_t category) { by_view[view].push_back(category); });
       total += members;
       if (total <= 2 * kCategoriesMax) continue;
       total = 0;  // sets repeat each other
-      for (auto& one : all) {
-        tidy(one);
-        total += one.size();
+      for (std::vector<uint32_t>& categories : by_view) {
+        tidy(categories);
+        total += categories.size();
       }
       if (total > kCategoriesMax) return false;
     }
   }
-  for (size_t view = 0; view < all.size(); ++view) {
-    tidy(all[view]);
-    if (all[view].empty()) all[view].push_back(0);  // the search wants one
+  for (size_t view = 0; view < by_view.size(); ++view) {
+    tidy(by_view[view]);
+    if (by_view[view].empty()) by_view[view].push_back(0);  // number() looks at one category at least
     views_[view].first = static_cast<uint32_t>(categories_.size());
-    views_[view].size = static_cast<uint32_t>(all[view].size());
-    categories_.insert(categories_.end(), all[view].begin(), all[view].end());
+    views_[view].size = static_cast<uint32_t>(by_view[view].size());
+    categories_.insert(categories_.end(), by_view[view].begin(), by_view[view].end());
   }
   return categories_.size() <= kCategoriesMax + kViewsMax;
 }

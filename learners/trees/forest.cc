@@ -59,13 +59,13 @@ class ForestLearner : public Learner {
   ForestLearner(ForestOptions options, std::vector<Column> columns, uint64_t seed)
       : options_(options), columns_(std::move(columns)), seed_(seed), cuts_(columns_.size()) {
     by_name_ = order_by_name(columns_);
-    how_.grace = options.grace;
-    how_.significance = options.significance;
-    how_.column_rate = options.column_rate;
-    how_.memory = options.memory;
-    how_.smoothing = options.smoothing;
-    how_.depth = static_cast<uint32_t>(options.depth);
-    how_.histogram_bytes =
+    tree_options_.grace = options.grace;
+    tree_options_.significance = options.significance;
+    tree_options_.column_rate = options.column_rate;
+    tree_options_.memory = options.memory;
+    tree_options_.smoothing = options.smoothing;
+    tree_options_.depth = static_cast<uint32_t>(options.depth);
+    tree_options_.histogram_bytes =
         (static_cast<size_t>(options.memory_mib) << 20) / static_cast<size_t>(options.trees);
     for (int64_t t = 0; t < options.trees; ++t)
       members_.emplace_back(plant(static_cast<size_t>(t), 0),
@@ -158,7 +158,7 @@ class ForestLearner : public Learner {
   };
 
   HoeffdingTree plant(size_t t, uint64_t time) const {
-    return {mix(seed_ ^ mix(t + 1 + (time << 20))), columns_.size(), how_};
+    return {mix(seed_ ^ mix(t + 1 + (time << 20))), columns_.size(), tree_options_};
   }
 
   // Detectors of different trees look at different examples.
@@ -250,15 +250,15 @@ class ForestLearner : public Learner {
       const double weight = poisson(mix(dice + t)) * static_cast<double>(batch_.weights[i]) *
                             (fraud ? options_.fraud_weight : 1.0);
       if (weight > 0) {
-        member.tree.learn(leaf, bins, cuts_, fraud, weight, how_);
+        member.tree.learn(leaf, bins, cuts_, fraud, weight, tree_options_);
         if (member.background)
-          member.background->learn(member.background->find(row), bins, cuts_, fraud, weight, how_);
+          member.background->learn(member.background->find(row), bins, cuts_, fraud, weight, tree_options_);
       }
       // Trees take turns.
       const uint64_t turn = member.seen + t;
-      if (turn % look_every_ == 0) member.tree.look(cuts_, how_);
+      if (turn % look_every_ == 0) member.tree.look(cuts_, tree_options_);
       if (member.background && (turn + look_every_ / 2) % look_every_ == 0)
-        member.background->look(cuts_, how_);
+        member.background->look(cuts_, tree_options_);
     }
   }
 
@@ -279,18 +279,19 @@ class ForestLearner : public Learner {
   }
 
   ForestOptions options_;
-  HoeffdingOptions how_;
+  HoeffdingOptions tree_options_;
   std::vector<Column> columns_;
   uint64_t seed_;
   uint64_t examples_ = 0, frauds_ = 0, refit_at_ = 0;
-  std::vector<ColumnBins> cuts_;  // in the order of the names, as all that trees see
-  std::vector<uint32_t>
-      by_name_;  // trees see columns in the order of their names, not that of the configuration
+  // Trees see columns in the order of their names, not in that of the configuration: by_name_[c] is the place
+  // in the configuration of the column that they see as c. Cut points, batch and sample are in their order.
+  std::vector<ColumnBins> cuts_;
+  std::vector<uint32_t> by_name_;
   Workers* workers_ = nullptr;
   std::vector<Member> members_;              // as many as at first
   std::vector<const HoeffdingTree*> trees_;  // of the members
   uint64_t look_every_ = 1;                  // examples between two of a tree's turns to look at a leaf
-  std::vector<double> poisson_;              // cumulative
+  std::vector<double> poisson_;              // the chance that a weight is at most 0, 1, 2, ...
   BinSample sample_;
   Batch batch_;                 // what is not yet learned; between calls only before the first cut points
   std::vector<uint16_t> bins_;  // of the batch
@@ -314,8 +315,8 @@ std::string ForestLearner::save() const {
     out.set_seen(member.seen);
     sets |= member.tree.has_sets() || (member.background && member.background->has_sets());
     if (member.background) member.background->save(*out.mutable_background());
-    for (const double one : member.warning.save()) out.add_warning(one);
-    for (const double one : member.drift.save()) out.add_drift(one);
+    for (const double value : member.warning.save()) out.add_warning(value);
+    for (const double value : member.drift.save()) out.add_drift(value);
   }
   record.set_examples(examples_);
   record.set_frauds(frauds_);
@@ -351,10 +352,11 @@ Result<void> ForestLearner::load(std::string_view payload) {
     const proto::ForestMember& in = record.members(static_cast<int>(t));
     Member& member = members_[t];
     member.seen = in.seen();
-    if (auto loaded = member.tree.load(in.tree(), cuts_, how_); !loaded) return loaded;
+    if (auto loaded = member.tree.load(in.tree(), cuts_, tree_options_); !loaded) return loaded;
     if (in.has_background()) {
-      member.background = std::make_unique<HoeffdingTree>(0, columns_.size(), how_);
-      if (auto loaded = member.background->load(in.background(), cuts_, how_); !loaded) return loaded;
+      member.background = std::make_unique<HoeffdingTree>(0, columns_.size(), tree_options_);
+      if (auto loaded = member.background->load(in.background(), cuts_, tree_options_); !loaded)
+        return loaded;
     }
     if (!member.warning.restore({in.warning().begin(), in.warning().end()}) ||
         !member.drift.restore({in.drift().begin(), in.drift().end()}))

@@ -112,14 +112,15 @@ void TreeGrower::fill_histogram(const Growth& growth, Columns columns, OpenNode&
   const uint32_t* const column_of = columns_.data();
   const uint32_t* const offsets = offsets_.data();
   const GradientPair* const gradients = growth.gradients.data();
+  const BinnedRows& data = growth.data;
   for (uint32_t i = open.begin; i < open.end; ++i) {
     if (i + kAhead < open.end) {
       const uint32_t soon = order_[i + kAhead];
-      __builtin_prefetch(growth.data.row(soon));
+      __builtin_prefetch(data.row(soon));
       __builtin_prefetch(&gradients[soon]);
     }
     const uint32_t row = order_[i];
-    const uint16_t* const bins = growth.data.row(row);
+    const uint16_t* const bins = data.row(row);
     const Pair pair = reinterpret_cast<const Pair&>(gradients[row]);
     for (size_t c = columns.from; c < columns.to; ++c)
       reinterpret_cast<Pair&>(histogram[offsets[c] + bins[column_of[c]]]) += pair;
@@ -353,11 +354,13 @@ void TreeGrower::find_splits(const Growth& growth, std::span<OpenNode> children)
   std::vector<Split> found(children.size() * groups);
   run_tasks(growth.workers, groups, [&](size_t group) {
     const Columns columns = columns_of(group, groups);
+    const size_t first = first_cell(columns.from), last = first_cell(columns.to);
     for (size_t left = 0; left < children.size(); left += 2) {
       const auto [small, large] = by_size(&children[left]);
       fill_histogram(growth, columns, *small);
-      for (size_t i = first_cell(columns.from); i < first_cell(columns.to); ++i)
-        large->histogram[i] = large->histogram[i] - small->histogram[i];
+      const GradientPair* const taken = small->histogram.data();
+      GradientPair* const rest = large->histogram.data();
+      for (size_t i = first; i < last; ++i) rest[i] = rest[i] - taken[i];
       for (const size_t child : {left, left + 1})
         found[child * groups + group] = find_split(growth, columns, children[child]);
     }

@@ -1,6 +1,6 @@
 // Tree ensembles compiled for scoring. Several ways to the same bits, chosen when a row comes by the shape of
 // the trees, the number of rows and use_kernel(): walking the nodes (the reference, any tree), masks for
-// trees up to depth 6 (tree_masks.h), and gathers for deeper ones (tree_walk.h). Machines without AVX2 walk
+// trees up to depth 6 (masks.h), and gathers for deeper ones (walk.h). Machines without AVX2 walk
 // the nodes.
 //
 // Immutable; any thread.

@@ -94,60 +94,55 @@ uint32_t version_of(std::span<const Tree> trees) {
   return version;
 }
 
-Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t column_count) {
-  std::vector<float> values, covers;
-  std::vector<int32_t> columns;
-  std::vector<uint8_t> missing_left, tests;
-  std::vector<uint32_t> sets;
-  std::vector<double> exact;
-  if (!from_bytes(record.values(), values) || !from_bytes(record.covers(), covers) ||
-      !from_bytes(record.columns(), columns) || !from_bytes(record.missing_left(), missing_left) ||
-      covers.size() != values.size() || columns.size() != values.size() ||
-      missing_left.size() != values.size() || !from_bytes(record.tests(), tests) ||
-      (!tests.empty() && tests.size() != values.size()) || !from_bytes(record.sets(), sets) ||
-      !from_bytes(record.exact(), exact) || (!exact.empty() && exact.size() != values.size())) {
-    return damaged("the parts of the trees disagree");
+namespace {
+
+// Reads a record tree by tree. Its arrays hold the nodes of all trees, one tree after the other.
+class TreesReader {
+ public:
+  TreesReader(const proto::TreesRecord& record, size_t columns) : record_(record), column_count_(columns) {}
+
+  Result<std::vector<Tree>> read() {
+    if (!read_arrays()) return damaged("the parts of the trees disagree");
+    std::vector<Tree> trees;
+    for (const uint32_t size : record_.sizes()) {
+      if (size == 0 || size > values_.size() - at_) return damaged("a tree has no end");
+      auto tree = read_tree(size);
+      if (!tree) return tl::make_unexpected(tree.error());
+      trees.push_back(std::move(*tree));
+    }
+    if (sets_at_ != sets_.size() || next_set_ != record_.set_sizes_size())
+      return damaged("sets of categories are left over");
+    if (at_ != values_.size()) return damaged("nodes are left over");
+    return trees;
   }
-  size_t set_at = 0;
-  int next_set = 0;
-  std::vector<Tree> trees;
-  size_t at = 0;
-  for (const uint32_t size : record.sizes()) {
-    if (size == 0 || size > values.size() - at) return damaged("a tree has no end");
+
+ private:
+  bool read_arrays() {
+    return from_bytes(record_.values(), values_) && from_bytes(record_.covers(), covers_) &&
+           from_bytes(record_.columns(), columns_) && from_bytes(record_.missing_left(), missing_left_) &&
+           covers_.size() == values_.size() && columns_.size() == values_.size() &&
+           missing_left_.size() == values_.size() && from_bytes(record_.tests(), tests_) &&
+           (tests_.empty() || tests_.size() == values_.size()) && from_bytes(record_.sets(), sets_) &&
+           from_bytes(record_.exact(), exact_) && (exact_.empty() || exact_.size() == values_.size());
+  }
+
+  Result<Tree> read_tree(uint32_t size) {
     Tree tree;
     tree.nodes.resize(size);
-    uint32_t next = 1;
-    for (uint32_t i = 0; i < size; ++i, ++at) {
+    uint32_t next = 1;  // the left child of the next split
+    for (uint32_t i = 0; i < size; ++i, ++at_) {
       TreeNode& node = tree.nodes[i];
-      if (!tests.empty() && tests[at] > static_cast<uint8_t>(SplitTest::kListed))
-        return damaged("a node's test is unknown");
-      const auto test = tests.empty() ? SplitTest::kBelow : static_cast<SplitTest>(tests[at]);
-      node = {values[at], covers[at], columns[at], 0, missing_left[at] != 0, test};
-      const bool unbounded = !node.is_leaf() && node.value == std::numeric_limits<float>::infinity();
-      if ((!std::isfinite(node.value) && !unbounded) || !(node.cover >= 0) || !std::isfinite(node.cover))
-        return damaged("a node is not finite");
-      if (node.column < -1 || node.column >= static_cast<int32_t>(column_count))
-        return damaged("a node's column is unknown");
-      if (!exact.empty()) {
-        if (!std::isfinite(exact[at]) && node.is_leaf()) return damaged("a leaf is not finite");
-        tree.exact.push_back(exact[at]);
+      if (auto read = read_node(node); !read) return tl::make_unexpected(read.error());
+      if (!exact_.empty()) {
+        if (!std::isfinite(exact_[at_]) && node.is_leaf()) return damaged("a leaf is not finite");
+        tree.exact.push_back(exact_[at_]);
       }
       if (node.is_leaf()) {
-        if (test != SplitTest::kBelow) return damaged("a leaf has a test");
+        if (node.test != SplitTest::kBelow) return damaged("a leaf has a test");
         continue;
       }
       if (node.is_categorical()) {
-        if (node.value != static_cast<float>(tree.sets.size()) || next_set >= record.set_sizes_size())
-          return damaged("a categorical node has no set");
-        const bool listed = test == SplitTest::kListed;
-        const uint32_t words = record.set_sizes(next_set++);
-        if ((!listed && words > kCategoriesMax / 32) || words > sets.size() - set_at)
-          return damaged("a set of categories has no end");
-        const auto from = sets.begin() + static_cast<std::ptrdiff_t>(set_at);
-        std::vector<uint32_t> set(from, from + words);
-        if (listed && !is_category_list(set)) return damaged("a list of categories does not rise");
-        tree.sets.push_back(std::move(set));
-        set_at += words;
+        if (auto read = read_set(node, tree.sets); !read) return tl::make_unexpected(read.error());
       }
       node.left = next;
       if (node.left <= i || node.left + 1 >= size) return damaged("a node has no children");
@@ -155,12 +150,55 @@ Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t co
     }
     if (next != size) return damaged("a node has no parent");
     if (tree.depth() > Tree::kDepthMax) return damaged("a tree is too deep");
-    trees.push_back(std::move(tree));
+    return tree;
   }
-  if (set_at != sets.size() || next_set != record.set_sizes_size())
-    return damaged("sets of categories are left over");
-  if (at != values.size()) return damaged("nodes are left over");
-  return trees;
+
+  // All but its children.
+  Result<void> read_node(TreeNode& node) const {
+    if (!tests_.empty() && tests_[at_] > static_cast<uint8_t>(SplitTest::kListed))
+      return damaged("a node's test is unknown");
+    const auto test = tests_.empty() ? SplitTest::kBelow : static_cast<SplitTest>(tests_[at_]);
+    node = {values_[at_], covers_[at_], columns_[at_], 0, missing_left_[at_] != 0, test};
+    const bool unbounded = !node.is_leaf() && node.value == std::numeric_limits<float>::infinity();
+    if ((!std::isfinite(node.value) && !unbounded) || !(node.cover >= 0) || !std::isfinite(node.cover))
+      return damaged("a node is not finite");
+    if (node.column < -1 || node.column >= static_cast<int32_t>(column_count_))
+      return damaged("a node's column is unknown");
+    return {};
+  }
+
+  // The next set is this node's.
+  Result<void> read_set(const TreeNode& node, std::vector<std::vector<uint32_t>>& sets) {
+    if (node.value != static_cast<float>(sets.size()) || next_set_ >= record_.set_sizes_size())
+      return damaged("a categorical node has no set");
+    const bool listed = node.test == SplitTest::kListed;
+    const uint32_t words = record_.set_sizes(next_set_++);
+    if ((!listed && words > kCategoriesMax / 32) || words > sets_.size() - sets_at_)
+      return damaged("a set of categories has no end");
+    const auto from = sets_.begin() + static_cast<std::ptrdiff_t>(sets_at_);
+    std::vector<uint32_t> set(from, from + words);
+    if (listed && !is_category_list(set)) return damaged("a list of categories does not rise");
+    sets.push_back(std::move(set));
+    sets_at_ += words;
+    return {};
+  }
+
+  const proto::TreesRecord& record_;
+  size_t column_count_;  // columns of the rows
+  std::vector<float> values_, covers_;
+  std::vector<int32_t> columns_;
+  std::vector<uint8_t> missing_left_, tests_;
+  std::vector<uint32_t> sets_;
+  std::vector<double> exact_;
+  size_t at_ = 0;       // the node in hand
+  size_t sets_at_ = 0;  // where the next set begins in sets_
+  int next_set_ = 0;
+};
+
+}  // namespace
+
+Result<std::vector<Tree>> read_trees(const proto::TreesRecord& record, size_t columns) {
+  return TreesReader(record, columns).read();
 }
 
 }  // namespace shrike::learners
