@@ -15,6 +15,9 @@ using engine::DayRange;
 using engine::Reliability;
 using engine::Shift;
 
+constexpr double kLabelledMin =
+    0.9;  // of a span's transactions, below which its reliability is not to be read
+
 // As printed; what there is not is "-".
 std::string shown(double value, const char* format) {
   return std::isnan(value) ? "-" : fmt::format(fmt::runtime(format), value);
@@ -56,6 +59,17 @@ void print_reliability(const Comparison& comparison) {
   }
 }
 
+// Frauds are known before silence tells of the rest.
+void print_unlabelled(const Comparison::Span& span) {
+  const uint64_t labelled = span.reliability.rows();
+  if (labelled == span.rows) return;
+  fmt::print("days {}: {} of {} transactions have no label yet and are not in the table{}\n",
+             engine::to_text(span.days), span.rows - labelled, span.rows,
+             static_cast<double>(labelled) < kLabelledMin * static_cast<double>(span.rows)
+                 ? "; too many for it to say much"
+                 : "");
+}
+
 Json span_json(const Comparison::Span& span) {
   Json bins = Json::array();
   for (const Reliability::Bin& bin : span.reliability.bins()) {
@@ -70,6 +84,7 @@ Json span_json(const Comparison::Span& span) {
           {"last_day", span.days.last == INT32_MAX ? Json() : Json(span.days.last)},
           {"rows", span.rows},
           {"sampled", span.sampled},
+          {"labelled", span.reliability.rows()},
           {"calibration_error", span.reliability.calibration_error()},
           {"reliability", std::move(bins)}};
 }
@@ -96,6 +111,7 @@ void print_comparison(const Comparison& comparison) {
              first.sampled, second.sampled);
   print_columns(comparison);
   print_reliability(comparison);
+  for (const Comparison::Span& span : comparison.spans) print_unlabelled(span);
 }
 
 Json comparison_json(const Comparison& comparison) {

@@ -19,7 +19,7 @@ tl::expected<std::optional<std::pair<engine::DayRange, engine::DayRange>>, std::
 // Prints the columns by falling PSI, and expected against observed frauds by bins of score.
 void print_comparison(const engine::Comparison& comparison);
 
-// {"spans":[{"first_day","last_day","rows","sampled","calibration_error","reliability":[{"from","to","rows",
+// {"spans":[{"first_day","last_day","rows","sampled","labelled","calibration_error","reliability":[{"from","to","rows",
 // "frauds","expected","observed"}]}],"columns":[{"column","kind":"score"|"feature","psi","reading","ks",
 // "missing":[2],"mean":[2]}]}; a `last_day` without an end is null.
 Json comparison_json(const engine::Comparison& comparison);
