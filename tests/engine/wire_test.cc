@@ -258,14 +258,15 @@ TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
 
 TEST(ModelJson, HasTheSequenceFirstAndTheReportAsAnObject) {
   ModelEvent event{ModelAction::kRejected, 4000, "3f2a", R"({"reason":"worse","ap_gain":-0.010000})"};
-  EXPECT_EQ(model_event_json(7, event).dump(),
-            R"({"seq":7,"action":"rejected","model":"3f2a","candidate":4000,)"
-            R"("report":{"reason":"worse","ap_gain":-0.01}})");
+  EXPECT_EQ(model_event_text(7, event), R"({"seq":7,"action":"rejected","model":"3f2a","candidate":4000,)"
+                                        R"("report":{"reason":"worse","ap_gain":-0.01}})");
   event.report = "";
   EXPECT_EQ(model_event_json(event).dump(),
             R"({"action":"rejected","model":"3f2a","candidate":4000,"report":null})");
   event.report = "no JSON";
   EXPECT_EQ(model_event_json(event).at("report"), "no JSON");
+  event.model = "\xff";
+  EXPECT_NE(model_event_text(7, event).find("\"model\":\"\xef\xbf\xbd\""), std::string::npos);
 }
 
 }  // namespace
