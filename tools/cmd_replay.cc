@@ -8,13 +8,16 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
+#include "engine/replay/comparison.h"
 #include "engine/replay/replay.h"
 #include "engine/wire/model_json.h"
 #include "learners/formats/import.h"
 #include "tools/commands.h"
+#include "tools/comparison_report.h"
 #include "tools/data_dir.h"
 #include "tools/day_table.h"
 #include "tools/json.h"
@@ -46,8 +49,8 @@ const std::map<std::string, learners::Kernel> kKernels = {{"auto", learners::Ker
                                                           {"avx512", learners::Kernel::kAvx512}};
 
 struct Options {
-  std::string input, config, days, scores, rows, json, csv, model, kernel = "auto", label_delay,
-                                                                   on_error = "stop";
+  std::string input, config, days, compare, scores, rows, json, csv, model, kernel = "auto", label_delay,
+                                                                            on_error = "stop";
   size_t batch = 256;
   uint64_t restore_at = 0;
   bool json_to_stdout = false, quiet = false, learn = false;
@@ -110,6 +113,7 @@ struct Outcome {
   const Prequential& prequential;
   DayRange days;
   DayTable table;  // of one learner
+  std::optional<engine::Comparison> comparison;
 };
 
 Json report_json(const Outcome& outcome) {
@@ -126,6 +130,7 @@ Json report_json(const Outcome& outcome) {
               {"scores_different", report.scores_different},
               {"models", swaps_json(report)},
               {"by_day", outcome.table.to_json(0, outcome.days, kRecall)}});
+  if (outcome.comparison) all["comparison"] = comparison_json(*outcome.comparison);
   return all;
 }
 
@@ -179,10 +184,11 @@ void print_metrics(const Outcome& outcome) {
 }
 
 void print_report(const Outcome& outcome, bool recorded) {
-  const auto& [report, config, prequential, days, table] = outcome;
+  const auto& [report, config, prequential, days, table, comparison] = outcome;
   print_run(report);
   print_memory(report);
   print_metrics(outcome);
+  if (comparison) print_comparison(*comparison);
   const std::vector<std::string> reasons = why_no_model(report, config);
   if (!reasons.empty()) fmt::print("\n{}:\n", kNoModel);
   for (const std::string& why : reasons) fmt::print("- {}\n", why);
@@ -229,8 +235,11 @@ class Replay {
   int run() {
     const auto days = read_days(options_.days);
     if (!days) return complain(days.error(), kBadInput);
+    const auto compared = read_compared_days(options_.compare);
+    if (!compared) return complain(compared.error(), kBadInput);
     if (auto ready = open(); !ready)
       return ready.error().empty() ? kBadInput : complain(ready.error(), kBadInput);
+    if (*compared) comparer_.emplace(config_->columns, (*compared)->first, (*compared)->second);
     Prequential prequential(config_->gate.fpr);
     const auto report = replay(prequential);
     if (!report) return complain(report.error(), kBadInput);
@@ -238,7 +247,8 @@ class Replay {
                     .config = *config_,
                     .prequential = prequential,
                     .days = *days,
-                    .table = DayTable({prequential.by_day({})})});
+                    .table = DayTable({prequential.by_day({})}),
+                    .comparison = compare(report->days)});
   }
 
  private:
@@ -299,13 +309,15 @@ class Replay {
     const auto& schema = config_->schema();
     const auto on_score = [&](const Transaction& transaction, const Answer& answer, int label) {
       prequential.add(transaction.time_us, answer.score, label, card_of(*config_, transaction));
+      if (comparer_) comparer_->add(transaction.id, transaction.time_us, row_, answer.score, label);
       if (!scores_) return;
       fmt::print(scores_.get(), "{},{:.9g}\n", features::text(schema, transaction, schema.id), answer.score);
     };
     engine::Replayer::OnRow on_row;
-    if (rows_) {
+    if (rows_ || comparer_) {
       on_row = [&](const Transaction& transaction, std::span<const float> row, int label) {
-        rows_->add(transaction, row, label);
+        if (rows_) rows_->add(transaction, row, label);
+        row_.assign(row.begin(), row.end());
       };
     }
     if (recorded_) return engine::replay_recorded(config_, *data_.store, show, on_score, on_row);
@@ -324,6 +336,17 @@ class Replay {
     csv.progress = show;
     csv.notice = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
     return engine::replay_csv(config_, options_.input, csv, on_score);
+  }
+
+  std::optional<engine::Comparison> compare(int stream_days) const {
+    if (!comparer_) return std::nullopt;
+    engine::Comparison comparison = comparer_->compare();
+    for (const engine::Comparison::Span& span : comparison.spans) {
+      if (span.rows == 0)
+        remark(fmt::format("--compare: days {} have no transaction; the stream's days are 0..{}",
+                           engine::to_text(span.days), stream_days - 1));
+    }
+    return comparison;
   }
 
   // Empty, or why it could not be written.
@@ -364,6 +387,8 @@ class Replay {
   bool recorded_ = false;     // and is replayed as it was recorded
   std::unique_ptr<std::FILE, CloseFile> scores_;
   std::unique_ptr<RowWriter> rows_;
+  std::optional<engine::Comparer> comparer_;
+  std::vector<float> row_;  // of the transaction in hand, where rows are compared
 };
 
 }  // namespace
@@ -377,6 +402,7 @@ void add_replay(CLI::App& app, int& exit_code) {
       "Metrics are prequential (test, then train). The same input gives the same bits, whatever the batch "
       "size or CPU.\n\n"
       "  shrike replay handbook-2018-q2.csv.gz --config handbook.toml --days 60..90 --scores scores.csv\n"
+      "  shrike replay handbook-2018-q2.csv.gz --config handbook.toml --compare 30..59,60..90\n"
       "  shrike replay ./shrike-data                          a server's log as recorded: do all scores come "
       "out again?\n"
       "  shrike replay ./shrike-data --config other.toml      what another configuration would have said\n"
@@ -388,6 +414,12 @@ void add_replay(CLI::App& app, int& exit_code) {
                       "TOML; for a data directory the recorded one is the default");
   command->add_option("--days", options->days,
                       "the days to measure, FIRST..LAST, counted from the first transaction's day (0)");
+  command->add_option(
+      "--compare", options->compare,
+      "FIRST..LAST,FIRST..LAST: what has shifted between two spans of days, of the score and of every "
+      "feature "
+      "column: PSI (below 0.1 stable, above 0.25 large), KS, missing values, means; and how well the score "
+      "held as a probability in each");
   command->add_option("--scores", options->scores, "write transaction_id,score here");
   command->add_option(
       "--rows", options->rows,

@@ -9,7 +9,9 @@
 
 // GCC 12 does not see that from_stream() has read the seconds it uses.
 #pragma GCC diagnostic push
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <date/date.h>
 #pragma GCC diagnostic pop
 

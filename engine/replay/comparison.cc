@@ -148,13 +148,16 @@ void Reliability::add(float score, int label) {
   bin.score_sum += static_cast<double>(score);
 }
 
+uint64_t Reliability::rows() const {
+  uint64_t rows = 0;
+  for (const Bin& bin : bins_) rows += bin.rows;
+  return rows;
+}
+
 double Reliability::calibration_error() const {
-  double off = 0, rows = 0;
-  for (const Bin& bin : bins_) {
-    off += std::fabs(bin.score_sum - static_cast<double>(bin.frauds));
-    rows += static_cast<double>(bin.rows);
-  }
-  return rows == 0 ? kNaN : off / rows;
+  double off = 0;
+  for (const Bin& bin : bins_) off += std::fabs(bin.score_sum - static_cast<double>(bin.frauds));
+  return rows() == 0 ? kNaN : off / static_cast<double>(rows());
 }
 
 void RowSample::add(const features::Key& transaction, std::span<const float> row, float last) {

@@ -59,6 +59,7 @@ class Reliability {
   // `label`: 1 fraud, 0 legitimate, -1 unknown (left out).
   void add(float score, int label);
   const std::vector<Bin>& bins() const { return bins_; }
+  uint64_t rows() const;
   double calibration_error() const;
 
  private:
@@ -77,7 +78,9 @@ struct Comparison {
   struct Span {
     DayRange days;
     uint64_t rows = 0, sampled = 0;
-    Reliability reliability;  // of all labelled rows
+    // Of all labelled rows. Where silence has not yet made the legitimate ones known, at a stream's end, it
+    // has too many frauds.
+    Reliability reliability;
   };
   std::array<Span, 2> spans;
   std::vector<Shift> columns;  // by falling PSI, then by name; of the sampled rows

@@ -34,6 +34,11 @@ std::optional<DayRange> parse_days(const std::string& text) {
   return range;
 }
 
+std::string to_text(DayRange days) {
+  const std::string first = std::to_string(days.first) + "..";
+  return days.last == INT32_MAX ? first : first + std::to_string(days.last);
+}
+
 int StreamDays::see(int64_t time_us) {
   const int64_t day = time_us / kDayUs;
   if (first_ == INT64_MIN) first_ = day;

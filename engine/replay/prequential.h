@@ -21,6 +21,7 @@ struct DayRange {
 
 // "60..90", "60..", "7"; both ends included.
 std::optional<DayRange> parse_days(const std::string& text);
+std::string to_text(DayRange days);
 
 // The day of a stream that a transaction belongs to, counted from the first one's: the days of --days.
 class StreamDays {

@@ -1,8 +1,8 @@
 // Replays of a data directory's log.
 #include <fmt/format.h>
 
+#include <bit>
 #include <chrono>
-#include <cstring>
 #include <unordered_map>
 
 #include "engine/log/history.h"
@@ -107,7 +107,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
       const learners::ModelPtr model = models.load(to_hex(answer.model));
       float score = -1;
       if (model) model->score(learners::MatrixView(transaction->row, config->columns.size()), {&score, 1});
-      report.scores_different += std::memcmp(&score, &answer.score, sizeof(score)) != 0;
+      report.scores_different += std::bit_cast<uint32_t>(score) != std::bit_cast<uint32_t>(answer.score);
     }
     const int label = (*labels)(transaction->transaction);
     if (on_row) on_row(transaction->transaction, transaction->row, label);

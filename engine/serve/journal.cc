@@ -5,8 +5,6 @@
 
 #include <chrono>
 
-#include <nlohmann/json.hpp>
-
 #include "engine/wire/model_json.h"
 #include "engine/wire/wire.h"
 #include "storage/store.h"
@@ -190,7 +188,7 @@ void Journal::announce(const Envelope& envelope) {
     return;
   } else {
     topic = "model";
-    text_ = model_event_json(envelope.sequence, envelope.model_event).dump();
+    text_ = model_event_text(envelope.sequence, envelope.model_event);
   }
   events_.send(zmq::buffer(std::string_view(topic)), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
   events_.send(zmq::buffer(text_), zmq::send_flags::dontwait);

@@ -21,4 +21,8 @@ Json model_event_json(uint64_t sequence, const ModelEvent& event) {
   return json;
 }
 
+std::string model_event_text(uint64_t sequence, const ModelEvent& event) {
+  return model_event_json(sequence, event).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace shrike::engine

@@ -2,6 +2,8 @@
 // replays.
 #pragma once
 
+#include <string>
+
 #include <nlohmann/json_fwd.hpp>
 
 #include "engine/fold/event.h"
@@ -12,5 +14,7 @@ namespace shrike::engine {
 nlohmann::ordered_json model_event_json(const ModelEvent& event);
 // The same after its sequence number: {"seq",…}.
 nlohmann::ordered_json model_event_json(uint64_t sequence, const ModelEvent& event);
+// On one line, as it is announced. Bytes that are no UTF-8 become U+FFFD.
+std::string model_event_text(uint64_t sequence, const ModelEvent& event);
 
 }  // namespace shrike::engine

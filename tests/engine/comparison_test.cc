@@ -118,6 +118,7 @@ TEST(ReliabilityTable, ExpectedAgainstObserved) {
   EXPECT_EQ(middle->rows, 2u);
   EXPECT_NEAR(middle->expected(), 0.2, 1e-6);
   EXPECT_EQ(middle->observed(), 0.5);
+  EXPECT_EQ(table.rows(), 4u);
   EXPECT_NEAR(table.calibration_error(), 2 * 0.3 / 4, 1e-6);
   EXPECT_TRUE(std::isnan(Reliability().calibration_error()));
 }

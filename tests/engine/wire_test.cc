@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "engine/wire/model_json.h"
 #include "engine/wire/wire.pb.h"
 #include "tests/engine/support.h"
 
@@ -251,6 +254,19 @@ TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
   envelope.duplicate = true;
   encode_reply(*handbook(), envelope, out);
   EXPECT_NE(out.find(R"("step":"full","duplicate":true})"), std::string::npos) << out;
+}
+
+TEST(ModelJson, HasTheSequenceFirstAndTheReportAsAnObject) {
+  ModelEvent event{ModelAction::kRejected, 4000, "3f2a", R"({"reason":"worse","ap_gain":-0.010000})"};
+  EXPECT_EQ(model_event_text(7, event), R"({"seq":7,"action":"rejected","model":"3f2a","candidate":4000,)"
+                                        R"("report":{"reason":"worse","ap_gain":-0.01}})");
+  event.report = "";
+  EXPECT_EQ(model_event_json(event).dump(),
+            R"({"action":"rejected","model":"3f2a","candidate":4000,"report":null})");
+  event.report = "no JSON";
+  EXPECT_EQ(model_event_json(event).at("report"), "no JSON");
+  event.model = "\xff";
+  EXPECT_NE(model_event_text(7, event).find("\"model\":\"\xef\xbf\xbd\""), std::string::npos);
 }
 
 }  // namespace

@@ -62,6 +62,32 @@ TEST_F(ReplayCommand, AnIdThatIsNoneIsSaid) {
   EXPECT_TRUE(holds(out, "let schema.id name a column")) << out;
 }
 
+TEST_F(ReplayCommand, ComparesSpansOfDays) {
+  std::string text = "id,time,card,amount,is_fraud\n";
+  for (int i = 0; i < 400; ++i) {  // 100 a day; amounts are ten times as large from the third day on
+    text += std::to_string(i) + "," + std::to_string(1'700'006'400 + i * 864) + ",c" + std::to_string(i % 7) +
+            "," + std::to_string((i < 200 ? 1 : 10) * (i % 50 + 1)) + "," + (i % 10 == 0 ? "1" : "0") + "\n";
+  }
+  const std::string path = file("drift.csv", text);
+  EXPECT_EQ(run(add_replay, {"replay", path, "--config", config_, "--compare", "0..1,2..3"}), 0) << err;
+  EXPECT_TRUE(holds(out, "days 0..1 against 2..3: 200 and 200 transactions, of which 200 and 200")) << out;
+  EXPECT_TRUE(holds(out, "frauds by score; expected calibration error")) << out;
+  EXPECT_EQ(run(add_replay, {"replay", path, "--config", config_, "--compare", "0..1,2..3", "--json"}), 0);
+  const Json json = Json::parse(out).at("comparison");
+  EXPECT_EQ(json.at("spans").at(1).at("first_day"), 2);
+  EXPECT_EQ(json.at("spans").at(0).at("sampled"), 200);
+  EXPECT_EQ(json.at("columns").size(), 3u);  // two features and the score
+  EXPECT_EQ(json.at("columns").at(0).at("column"), "amount");
+  EXPECT_EQ(json.at("columns").at(0).at("reading"), "large");
+  EXPECT_NEAR(json.at("columns").at(0).at("mean").at(1).get<double>(), 255, 1e-9);
+  EXPECT_EQ(run(add_replay, {"replay", path, "--config", config_, "--compare", "0..1,9..", "-q"}), 0);
+  EXPECT_TRUE(holds(err, "--compare: days 9.. have no transaction; the stream's days are 0..3")) << err;
+  for (const char* wrong : {"0..1", "0..1;2..3", "0..1,3..2", "0..1,2..3,4"}) {
+    EXPECT_EQ(run(add_replay, {"replay", path, "--config", config_, "--compare", wrong}), kBadInput);
+    EXPECT_TRUE(holds(err, "expected FIRST..LAST,FIRST..LAST such as 30..59,60..90")) << err;
+  }
+}
+
 TEST_F(ReplayCommand, LearnersAreRankedByDay) {
   const std::string path = file("days.csv", stream(200, 3600));
   const std::string json = folder_ / "e.json", csv = folder_ / "e.csv";
