@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "features/aggregates.h"
 #include "features/feature_store.h"
 #include "features/kind.h"
 #include "features/numeric.h"
@@ -10,7 +11,6 @@ namespace shrike::features {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kLn2 = 0.693147180559945309417;
 constexpr double kFeatureScale = 1e6;  // of features that are the input of others
 constexpr int64_t kHourUs = 3'600'000'000;
 
@@ -37,18 +37,6 @@ int64_t fixed_point(double value) {
   const double scaled = std::floor(value * kFeatureScale + 0.5);
   const auto bound = static_cast<double>(Schema::kFixedMax);
   return static_cast<int64_t>(scaled > bound ? bound : scaled < -bound ? -bound : scaled);
-}
-
-double mean(Int128 sum, int64_t n, double scale) {
-  return n == 0 ? kNaN : static_cast<double>(sum) / static_cast<double>(n) / scale;
-}
-
-// From exact integers: (n * squares - sum^2) / (n (n - 1)), one rounding per step.
-double deviation(const Moments2State& m, double scale) {
-  if (m.n < 2) return kNaN;
-  const Int128 spread = m.squares * m.n - m.sum * m.sum;
-  const double n = static_cast<double>(m.n);
-  return std::sqrt(static_cast<double>(spread) / (n * (n - 1))) / scale;
 }
 
 double calendar(Aggregate aggregate, int64_t t_us) {
@@ -158,116 +146,10 @@ double FeatureStore::evaluate(const Transaction& transaction, const Feature& fea
   return value;
 }
 
-// NaN when there is nothing to aggregate.
 double FeatureStore::over_entity(const Feature& feature) const {
-  using enum Aggregate;
-  const int64_t t_us = times_[feature.entity];
-  const EntityPlan& plan = plan_->entities[feature.entity];
-  const EntityState& entity = *current_[feature.entity];
-  const Accumulator& first = plan.accumulators[static_cast<size_t>(feature.first)];
-  const double scale = feature.scale;
-  const auto moments_mean = [&] {
-    const auto& m = entity.state<MomentsState>(first);
-    return mean(m.sum, m.n, scale);
-  };
-  const auto median = [&] {
-    int64_t twice = 0;
-    return entity.twice_median(first, twice) ? static_cast<double>(twice) / 2 / scale : kNaN;
-  };
-  const auto this_value = [&] {
-    const int64_t fixed = entity.ring.value(static_cast<size_t>(feature.input), at_[feature.entity]);
-    return fixed == kMissing ? kNaN : static_cast<double>(fixed) / scale;
-  };
-  const auto age = [&](int64_t since_us) {
-    return feature.calendar_days ? static_cast<double>(t_us / kDayUs - since_us / kDayUs)
-                                 : static_cast<double>(t_us - since_us) / 1e6;
-  };
-  const auto ratio = [&](double by) { return by == 0 ? kNaN : this_value() / by; };
-  switch (feature.aggregate) {
-    case kCount:
-      return static_cast<double>(entity.state<CountState>(first).n);
-    case kSum: {
-      const auto& m = entity.state<MomentsState>(first);
-      return m.n == 0 ? kNaN : static_cast<double>(m.sum) / scale;
-    }
-    case kMean:
-    case kClippedMean:
-      return moments_mean();
-    case kRatioToMean:
-    case kRatioToClippedMean:
-      return ratio(moments_mean());
-    case kStd:
-      return deviation(entity.state<Moments2State>(first), scale);
-    case kZscore: {
-      const auto& m = entity.state<Moments2State>(first);
-      const double spread = deviation(m, scale);
-      return spread > 0 ? (this_value() - mean(m.sum, m.n, scale)) / spread : kNaN;
-    }
-    case kMin:
-    case kMax: {
-      if (first.unbounded) {
-        const auto& extremum = entity.state<ExtremumState>(first);
-        return extremum.present ? static_cast<double>(extremum.value) / scale : kNaN;
-      }
-      const MonotonicDeque& deque = entity.deque(first);
-      if (deque.empty()) return kNaN;
-      return static_cast<double>(entity.ring.value(static_cast<size_t>(first.column), deque.front())) / scale;
-    }
-    case kDistinct:
-      return entity.distinct(first);
-    case kMedian:
-      return median();
-    case kRatioToMedian:
-      return ratio(median());
-    case kLabelCount:
-      return static_cast<double>(entity.state<CountState>(first).n);
-    case kLabelRate: {
-      const Accumulator& second = plan.accumulators[static_cast<size_t>(feature.second)];
-      const auto n = static_cast<double>(entity.state<CountState>(second).n);
-      return n == 0 ? kNaN : static_cast<double>(entity.state<CountState>(first).n) / n;
-    }
-    case kTimeSinceLabel: {
-      const auto& newest = entity.state<NewestState>(first);
-      return newest.next == 0 ? kNaN : age(entity.ring.time(newest.next - 1));
-    }
-    case kCountSinceLabel: {
-      const auto& newest = entity.state<NewestState>(first);
-      const Accumulator& second = plan.accumulators[static_cast<size_t>(feature.second)];
-      return newest.next == 0 ? kNaN : static_cast<double>(entity.settled_since(newest, second));
-    }
-    case kLast: {
-      const auto& last = entity.state<LastState>(first);
-      return last.present ? static_cast<double>(last.value) / scale : kNaN;
-    }
-    case kTimeSinceLast: {
-      const auto& last = entity.state<LastState>(first);
-      return last.present ? age(last.time_us) : kNaN;
-    }
-    case kDecayedCount:
-    case kDecayedMean: {
-      const auto& decayed = entity.state<DecayedState>(first);
-      if (decayed.weight == 0) return kNaN;
-      if (feature.aggregate == kDecayedMean) return decayed.sum / decayed.weight;
-      return decayed.weight *
-             exact_exp(-kLn2 * static_cast<double>(t_us - decayed.time_us) / first.parameter);
-    }
-    case kLabelRun:
-      return static_cast<double>(entity.run(plan, first).length);
-    case kLabelRunAge: {
-      const RunState run = entity.run(plan, first);
-      return run.length == 0 ? kNaN : age(run.since_us);
-    }
-    case kLabelRunBefore: {
-      const RunState run = entity.run(plan, first);
-      return run.has_before == 0 ? kNaN : age(run.before_us);
-    }
-    case kTimeSinceFirst: {
-      const auto& oldest = entity.state<OldestState>(first);
-      return oldest.next == 0 ? kNaN : age(entity.ring.time(oldest.next - 1));
-    }
-    default:
-      return kNaN;
-  }
+  return row_of(feature.aggregate)
+      .value({plan_->entities[feature.entity], *current_[feature.entity], feature, at_[feature.entity],
+              times_[feature.entity]});
 }
 
 }  // namespace shrike::features

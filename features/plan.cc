@@ -7,6 +7,7 @@
 #include <map>
 #include <tuple>
 
+#include "features/aggregates.h"
 #include "features/plan_layout.h"
 
 namespace shrike::features {
@@ -20,51 +21,6 @@ constexpr size_t kWindowsMax = 1024;   // different ones of an entity kind
 
 tl::unexpected<Error> fail(const FeatureSpec& spec, std::string reason) {
   return tl::make_unexpected(Error{spec.name, std::move(reason)});
-}
-
-bool includes_current_by_default(Aggregate aggregate) {
-  using enum Aggregate;
-  switch (aggregate) {
-    case kRatioToMean:
-    case kRatioToMedian:
-    case kRatioToClippedMean:
-    case kZscore:
-    case kLast:
-    case kTimeSinceLast:
-    case kLabelCount:
-    case kLabelRate:
-    case kTimeSinceLabel:
-    case kCountSinceLabel:
-    case kLabelRun:
-    case kLabelRunAge:
-    case kLabelRunBefore:
-    case kTimeSinceFirst:
-      return false;
-    default:
-      return true;
-  }
-}
-
-bool is_age(Aggregate aggregate) {
-  using enum Aggregate;
-  return aggregate == kTimeSinceLast || aggregate == kTimeSinceLabel || aggregate == kTimeSinceFirst ||
-         aggregate == kLabelRunAge || aggregate == kLabelRunBefore;
-}
-
-double empty_by_default(Aggregate aggregate) {
-  using enum Aggregate;
-  switch (aggregate) {
-    case kCount:
-    case kSum:
-    case kDistinct:
-    case kLabelCount:
-    case kLabelRate:
-    case kLabelRun:
-    case kDecayedCount:
-      return 0;
-    default:
-      return std::numeric_limits<double>::quiet_NaN();
-  }
 }
 
 // Builds a plan spec by spec; each needed column, filter and accumulator is made once.
@@ -153,13 +109,14 @@ class Compiler {
     }
     if (plan_.features.size() == kFeaturesMax)
       return fail(spec, fmt::format("there are more than {} features", kFeaturesMax));
-    if (spec.calendar_days && !is_age(spec.aggregate))
+    if (spec.calendar_days && !row_of(spec.aggregate).age)
       return fail(spec, "unit = \"days\" is for ages: time_since_…, label_run_age, label_run_before");
     feature.transform = spec.transform;
     feature.calendar_days = spec.calendar_days;
     feature.at_least = spec.at_least.value_or(-std::numeric_limits<double>::infinity());
     feature.at_most = spec.at_most.value_or(std::numeric_limits<double>::infinity());
-    feature.empty = spec.empty.value_or(empty_by_default(spec.aggregate));
+    feature.empty = spec.empty.value_or(
+        row_of(spec.aggregate).zero_when_empty ? 0 : std::numeric_limits<double>::quiet_NaN());
     if (!spec.hidden) {
       feature.output = static_cast<int16_t>(plan_.columns.size());
       plan_.columns.push_back(feature.name);
@@ -289,147 +246,92 @@ class Compiler {
     return static_cast<int16_t>(index);
   }
 
+  // How a spec's events are chosen, once the defaults are filled in.
+  struct Choice {
+    int64_t delay_us;    // the window ends this long before the event
+    int64_t settled_us;  // the age from which silence counts as legitimate
+    bool include;        // the current event
+  };
+
+  Choice choose(const FeatureSpec& spec) const {
+    const AggregateRow& row = row_of(spec.aggregate);
+    const int64_t settled_us = spec.delay_us == 0 ? options_.maturity_us : spec.delay_us;
+    const int64_t delay_us = row.kin == Kin::kLabelRun          ? settled_us
+                             : row.kin == Kin::kCountSinceLabel ? 0
+                                                                : spec.delay_us;
+    return {delay_us, settled_us, spec.include_current.value_or(delay_us == 0 && row.includes_current)};
+  }
+
+  // What each kin cannot have.
+  Result<void> check(const FeatureSpec& spec, const Choice& choice, int64_t window_us) const {
+    const Kin kin = row_of(spec.aggregate).kin;
+    const bool since = kin == Kin::kSinceLabel || kin == Kin::kCountSinceLabel;
+    if (choice.include && choice.delay_us > 0)
+      return fail(spec, "include_current makes no sense with a delay");
+    if (kin == Kin::kLabelRun && choice.delay_us == 0)
+      return fail(spec, "a label run needs a delay: the age from which silence counts as legitimate");
+    if ((since || kin == Kin::kFirst) && window_us == kForever) return fail(spec, "it needs a finite window");
+    if (since && (choice.delay_us > 0 || choice.include))
+      return fail(spec, "a fraud counts from the moment its label is known: no delay, no current event");
+    if (kin == Kin::kCountSinceLabel && choice.settled_us == 0)
+      return fail(spec, "it needs a delay: the age from which silence counts as legitimate");
+    if (kin == Kin::kLabelRun && !spec.where.empty()) return fail(spec, "a label run takes no filter");
+    if (kin == Kin::kNewest && choice.include)
+      return fail(spec, "the newest event before this one cannot include it");
+    if (kin == Kin::kClipped && choice.delay_us > 0) return fail(spec, "a clipped mean takes no delay");
+    if (kin == Kin::kClipped && !(spec.clip_factor > 1))
+      return fail(spec, fmt::format("clip_factor is {}; it must exceed 1", spec.clip_factor));
+    if (kin == Kin::kDecayed && (spec.half_life_us <= 0 || choice.delay_us > 0))
+      return fail(spec, "a decayed aggregation needs a half_life and takes no delay");
+    return {};
+  }
+
   Result<void> add_over_entity(const FeatureSpec& spec, const std::string& name, uint16_t entity_index,
                                int64_t window_us) {
-    using enum Aggregate;
-    using Kind = AccumulatorKind;
+    const AggregateRow& row = row_of(spec.aggregate);
     EntityPlan& entity = plan_.entities[entity_index];
     if (entity.windows.size() + 2 > kWindowsMax) {
       return fail(spec,
                   fmt::format("entity \"{}\" has more than {} different windows", entity.name, kWindowsMax));
     }
-    const bool of_run =
-        spec.aggregate == kLabelRun || spec.aggregate == kLabelRunAge || spec.aggregate == kLabelRunBefore;
-    const bool counts_since = spec.aggregate == kCountSinceLabel;
-    const bool since = counts_since || spec.aggregate == kTimeSinceLabel;
-    const bool of_labels = of_run || since || spec.aggregate == kLabelCount || spec.aggregate == kLabelRate;
-    const int64_t settled_us = spec.delay_us == 0 ? options_.maturity_us : spec.delay_us;
-    const int64_t delay_us = of_run ? settled_us : counts_since ? 0 : spec.delay_us;
-    const bool include =
-        spec.include_current.value_or(delay_us == 0 && includes_current_by_default(spec.aggregate));
-    if (include && delay_us > 0) return fail(spec, "include_current makes no sense with a delay");
-    if (of_run && delay_us == 0)
-      return fail(spec, "a label run needs a delay: the age from which silence counts as legitimate");
-    if ((since || spec.aggregate == kTimeSinceFirst) && window_us == kForever)
-      return fail(spec, "it needs a finite window");
-    if (since && (delay_us > 0 || include))
-      return fail(spec, "a fraud counts from the moment its label is known: no delay, no current event");
-    if (counts_since && settled_us == 0)
-      return fail(spec, "it needs a delay: the age from which silence counts as legitimate");
-    if (of_run && !spec.where.empty()) return fail(spec, "a label run takes no filter");
-    if (include && (spec.aggregate == kLast || spec.aggregate == kTimeSinceLast)) {
-      return fail(spec, "the newest event before this one cannot include it");
-    }
-    const bool clips = spec.aggregate == kClippedMean || spec.aggregate == kRatioToClippedMean;
-    if (clips && delay_us > 0) return fail(spec, "a clipped mean takes no delay");
-    if (clips && !(spec.clip_factor > 1))
-      return fail(spec, fmt::format("clip_factor is {}; it must exceed 1", spec.clip_factor));
-    const bool decays = spec.aggregate == kDecayedCount || spec.aggregate == kDecayedMean;
-    if (decays && (spec.half_life_us <= 0 || delay_us > 0)) {
-      return fail(spec, "a decayed aggregation needs a half_life and takes no delay");
-    }
-
+    const Choice choice = choose(spec);
+    if (auto fits = check(spec, choice, window_us); !fits) return fits;
     Feature feature;
     feature.name = name;
     feature.aggregate = spec.aggregate;
     feature.entity = entity_index;
-    Accumulator wanted{};
-    if (info(spec.aggregate).wants_input) {
+    Accumulator wanted{.kind = row.first};
+    if (row.info.wants_input) {
       const auto made = column(spec, entity_index);
       if (!made) return tl::make_unexpected(made.error());
       feature.input = *made;
-      wanted.column = *made;
+      wanted.column = row.of_events ? int16_t{-1} : *made;
       wanted.scale = entity.column_scales[static_cast<size_t>(*made)];
       feature.scale = wanted.scale;
     }
     const auto flag = filter(spec, entity_index);
     if (!flag) return tl::make_unexpected(flag.error());
     wanted.filter = *flag;
-    wanted.window = window(entity, window_us, delay_us);
-    wanted.after = !include && delay_us == 0;
-    if (of_labels) entity.has_labels = entity.has_flags = true;
-
-    const auto make = [&](Kind kind, double parameter = 0, bool with_column = true) {
-      Accumulator one = wanted;
-      one.kind = kind;
-      one.parameter = parameter;
-      if (!with_column) one.column = -1;
-      return accumulator(entity_index, one);
-    };
-    switch (spec.aggregate) {
-      case kCount:
-        feature.first = make(Kind::kCount);
-        break;
-      case kSum:
-      case kMean:
-      case kRatioToMean:
-        feature.first = make(Kind::kMoments);
-        break;
-      case kStd:
-      case kZscore:
-        feature.first = make(Kind::kMoments2);
-        break;
-      case kMin:
-        feature.first = make(Kind::kMinimum);
-        break;
-      case kMax:
-        feature.first = make(Kind::kMaximum);
-        break;
-      case kDistinct:
-        feature.first = make(Kind::kDistinct);
-        break;
-      case kMedian:
-      case kRatioToMedian:
-        feature.first = make(Kind::kSorted);
-        break;
-      case kClippedMean:
-      case kRatioToClippedMean:
-        feature.first = make(Kind::kClipped, spec.clip_factor);
-        break;
-      case kLabelCount:
-        feature.first = make(Kind::kLabels);
-        break;
-      case kLabelRate:
-        feature.first = make(Kind::kLabels);
-        feature.second = make(Kind::kCount);
-        break;
-      case kTimeSinceFirst:
-        feature.first = make(Kind::kOldest);
-        break;
-      case kTimeSinceLabel:
-        feature.first = make(Kind::kNewestFraud);
-        break;
-      case kCountSinceLabel:
-        feature.first = make(Kind::kNewestFraud);
-        wanted.window = window(entity, window_us, settled_us);
+    wanted.window = window(entity, window_us, choice.delay_us);
+    wanted.after = !choice.include && choice.delay_us == 0;
+    wanted.parameter = row.kin == Kin::kClipped   ? spec.clip_factor
+                       : row.kin == Kin::kDecayed ? static_cast<double>(spec.half_life_us)
+                                                  : 0;
+    if (row.kin >= Kin::kLabels) entity.has_labels = entity.has_flags = true;
+    feature.first = accumulator(entity_index, wanted);
+    if (row.second) {
+      wanted.kind = *row.second;
+      if (row.kin == Kin::kCountSinceLabel) {  // of the events that count as legitimate
+        wanted.window = window(entity, window_us, choice.settled_us);
         wanted.filter = -1;
         wanted.after = false;
-        feature.second = make(Kind::kCount);
-        break;
-      case kLast:
-        feature.first = make(Kind::kLast);
-        break;
-      case kTimeSinceLast:
-        feature.first = make(Kind::kLast, 0, false);
-        break;
-      case kDecayedCount:
-        feature.first = make(Kind::kDecayed, static_cast<double>(spec.half_life_us), false);
-        break;
-      case kDecayedMean:
-        feature.first = make(Kind::kDecayed, static_cast<double>(spec.half_life_us));
-        break;
-      case kLabelRun:
-      case kLabelRunAge:
-      case kLabelRunBefore:
-        feature.first = make(Kind::kRun);
-        break;
-      default:
-        break;
+      }
+      feature.second = accumulator(entity_index, wanted);
     }
     feature.state =
         fmt::format("{} ring{}{}{}", entity.name,
                     window_us == kForever ? ", whole history" : ", window " + format_duration(window_us),
-                    delay_us > 0 ? ", delay " + format_duration(delay_us) : "",
+                    choice.delay_us > 0 ? ", delay " + format_duration(choice.delay_us) : "",
                     *flag >= 0 ? ", where " + spec.where : "");
     return publish(spec, std::move(feature));
   }

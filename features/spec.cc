@@ -47,8 +47,9 @@ Result<Condition> parse_condition(std::string_view text) {
     Condition condition{std::string(trim(text.substr(0, at))), sign.comparison, 0};
     const std::string_view right = trim(text.substr(at + sign.text.size()));
     auto [end, ec] = std::from_chars(right.data(), right.data() + right.size(), condition.value);
-    const bool one = condition.operand.find_first_of("<>=!") == std::string::npos;
-    if (condition.operand.empty() || !one || ec != std::errc() || end != right.data() + right.size()) break;
+    const bool one_sign = condition.operand.find_first_of("<>=!") == std::string::npos;
+    if (condition.operand.empty() || !one_sign || ec != std::errc() || end != right.data() + right.size())
+      break;
     return condition;
   }
   if (const std::string_view word = other_word(text); !word.empty()) {
@@ -62,54 +63,6 @@ Result<Condition> parse_condition(std::string_view text) {
 }
 
 }  // namespace
-
-const std::vector<AggregateInfo>& aggregates() {
-  using enum Aggregate;
-  static const std::vector<AggregateInfo> kAll = {
-      {kField, "field", false, false, true},
-      {kCategory, "category", false, false, true},
-      {kHourOfDay, "hour_of_day", false, false, false},
-      {kDayOfWeek, "day_of_week", false, false, false},
-      {kIsWeekend, "is_weekend", false, false, false},
-      {kIsNight, "is_night", false, false, false},
-      {kQuotient, "quotient", false, false, true},
-      {kCount, "count", true, true, false},
-      {kSum, "sum", true, true, true},
-      {kMean, "mean", true, true, true},
-      {kStd, "std", true, true, true},
-      {kMin, "min", true, true, true},
-      {kMax, "max", true, true, true},
-      {kDistinct, "distinct", true, true, true},
-      {kMedian, "median", true, true, true},
-      {kClippedMean, "clipped_mean", true, true, true},
-      {kRatioToMean, "ratio_to_mean", true, true, true},
-      {kRatioToMedian, "ratio_to_median", true, true, true},
-      {kRatioToClippedMean, "ratio_to_clipped_mean", true, true, true},
-      {kZscore, "zscore", true, true, true},
-      {kLabelCount, "label_count", true, true, false},
-      {kLabelRate, "label_rate", true, true, false},
-      {kTimeSinceLabel, "time_since_label", true, true, false},
-      {kCountSinceLabel, "count_since_label", true, true, false},
-      {kLast, "last", true, false, true},
-      {kTimeSinceLast, "time_since_last", true, false, false},
-      {kDecayedCount, "decayed_count", true, false, false},
-      {kDecayedMean, "decayed_mean", true, false, true},
-      {kLabelRun, "label_run", true, false, false},
-      {kLabelRunAge, "label_run_age", true, false, false},
-      {kLabelRunBefore, "label_run_before", true, false, false},
-      {kTimeSinceFirst, "time_since_first", true, true, false},
-  };
-  return kAll;
-}
-
-const AggregateInfo& info(Aggregate aggregate) { return aggregates()[static_cast<size_t>(aggregate)]; }
-
-const AggregateInfo* find_aggregate(std::string_view name) {
-  const auto& all = aggregates();
-  const auto it =
-      std::find_if(all.begin(), all.end(), [&](const AggregateInfo& i) { return i.name == name; });
-  return it == all.end() ? nullptr : &*it;
-}
 
 Result<std::vector<Condition>> parse_where(std::string_view where) {
   std::vector<Condition> conditions;

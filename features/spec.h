@@ -77,6 +77,7 @@ struct FeatureSpec {
   bool hidden = false;  // only the input of others: not a column of the learner's matrix
 };
 
+// What the configuration must say for an aggregation. The table is in aggregates.cc.
 struct AggregateInfo {
   Aggregate aggregate;
   std::string_view name;
