@@ -1,14 +1,20 @@
 #include "engine/serve/connections.h"
 
 #include <fmt/format.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 namespace shrike::engine {
 namespace {
@@ -16,6 +22,7 @@ namespace {
 constexpr rlim_t kWanted = 65'536;
 constexpr size_t kForFiles = 256;  // tables and logs, opened later than now
 constexpr size_t kAtLeast = 4;
+constexpr int64_t kLookEveryUs = 20'000;  // for unfinished messages
 
 size_t descriptors_max() {
   rlimit limit{};
@@ -31,9 +38,18 @@ size_t descriptors_open() {
   return count;
 }
 
+// All that ever came over it; 0 when the system does not know.
+uint64_t bytes_received(int descriptor) {
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  const bool known = getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+                     size >= offsetof(tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received);
+  return known ? info.tcpi_bytes_received : 0;
+}
+
 }  // namespace
 
-Connections::Connections() {
+Connections::Connections(uint64_t unfinished_max) : unfinished_max_(unfinished_max) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kWanted) return;
   limit.rlim_cur = std::min(kWanted, limit.rlim_max);
@@ -59,6 +75,31 @@ void Connections::look() {
   for (zmq::socket_t& events : events_) take(events);
 }
 
+void Connections::delivered(zmq::message_t& part) {
+  const char* descriptor = zmq_msg_gets(part.handle(), "__fd");  // ZMQ_SRCFD
+  if (descriptor == nullptr) return;
+  if (const auto peer = open_.find(std::atoi(descriptor)); peer != open_.end()) peer->second.delivered = true;
+}
+
+void Connections::drained() {
+  const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
+                          std::chrono::steady_clock::now().time_since_epoch())
+                          .count();
+  if (now < next_look_us_) return;
+  next_look_us_ = now + kLookEveryUs;
+  for (auto& [descriptor, peer] : open_) {
+    const uint64_t bytes = bytes_received(descriptor);
+    if (std::exchange(peer.delivered, false)) {
+      peer.bytes = bytes;
+    } else if (bytes > peer.bytes + unfinished_max_) {
+      shutdown(descriptor, SHUT_RDWR);
+      spdlog::warn("a peer was cut off: {} bytes of one message had come, and no end", bytes - peer.bytes);
+      peer.bytes = bytes;
+      ++cut_off_;
+    }
+  }
+}
+
 // Two parts: the event's number (16 bits) and value (32 bits), then its address.
 void Connections::take(zmq::socket_t& events) {
   zmq::message_t event, address;
@@ -73,7 +114,7 @@ void Connections::take(zmq::socket_t& events) {
       open_.erase(descriptor);
       continue;
     }
-    open_.insert(descriptor);
+    open_[descriptor] = {};
     if (open_.size() <= bound_) continue;
     shutdown(descriptor, SHUT_RDWR);  // ZeroMQ sees it end and closes it
     if (std::has_single_bit(++turned_away_)) {

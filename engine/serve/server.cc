@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kReceivePerTurn = 512;          // messages of one socket before the other gets its turn
 constexpr size_t kFramesMax = 8;              // of one message; further ones are read and dropped
+constexpr uint64_t kUnfinishedMessages = 8;   // of the largest size: so much may be of one that has no end
 constexpr int kWaitingPerPeer = 4096;         // requests of one peer that ZeroMQ reads ahead
 constexpr int64_t kStopReadUs = 2'000'000;    // after a stop, how long requests under way are still answered
 constexpr int64_t kStopRefuseUs = 2'500'000;  // and until when those of clients that go on are refused
@@ -29,7 +30,10 @@ Error overloaded() { return {ErrorCode::kOverloaded, "", "too many requests are 
 
 }  // namespace
 
-Server::Server(ConfigPtr config) : config_(std::move(config)), answered_(queue_capacity(*config_)) {}
+Server::Server(ConfigPtr config)
+    : config_(std::move(config)),
+      connections_(kUnfinishedMessages * config_->sockets.message_bytes_max),
+      answered_(queue_capacity(*config_)) {}
 
 Server::~Server() = default;
 
@@ -173,7 +177,11 @@ bool Server::receive(zmq::socket_t& socket, bool feedback) {
   for (int i = 0; i < kReceivePerTurn && in_flight_ < 2 * config_->sockets.queue_requests_max; ++i) {
     frames.clear();
     zmq::message_t part;
-    if (!socket.recv(part, zmq::recv_flags::dontwait)) return any;
+    if (!socket.recv(part, zmq::recv_flags::dontwait)) {
+      connections_.drained();
+      return any;
+    }
+    connections_.delivered(part);
     frames.push_back(std::move(part));
     for (bool more = frames.back().more(); more;) {
       zmq::message_t next;

@@ -357,7 +357,7 @@ Family ensemble_family() {
       {"calibration_window", defaults.calibration_window, "an integer from 100 to 10000000",
        "newest predictions kept (frauds, hard ones, a sample of the rest) that weights are fitted to"},
       {"doubt", defaults.doubt, "a number from 0 to 1000000",
-       "how far short of certain a young ensemble stays: see the head of ensemble_learner.cc; 0: not at all"},
+       "how far short of certain a young ensemble stays: see the head of ensemble/learner.cc; 0: not at all"},
       {"members", std::string("linear, boosting, forest"), "text: FAMILY, …", "the families that take part"},
       {"cold", defaults.cold, "tails, half_space, or empty",
        "the family that serves before any label is known"}};

@@ -2,7 +2,10 @@
 #include "engine/serve/server.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <simdjson.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -272,6 +275,51 @@ TEST_P(ServerTest, EveryReplyCarriesTheId) {
   EXPECT_EQ(field(peer.ask(transaction(9, 1000, -3)), "transaction_id"), "9");
   EXPECT_EQ(field(feedback.ask(label(9, 1)), "transaction_id"), "9");
   EXPECT_EQ(field(peer.ask(R"({"amount":"x","transaction_id":12})"), "transaction_id"), "12");
+}
+
+// A peer that speaks ZMTP 3.0 by hand, as a client library would not.
+class HandMade {
+ public:
+  explicit HandMade(const std::string& endpoint) : file_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(static_cast<uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(file_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+    using namespace std::string_literals;
+    send("\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL"s + std::string(16 + 1 + 31, '\0'));
+    const std::string ready =
+        "\x05READY\x0bSocket-Type\0\0\0\x06"
+        "DEALER\x08Identity\0\0\0\0"s;
+    send("\x04"s + static_cast<char>(ready.size()) + ready);
+  }
+  ~HandMade() { close(file_); }
+  // False when the other end has cut it off.
+  bool send(const std::string& bytes) {
+    for (size_t at = 0; at < bytes.size();) {
+      const ssize_t sent = ::send(file_, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      at += static_cast<size_t>(sent);
+    }
+    return true;
+  }
+
+ private:
+  int file_;
+};
+
+TEST_P(ServerTest, APeerWhoseMessageHasNoEndIsCutOff) {
+  const ConfigPtr c = config();
+  Running server(c, dir_ / "data");
+  Peer honest(server.at().score);
+  EXPECT_EQ(field(honest.ask(transaction(1)), "step"), "full");
+  HandMade endless(server.at().score);
+  using namespace std::string_literals;
+  const std::string part = "\x03\0\0\0\0\0\x01\0\0"s + std::string(1 << 16, 'x');  // more follow
+  size_t sent = 0;
+  while (sent < size_t{2} << 30 && endless.send(part)) sent += part.size();
+  EXPECT_LT(sent, 200 * c->sockets.message_bytes_max);
+  EXPECT_EQ(field(honest.ask(transaction(2)), "step"), "full");
 }
 
 TEST_P(ServerTest, ABurstBeyondTheQueueIsRefusedInOrder) {
