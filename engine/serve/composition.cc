@@ -81,7 +81,6 @@ void Composition::checkpoint_at_end() {
   fold.mark_epoch(arrival_us(*config));
   if (auto written = write_checkpoint(*store, last, fold, training->save()); !written)
     spdlog::error("checkpoint: {}", written.error());
-  if (auto flushed = store->flush(); !flushed) spdlog::error("{}", flushed.error().reason);
 }
 
 tl::expected<void, std::string> Composition::check_plan(const std::string& data_dir) const {

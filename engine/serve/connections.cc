@@ -119,10 +119,10 @@ void Connections::take(zmq::socket_t& events) {
     shutdown(descriptor, SHUT_RDWR);  // ZeroMQ sees it end and closes it
     if (std::has_single_bit(++turned_away_)) {
       spdlog::warn(
-          "{} peers are connected, as many as the limit of descriptors allows (`ulimit -n` is {}): a new one "
-          "was "
-          "turned away, the {}th",
-          open_.size() - 1, descriptors_max(), turned_away_);
+          "{} peers are connected, as many as the limit of descriptors leaves room for (`ulimit -n` is {}): "
+          "new ones "
+          "are turned away, {} so far",
+          bound_, descriptors_max(), turned_away_);
     }
   }
 }
