@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "engine/wire/model_json.h"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr size_t kGroupMax = 1024;
 constexpr auto kRetryEvery = std::chrono::milliseconds(200);
+constexpr auto kRetryAtLeastEvery = std::chrono::seconds(4);
 
 // The bytes of an envelope's event, if it has one.
 void encode_record(const features::Schema& schema, Envelope& envelope) {
@@ -132,9 +134,14 @@ void Journal::keep(std::vector<EnvelopePtr>& group) {
 }
 
 void Journal::retry() {
-  if (std::chrono::steady_clock::now() < next_retry_ && !stopping_.load()) return;
-  next_retry_ = std::chrono::steady_clock::now() + kRetryEvery;
+  const auto began = std::chrono::steady_clock::now();
+  if (began < next_retry_ && !stopping_.load()) return;
   if (auto resumed = store_.resume(); !resumed) spdlog::debug("resume: {}", resumed.error().reason);
+  // Opening the store anew reads its write-ahead log, and refusals wait meanwhile: a tenth of the time at
+  // most.
+  const auto ended = std::chrono::steady_clock::now();
+  next_retry_ = ended + std::clamp<std::chrono::steady_clock::duration>(9 * (ended - began), kRetryEvery,
+                                                                        kRetryAtLeastEvery);
   if (!append(kept_)) return;
   spdlog::info("the log can be written again");
   alert("the log can be written again");
