@@ -351,6 +351,42 @@ TEST_P(ServerTest, ACleanStopLeavesNothingToFoldAgain) {
   EXPECT_EQ((*checkpoint)->sequence, (*store)->last_sequence());
 }
 
+TEST_P(ServerTest, AfterRetentionAnotherLearnerBeginsAnewAndTheModelServesOn) {
+  const std::string data = dir_ / "data";
+  const std::string text = with(
+      with(small_handbook("background", GetParam()), "checkpoint_every = 1000", "checkpoint_every = 500"),
+      "retention = \"400d\"", "retention = \"2d\"");
+  std::string champion;
+  {
+    Running server(must_parse(text), data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    const auto status = [&](const char* what) {
+      return field(feedback.ask(R"({"command":"status"})"), what);
+    };
+    for (int from = 0; from < 4000; from += 500) {
+      for (int id = from; id < from + 500; ++id) score.send({transaction(id, 1000 + id * 300)});
+      for (int id = from; id < from + 500; ++id) score.receive();
+      // Each checkpoint is one epoch; retention goes by them.
+      const std::string made = std::to_string(from / 500 + 1);
+      for (int tries = 0; tries < 200 && status("checkpoints") < made; ++tries) usleep(10'000);
+    }
+    champion = status("champion");
+  }
+  {
+    auto store = storage::Store::open_read_only(data);
+    ASSERT_TRUE(store);
+    ASSERT_GT((*store)->first_sequence(), 1u);
+    const auto replayed = replay_recorded(must_parse(text), **store, nullptr, nullptr);
+    ASSERT_TRUE(replayed) << replayed.error();
+    EXPECT_GT(replayed->first_event, 1u) << "it says which part it covers";
+    EXPECT_EQ(replayed->scores_different, 0u);
+  }
+  Running server(must_parse(with(text, "bin_sample = 400", "bin_sample = 300")), data);
+  Peer score(server.at().score), feedback(server.at().feedback);
+  EXPECT_EQ(field(score.ask(transaction(9000, 1000 + 4000 * 300)), "step"), "full");
+  EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "champion"), champion);
+}
+
 TEST_P(ServerTest, LabelsThatCameFirstAreKnownForEver) {
   const std::string data = dir_ / "data";
   Running server(config(), data);
