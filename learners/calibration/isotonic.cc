@@ -20,6 +20,39 @@ struct Band {
   double from, to, information;
 };
 
+// Pool adjacent violators, then strictly rising again.
+Isotonic pool(const std::vector<Band>& bands) {
+  // Each pool holds the bands [begin, ...) and their mean.
+  struct Pool {
+    size_t begin;
+    double mean, information;
+  };
+  std::vector<Pool> pools;
+  for (size_t b = 0; b < bands.size(); ++b) {
+    pools.push_back({b, bands[b].to, bands[b].information});
+    while (pools.size() > 1 && pools[pools.size() - 2].mean >= pools.back().mean) {
+      const Pool last = pools.back();
+      pools.pop_back();
+      Pool& into = pools.back();
+      const double both = into.information + last.information;
+      into.mean = (into.mean * into.information + last.mean * last.information) / both;
+      into.information = both;
+    }
+  }
+  Isotonic fitted;
+  for (size_t q = 0; q < pools.size(); ++q) {
+    const size_t end = q + 1 < pools.size() ? pools[q + 1].begin : bands.size();
+    for (size_t b = pools[q].begin; b < end; ++b) {
+      double to = pools[q].mean;
+      if (!fitted.to.empty())
+        to = std::max(to, fitted.to.back() + kSlopeMin * (bands[b].from - fitted.from.back()));
+      fitted.from.push_back(bands[b].from);
+      fitted.to.push_back(to);
+    }
+  }
+  return fitted;
+}
+
 }  // namespace
 
 double Isotonic::operator()(double x) const {
@@ -85,35 +118,7 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
     information = moment = 0;
   }
   if (bands.size() < 3) return {};
-  // Pool adjacent violators: each pool holds the bands [begin, ...) and their mean.
-  struct Pool {
-    size_t begin;
-    double mean, information;
-  };
-  std::vector<Pool> pools;
-  for (size_t b = 0; b < bands.size(); ++b) {
-    pools.push_back({b, bands[b].to, bands[b].information});
-    while (pools.size() > 1 && pools[pools.size() - 2].mean >= pools.back().mean) {
-      const Pool last = pools.back();
-      pools.pop_back();
-      Pool& into = pools.back();
-      const double both = into.information + last.information;
-      into.mean = (into.mean * into.information + last.mean * last.information) / both;
-      into.information = both;
-    }
-  }
-  Isotonic fitted;
-  for (size_t q = 0; q < pools.size(); ++q) {
-    const size_t end = q + 1 < pools.size() ? pools[q + 1].begin : bands.size();
-    for (size_t b = pools[q].begin; b < end; ++b) {
-      double to = pools[q].mean;
-      if (!fitted.to.empty())
-        to = std::max(to, fitted.to.back() + kSlopeMin * (bands[b].from - fitted.from.back()));
-      fitted.from.push_back(bands[b].from);
-      fitted.to.push_back(to);
-    }
-  }
-  return fitted;
+  return pool(bands);
 }
 
 }  // namespace shrike::learners
