@@ -42,7 +42,7 @@ EntityState::EntityState(const EntityPlan& plan)
 
 void EntityState::reset(const EntityPlan& plan) {
   ring.clear();
-  std::memset(static_cast<void*>(block_.data()), 0, block_.size() * sizeof(Word));
+  if (!block_.empty()) std::memset(static_cast<void*>(block_.data()), 0, block_.size() * sizeof(Word));
   for (DistinctSketch& sketch : base_sketches_) sketch.clear();
   for (ValueSample& sample : base_samples_) sample.clear();
   last_time_us = INT64_MIN;
@@ -287,7 +287,7 @@ void EntityState::replay(const EntityPlan& plan, uint64_t at, bool clip_anew) {
 }
 
 void EntityState::rebuild(const EntityPlan& plan) {
-  std::memset(block(), 0, plan.fixed_bytes);
+  if (plan.fixed_bytes > 0) std::memset(block(), 0, plan.fixed_bytes);
   if (plan.unbounded_bytes > 0) std::memcpy(block(), base(), plan.unbounded_bytes);
   for (Cursor& cursor : cursors_) cursor = {ring.begin(), ring.begin()};
   for (MonotonicDeque& deque : deques_) deque.clear();

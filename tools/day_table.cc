@@ -66,10 +66,17 @@ struct DayTable::Values {
   xt::xtensor<double, 3> at;  // learner x day x metric
 
   size_t learners() const { return at.shape(0); }
-  // Those of the days that there are.
-  auto rows(DayRange days) const {
-    const size_t end = at.shape(1), first = std::min(static_cast<size_t>(days.first), end);
-    return xt::range(first, std::max(first, std::min(static_cast<size_t>(days.last) + 1, end)));
+  // Those of the days that there are; views of none are not taken.
+  size_t first(DayRange days) const { return std::min(static_cast<size_t>(days.first), at.shape(1)); }
+  size_t end(DayRange days) const {
+    return std::max(first(days), std::min(static_cast<size_t>(days.last) + 1, at.shape(1)));
+  }
+  bool none(DayRange days) const { return learners() == 0 || first(days) == end(days); }
+  auto rows(DayRange days) const { return xt::range(first(days), end(days)); }
+  // Day x metric.
+  xt::xtensor<double, 2> of(size_t learner, DayRange days) const {
+    if (none(days)) return xt::xtensor<double, 2>::from_shape({0, kMetrics});
+    return xt::view(at, learner, rows(days), xt::all());
   }
 };
 
@@ -94,11 +101,16 @@ DayTable::DayTable(DayTable&&) noexcept = default;
 int DayTable::last_day() const { return static_cast<int>(values_->at.shape(1)) - 1; }
 
 double DayTable::mean(size_t learner, Metric metric, DayRange days) const {
+  if (values_->none(days)) return std::numeric_limits<double>::quiet_NaN();
   return xt::nanmean<double>(
       xt::view(values_->at, learner, values_->rows(days), static_cast<size_t>(metric)))();
 }
 
 std::vector<DayTable::Standing> DayTable::standings(DayRange days) const {
+  if (values_->none(days)) {
+    const Standing unknown{std::numeric_limits<double>::quiet_NaN(), 0};
+    return std::vector<Standing>(values_->learners(), unknown);
+  }
   const xt::xtensor<double, 2> all =
       xt::view(values_->at, xt::all(), values_->rows(days), static_cast<size_t>(Metric::kAveragePrecision));
   std::vector<Standing> standings(values_->learners());
@@ -121,7 +133,7 @@ std::vector<DayTable::Standing> DayTable::standings(DayRange days) const {
 void DayTable::print(size_t learner, DayRange days) const {
   fmt::print("{:>5} {:>8} {:>7} {:>8} {:>8} {:>9} {:>8} {:>8}\n", "day", "rows", "frauds", "AP", "AUC",
              "log loss", "CP@100", "recall");
-  const xt::xtensor<double, 2> rows = xt::view(values_->at, learner, values_->rows(days), xt::all());
+  const xt::xtensor<double, 2> rows = values_->of(learner, days);
   for (size_t d = 0; d < rows.shape(0); ++d) {
     const auto of = [&](Metric metric) { return rows(d, static_cast<size_t>(metric)); };
     fmt::print("{:>5} {:>8} {:>7} {:>8.4f} {:>8.4f} {:>9.5f} {:>8.3f} {:>8.4f}\n",
@@ -133,7 +145,7 @@ void DayTable::print(size_t learner, DayRange days) const {
 
 Json DayTable::to_json(size_t learner, DayRange days, const std::string& recall) const {
   Json all = Json::array();
-  const xt::xtensor<double, 2> rows = xt::view(values_->at, learner, values_->rows(days), xt::all());
+  const xt::xtensor<double, 2> rows = values_->of(learner, days);
   for (size_t d = 0; d < rows.shape(0); ++d) {
     Json day = {{"day", static_cast<size_t>(days.first) + d}};
     add_row(day, xt::view(rows, d, xt::all()), recall);
@@ -149,7 +161,7 @@ bool DayTable::write_csv(const std::string& path, DayRange days, const std::stri
   for (const char* name : kNames) out << "," << name;
   out << "," << recall << "\n";
   for (size_t l = 0; l < values_->learners(); ++l) {
-    const xt::xtensor<double, 2> rows = xt::view(values_->at, l, values_->rows(days), xt::all());
+    const xt::xtensor<double, 2> rows = values_->of(l, days);
     for (size_t d = 0; d < rows.shape(0); ++d) {
       if (!names.empty()) out << csv_cell(names[l]) << ",";
       out << static_cast<size_t>(days.first) + d;

@@ -79,6 +79,7 @@ class PrecisionNote {
 std::vector<float> Rows::part(size_t first, size_t rows, const std::vector<size_t>& wanted) const {
   const auto all = xt::adapt(values, std::array<size_t, 2>{count(), columns.size()});
   std::vector<float> out(rows * wanted.size());
+  if (out.empty()) return out;
   xt::adapt(out, std::array<size_t, 2>{rows, wanted.size()}) =
       xt::view(all, xt::range(first, first + rows), xt::keep(wanted));
   return out;

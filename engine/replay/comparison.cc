@@ -78,6 +78,7 @@ class Bins {
 };
 
 std::vector<float> column_of(const RowSample& sample, size_t width, size_t column) {
+  if (sample.rows() == 0) return {};
   const std::array<size_t, 2> shape{sample.rows(), width};
   const auto rows = xt::adapt(sample.values().data(), sample.values().size(), xt::no_ownership(), shape);
   const auto one = xt::view(rows, xt::all(), column);
@@ -92,9 +93,12 @@ Shift shift_of(const learners::Column& column, const std::vector<float>& first,
   const bool ordered = column.kind == ColumnKind::kNumeric;
   shift.ks = ordered ? kolmogorov_smirnov(first, second) : kNaN;
   for (const size_t s : {0, 1}) {
-    const auto values = xt::adapt(s == 0 ? first : second);
-    shift.missing[s] = values.size() == 0 ? kNaN : xt::mean<double>(xt::isnan(values))();
-    shift.mean[s] = ordered ? xt::nanmean<double>(values)() : kNaN;
+    shift.missing[s] = shift.mean[s] = kNaN;
+    const std::vector<float>& span = s == 0 ? first : second;
+    if (span.empty()) continue;
+    const auto values = xt::adapt(span);
+    shift.missing[s] = xt::mean<double>(xt::isnan(values))();
+    if (ordered) shift.mean[s] = xt::nanmean<double>(values)();
   }
   return shift;
 }
