@@ -29,7 +29,7 @@ uint64_t Fold::sequence_to_keep(int64_t now_us) const {
   uint64_t sequence = 0;
   for (const Epoch& epoch : epochs_) {
     const bool old = now_us > 0 ? epoch.arrival_us > 0 && epoch.arrival_us < now_us - retention_us
-                                : epoch.watermark_us < time_.watermark_us() - retention_us;
+                                : time_.known() && epoch.watermark_us < time_.watermark_us() - retention_us;
     if (old) sequence = epoch.next_sequence;
   }
   return sequence;
