@@ -308,8 +308,9 @@ class Replay {
     const auto show = [&](double share, uint64_t rows) { progress.update(share, rows); };
     const auto& schema = config_->schema();
     const auto on_score = [&](const Transaction& transaction, const Answer& answer, int label) {
-      prequential.add(transaction.time_us, answer.score, label, card_of(*config_, transaction));
-      if (comparer_) comparer_->add(transaction.id, transaction.time_us, row_, answer.score, label);
+      prequential.add(transaction.time_us, answer.score, label, card_of(*config_, transaction), answer.clock);
+      if (comparer_)
+        comparer_->add(transaction.id, transaction.time_us, row_, answer.score, label, answer.clock);
       if (!scores_) return;
       fmt::print(scores_.get(), "{},{:.9g}\n", features::text(schema, transaction, schema.id), answer.score);
     };

@@ -191,8 +191,8 @@ Comparer::Comparer(std::vector<learners::Column> columns, DayRange first, DayRan
 }
 
 void Comparer::add(const features::Key& transaction, int64_t time_us, std::span<const float> row, float score,
-                   int label) {
-  const int day = days_.see(time_us);
+                   int label, Clock clock) {
+  const int day = days_.see(time_us, clock);
   for (size_t s = 0; s < spans_.size(); ++s) {
     Comparison::Span& span = spans_[s];
     if (day < span.days.first || day > span.days.last) continue;

@@ -115,7 +115,7 @@ class Comparer {
 
   // In order of arrival. Days count from the first transaction's, as Prequential has them.
   void add(const features::Key& transaction, int64_t time_us, std::span<const float> row, float score,
-           int label);
+           int label, Clock clock = Clock::kOnTime);
   Comparison compare() const;
 
  private:

@@ -39,15 +39,15 @@ std::string to_text(DayRange days) {
   return days.last == INT32_MAX ? first : first + std::to_string(days.last);
 }
 
-int StreamDays::see(int64_t time_us) {
-  const int64_t day = time_us / kDayUs;
-  if (first_ == INT64_MIN) first_ = day;
-  newest_ = std::max(newest_, static_cast<int>(std::max<int64_t>(day - first_, 0)));
+int StreamDays::see(int64_t time_us, Clock clock) {
+  if (clock != Clock::kOnTime) return newest_;
+  if (first_us_ == INT64_MIN) first_us_ = time_us;
+  newest_ = std::max(newest_, static_cast<int>(std::max<int64_t>(time_us / kDayUs - first_us_ / kDayUs, 0)));
   return newest_;
 }
 
-void Prequential::add(int64_t time_us, float score, int label, uint64_t card) {
-  const auto day = static_cast<size_t>(days_.see(time_us));
+void Prequential::add(int64_t time_us, float score, int label, uint64_t card, Clock clock) {
+  const auto day = static_cast<size_t>(days_.see(time_us, clock));
   while (day_starts_.size() <= day) day_starts_.push_back(scores_.size());
   if (label < 0) return;
   scores_.push_back(score);

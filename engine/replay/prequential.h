@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/fold/event.h"
+
 namespace shrike::engine {
 
 struct Metrics {
@@ -26,11 +28,15 @@ std::string to_text(DayRange days);
 // The day of a stream that a transaction belongs to, counted from the first one's: the days of --days.
 class StreamDays {
  public:
-  // Never falls: a late transaction counts for the day it came in.
-  int see(int64_t time_us);
+  // Never falls: a late transaction counts for the day it came in, and so does one whose clock was ahead.
+  int see(int64_t time_us, Clock clock = Clock::kOnTime);
+  // How many there are so far.
+  int count() const { return first_us_ == INT64_MIN ? 0 : newest_ + 1; }
+  // The stream's length up to here; 0 before its first transaction.
+  int64_t length_us(int64_t now_us) const { return first_us_ == INT64_MIN ? 0 : now_us - first_us_; }
 
  private:
-  int64_t first_ = INT64_MIN;
+  int64_t first_us_ = INT64_MIN;
   int newest_ = 0;
 };
 
@@ -40,7 +46,7 @@ class Prequential {
 
   // In order of arrival; days count from the first transaction's. `label` 1 fraud, 0 legitimate, -1 unknown
   // (left out). `card`: the entity that card precision counts.
-  void add(int64_t time_us, float score, int label, uint64_t card);
+  void add(int64_t time_us, float score, int label, uint64_t card, Clock clock = Clock::kOnTime);
 
   Metrics overall(DayRange days) const;
   struct Day {

@@ -5,11 +5,7 @@
 #include "engine/log/recovery.h"
 
 namespace shrike::engine {
-namespace {
-
-using features::kDayUs;
-
-}  // namespace
+namespace {}  // namespace
 
 size_t ReplayReport::state_bytes() const {
   size_t total = 0;
@@ -85,11 +81,8 @@ tl::expected<void, std::string> Replayer::transaction(const Transaction& transac
     ++report_.duplicates;
     return {};
   }
-  if (scoring_->newest().clock == Clock::kOnTime) {
-    if (first_us_ == INT64_MIN) first_us_ = transaction.time_us;
-    report_.days =
-        std::max(report_.days, static_cast<int>(transaction.time_us / kDayUs - first_us_ / kDayUs) + 1);
-  }
+  days_.see(transaction.time_us, scoring_->newest().clock);
+  report_.days = days_.count();
   Waiting& slot = waiting_[scoring_->waiting() - 1];
   slot.transaction = transaction;
   slot.label = label;
@@ -199,7 +192,7 @@ void Replayer::tell_learned() {
   Learned& learned = report_.learned;
   learned.examples = fold_->examples();
   learned.frauds = fold_->counters().frauds;
-  if (first_us_ != INT64_MIN) learned.stream_us = fold_->watermark_us() - first_us_;
+  learned.stream_us = days_.length_us(fold_->watermark_us());
   if (live_) {
     learned.by = Learned::By::kLive;
     learned.learner_waits = live_->waits_for();

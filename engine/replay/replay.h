@@ -135,7 +135,7 @@ class Replayer {
   std::unique_ptr<Fold> fold_;
   std::vector<Waiting> waiting_;  // what scoring_ has waiting, by its place there
   std::optional<Scoring> scoring_;
-  int64_t first_us_ = INT64_MIN;  // of the first transaction
+  StreamDays days_;
   ReplayReport report_;
 };
 

@@ -82,7 +82,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   }
   report.first_event = from;
   report.last_event = store.last_sequence();
-  int64_t first_us = INT64_MIN;
+  StreamDays days;
   const uint64_t last = store.last_sequence();
   const auto observe = [&](uint64_t sequence, const Event& event) {
     if (progress && sequence % 4096 == 0)
@@ -93,12 +93,8 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
     }
     const auto* transaction = std::get_if<TransactionEvent>(&event);
     if (transaction == nullptr) return;
-    if (transaction->answer.clock == Clock::kOnTime) {
-      const int64_t time_us = transaction->transaction.time_us;
-      if (first_us == INT64_MIN) first_us = time_us;
-      const int64_t day = time_us / features::kDayUs - first_us / features::kDayUs;
-      report.days = std::max(report.days, static_cast<int>(day) + 1);
-    }
+    days.see(transaction->transaction.time_us, transaction->answer.clock);
+    report.days = days.count();
     ++report.rows;
     ++report.decisions[static_cast<size_t>(transaction->answer.decision)];
     const Answer& answer = transaction->answer;
@@ -125,7 +121,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   report.learned.by = Learned::By::kLog;
   report.learned.examples = fold.examples();
   report.learned.frauds = fold.counters().frauds;
-  if (first_us != INT64_MIN) report.learned.stream_us = fold.watermark_us() - first_us;
+  report.learned.stream_us = days.length_us(fold.watermark_us());
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return report;
 }

@@ -180,6 +180,24 @@ RC_GTEST_PROP(EventTime, NothingThatOneEntitySaysMovesTheOthers, (uint32_t seed)
   }
 }
 
+TEST(EventTime, DaysOfAReportDoNotFollowAWrongClock) {
+  StreamDays days;
+  EXPECT_EQ(days.count(), 0);
+  EXPECT_EQ(days.see(1'764'000'000'000 * kSecond, Clock::kAhead), 0) << "before the first that counts";
+  EXPECT_EQ(days.count(), 0);
+  EXPECT_EQ(days.see(1000 * kDay * kSecond), 0);
+  EXPECT_EQ(days.see(1002 * kDay * kSecond), 2);
+  EXPECT_EQ(days.see(1'764'000'000'000 * kSecond, Clock::kAhead), 2);
+  EXPECT_EQ(days.see(kDay * kSecond, Clock::kLate), 2);
+  EXPECT_EQ(days.count(), 3);
+  Prequential prequential(0.02);
+  prequential.add(1000 * kDay * kSecond, 0.5f, 0, 1);
+  prequential.add(1'764'000'000'000 * kSecond, 0.5f, 1, 1, Clock::kAhead);
+  const auto by_day = prequential.by_day({});
+  ASSERT_EQ(by_day.size(), 1u) << "and no row for each of twenty million";
+  EXPECT_EQ(by_day[0].metrics.frauds, 1u);
+}
+
 TEST(EventTime, ARepairSetsItBack) {
   Fed stream("event");
   for (int64_t i = 0; i < 50; ++i) stream.transact(i * 60, i % 5);
