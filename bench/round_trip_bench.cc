@@ -13,7 +13,7 @@
 
 #include <zmq.hpp>
 
-#include "engine/serve/engine.h"
+#include "engine/serve/clocks.h"
 #include "engine/serve/server.h"
 #include "engine/wire/wire.h"
 

@@ -217,8 +217,7 @@ void FeatureStore::forget_after(int64_t t_us) {
 void FeatureStore::subject(const Transaction& transaction, uint64_t sequence, Subject& out) const {
   out.sequence = sequence;
   out.time_us = transaction.time_us;
-  out.entities.resize(plan_->entities.size());
-  for (size_t e = 0; e < out.entities.size(); ++e) out.entities[e] = plan_->entity_key(e, transaction);
+  plan_->entity_keys(transaction, out.entities);
 }
 
 void FeatureStore::label(const Subject& subject, Verdict verdict) {

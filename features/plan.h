@@ -128,6 +128,8 @@ struct Plan {
 
   // The entity's identity in this transaction.
   Key entity_key(size_t entity, const Transaction& transaction) const;
+  // Of every kind, in order.
+  void entity_keys(const Transaction& transaction, std::vector<Key>& out) const;
 };
 
 struct PlanOptions {

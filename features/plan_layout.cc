@@ -44,6 +44,11 @@ Key Plan::entity_key(size_t entity, const Transaction& transaction) const {
   return combine({parts, of.size()});
 }
 
+void Plan::entity_keys(const Transaction& transaction, std::vector<Key>& out) const {
+  out.resize(entities.size());
+  for (size_t e = 0; e < out.size(); ++e) out[e] = entity_key(e, transaction);
+}
+
 void lay_out(EntityPlan& entity, const PlanOptions& options) {
   int64_t longest = 0;
   bool unbounded_any = false;

@@ -160,8 +160,8 @@ class Store {
     std::function<std::string(const std::string& hash, std::string_view bytes)> model;
   };
   Verification verify(const Inspect& inspect, const std::function<void(std::string)>& problem) const;
-  // Before a clean end: what the write-ahead log holds goes to checksummed tables, so that the next start
-  // reads none.
+  // What the write-ahead log holds goes to checksummed tables. Waits for RocksDB's own threads, which run in
+  // what others leave over.
   Result<void> flush();
   uint64_t disk_bytes() const;
 

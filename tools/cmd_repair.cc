@@ -120,10 +120,7 @@ int repair(const RepairOptions& options) {
   engine::StoreHistory history(store, config->plan);
   engine::Fold fold(config, nowhere, &history);
   engine::ModelBook models(store, config);
-  if (auto restored = engine::restore_checkpoint(store, models, fold, nullptr); !restored)
-    return complain(restored.error(), kFailed);
-  const auto folded =
-      engine::fold_log(store, models, fold, nullptr, fold.next_sequence(), UINT64_MAX, nullptr);
+  const auto folded = engine::restore_and_fold(store, models, fold, UINT64_MAX);
   if (!folded) return complain(folded.error(), kFailed);
 
   const features::Schema& schema = config->schema();

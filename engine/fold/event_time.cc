@@ -8,12 +8,6 @@
 namespace shrike::engine {
 namespace {
 
-std::vector<Key> entities_of(const features::Plan& plan, const Transaction& transaction) {
-  std::vector<Key> keys;
-  for (size_t e = 0; e < plan.entities.size(); ++e) keys.push_back(plan.entity_key(e, transaction));
-  return keys;
-}
-
 // No entity of the one is an entity of the other.
 bool disjoint(const std::vector<Key>& a, const std::vector<Key>& b) {
   for (size_t e = 0; e < a.size(); ++e) {
@@ -41,7 +35,8 @@ Clock EventTime::judge(const Transaction& transaction, const ClockSource& source
 // Enough strays of other entities, each of others again, lie within limits.lateness of it.
 bool EventTime::agree_with(const Transaction& transaction) const {
   std::vector<const Stray*> agreeing;
-  const std::vector<Key> entities = entities_of(*config_->plan, transaction);
+  std::vector<Key> entities;
+  config_->plan->entity_keys(transaction, entities);
   for (auto stray = strays_.rbegin(); stray != strays_.rend(); ++stray) {
     const int64_t apart_us =
         std::max(stray->time_us, transaction.time_us) - std::min(stray->time_us, transaction.time_us);
@@ -74,7 +69,8 @@ EventTime::Step EventTime::advance(const Transaction& transaction) {
 
 void EventTime::note(const Transaction& transaction) {
   if (strays_.size() == kStraysMax) strays_.pop_front();
-  strays_.push_back({transaction.time_us, entities_of(*config_->plan, transaction)});
+  strays_.push_back({transaction.time_us, {}});
+  config_->plan->entity_keys(transaction, strays_.back().entities);
 }
 
 void EventTime::set(int64_t watermark_us) {

@@ -145,11 +145,11 @@ class Fold {
   bool take_boundary() { return std::exchange(boundary_, false); }
   // The sequence number of the newest transaction that left memory; 0 at first.
   uint64_t released() const { return released_; }
-  // At a checkpoint, for retention: events so far came by `arrival_us` of the server's clock (0: the stream's
-  // own time counts).
-  void mark_epoch(int64_t arrival_us);
+  // At a checkpoint, for retention: events so far came by `arrival_us` of the server's clock (none: the
+  // stream's own time counts).
+  void mark_epoch(std::optional<int64_t> arrival_us);
   // All events before this sequence are older than storage.retention, as known at checkpoints; 0 for none.
-  uint64_t sequence_to_keep(int64_t now_us) const;
+  uint64_t sequence_to_keep(std::optional<int64_t> now_us) const;
 
   std::vector<features::EntityStats> feature_stats() const { return features_.stats(); }
   size_t pending_size() const { return pending_.size(); }
@@ -232,7 +232,8 @@ class Fold {
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;
   struct Epoch {
     uint64_t next_sequence;
-    int64_t watermark_us, arrival_us;
+    int64_t watermark_us;
+    int64_t arrival_us;  // 0: not known
   };
   std::vector<Epoch> epochs_;
 };

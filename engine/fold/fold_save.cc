@@ -23,20 +23,20 @@ void each_counter(C& c, F&& f) {
 
 // Retention goes by arrival where the server's clock counts: event time that was wrong erases nothing. An
 // epoch whose arrival is not known is as old as the first later one where it is.
-uint64_t Fold::sequence_to_keep(int64_t now_us) const {
+uint64_t Fold::sequence_to_keep(std::optional<int64_t> now_us) const {
   const int64_t retention_us = config_->storage.retention_us;
   if (retention_us == 0) return 0;
   uint64_t sequence = 0;
   for (const Epoch& epoch : epochs_) {
-    const bool old = now_us > 0 ? epoch.arrival_us > 0 && epoch.arrival_us < now_us - retention_us
-                                : time_.known() && epoch.watermark_us < time_.watermark_us() - retention_us;
+    const bool old = now_us ? epoch.arrival_us > 0 && epoch.arrival_us < *now_us - retention_us
+                            : time_.known() && epoch.watermark_us < time_.watermark_us() - retention_us;
     if (old) sequence = epoch.next_sequence;
   }
   return sequence;
 }
 
-void Fold::mark_epoch(int64_t arrival_us) {
-  epochs_.push_back({next_sequence_, time_.watermark_us(), arrival_us});
+void Fold::mark_epoch(std::optional<int64_t> arrival_us) {
+  epochs_.push_back({next_sequence_, time_.watermark_us(), arrival_us.value_or(0)});
   // One epoch older than the horizon is enough.
   const uint64_t keep = sequence_to_keep(arrival_us);
   std::erase_if(epochs_, [&](const Epoch& epoch) { return epoch.next_sequence < keep; });

@@ -121,6 +121,13 @@ tl::expected<uint64_t, std::string> restore_oldest_checkpoint(storage::Store& st
   return 0;
 }
 
+tl::expected<FoldReport, std::string> restore_and_fold(storage::Store& store, ModelBook& models, Fold& fold,
+                                                       uint64_t to) {
+  const auto restored = restore_checkpoint(store, models, fold, nullptr);
+  if (!restored) return tl::make_unexpected(restored.error());
+  return fold_log(store, models, fold, nullptr, fold.next_sequence(), to, nullptr);
+}
+
 tl::expected<void, std::string> write_checkpoint(storage::Store& store, uint64_t sequence, const Fold& fold,
                                                  const std::string& trainer_state) {
   auto writer = store.begin_checkpoint(sequence);

@@ -57,6 +57,10 @@ tl::expected<uint64_t, std::string> restore_checkpoint(storage::Store& store, Mo
 tl::expected<uint64_t, std::string> restore_oldest_checkpoint(storage::Store& store, ModelBook& models,
                                                               Fold& fold);
 
+// Without a learner: the newest checkpoint and what the log has after it, up to event `to`.
+tl::expected<FoldReport, std::string> restore_and_fold(storage::Store& store, ModelBook& models, Fold& fold,
+                                                       uint64_t to);
+
 // Writes a checkpoint.
 tl::expected<void, std::string> write_checkpoint(storage::Store& store, uint64_t sequence, const Fold& fold,
                                                  const std::string& trainer_state);

@@ -3,16 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/log/recovery.h"
+#include "engine/serve/clocks.h"
 #include "storage/store.h"
 
 namespace shrike::engine {
-
-int64_t arrival_us(const Config& config) {
-  if (config.limits.clock == LimitConfig::Clock::kEvent) return 0;
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 Checkpointer::Checkpointer(ConfigPtr config, storage::Store& store, const Journal& journal, Probe& probe)
     : config_(std::move(config)), store_(store), journal_(journal), probe_(probe) {}
@@ -56,12 +50,7 @@ void Checkpointer::make(const Job& job) {
   StoreHistory history(store_, config_->plan);
   Fold fold(config_, nowhere, &history);
   ModelBook models(store_, config_);
-  const auto from = restore_checkpoint(store_, models, fold, nullptr);
-  if (!from) {
-    spdlog::error("checkpoint: {}", from.error());
-    return;
-  }
-  const auto folded = fold_log(store_, models, fold, nullptr, fold.next_sequence(), job.sequence, nullptr);
+  const auto folded = restore_and_fold(store_, models, fold, job.sequence);
   if (!folded) {
     spdlog::error("checkpoint: {}", folded.error());
     return;
@@ -71,8 +60,8 @@ void Checkpointer::make(const Job& job) {
     spdlog::error("{} feature rows recomputed from the log differ from those served, the first at event {}",
                   folded->row_differences, folded->first_difference);
   }
-  const int64_t now_us = arrival_us(*config_);
-  fold.mark_epoch(now_us);
+  const std::optional<int64_t> arrived_us = server_time_us(*config_);
+  fold.mark_epoch(arrived_us);
   if (auto written = write_checkpoint(store_, job.sequence, fold, job.trainer_state); !written) {
     spdlog::error("checkpoint: {}", written.error());
     return;
@@ -80,7 +69,7 @@ void Checkpointer::make(const Job& job) {
   probe_.checkpoints.fetch_add(1);
   spdlog::debug("checkpoint at event {}", job.sequence);
   if (config_->storage.retention_us == 0) return;
-  const uint64_t before = fold.sequence_to_keep(now_us);
+  const uint64_t before = fold.sequence_to_keep(arrived_us);
   if (before <= store_.first_sequence()) return;
   const auto key = [&](std::string_view bytes) -> std::optional<storage::Key> {
     Key found;

@@ -15,9 +15,6 @@
 
 namespace shrike::engine {
 
-// For retention: microseconds since 1970 by the server's clock, 0 where the stream's own time runs.
-int64_t arrival_us(const Config& config);
-
 class Checkpointer {
  public:
   Checkpointer(ConfigPtr config, storage::Store& store, const Journal& journal, Probe& probe);

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <thread>
 
+#include "engine/serve/clocks.h"
+
 namespace shrike::engine {
 
 tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(ConfigPtr config,
@@ -78,7 +80,7 @@ void Composition::checkpoint_at_end() {
   Fold& fold = engine->fold();
   const uint64_t last = fold.next_sequence() - 1;
   if (journal->failed() || journal->committed() != last || last == started_at) return;
-  fold.mark_epoch(arrival_us(*config));
+  fold.mark_epoch(server_time_us(*config));
   if (auto written = write_checkpoint(*store, last, fold, training->save()); !written)
     spdlog::error("checkpoint: {}", written.error());
 }

@@ -52,8 +52,9 @@ struct Composition {
   std::unique_ptr<WorkerPool> workers;
   std::unique_ptr<TrainingThread> training;
   std::unique_ptr<Engine> engine;
-  std::atomic<bool> stopping{false};  // a model that cannot be kept is not tried for ever
-  uint64_t started_at = 0;            // the last event that the newest checkpoint has
+  std::atomic<bool> stopping{
+      false};               // the server shall end; a model that cannot be kept is not tried for ever
+  uint64_t started_at = 0;  // the last event that the newest checkpoint has
 
  private:
   struct State {

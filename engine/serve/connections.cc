@@ -9,12 +9,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <utility>
+
+#include "engine/serve/clocks.h"
 
 namespace shrike::engine {
 namespace {
@@ -82,9 +83,7 @@ void Connections::delivered(zmq::message_t& part) {
 }
 
 void Connections::drained() {
-  const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::steady_clock::now().time_since_epoch())
-                          .count();
+  const int64_t now = now_us();
   if (now < next_look_us_) return;
   next_look_us_ = now + kLookEveryUs;
   for (auto& [descriptor, peer] : open_) {

@@ -4,29 +4,12 @@
 #include <spdlog/spdlog.h>
 
 #include <bit>
-#include <chrono>
 #include <cstdlib>
 
+#include "engine/serve/clocks.h"
 #include "engine/wire/wire.h"
 
 namespace shrike::engine {
-
-int64_t now_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-namespace {
-
-// Microseconds since 1970 by the server's clock: for admission, never for features.
-int64_t wall_us() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-}  // namespace
 
 Engine::Engine(Parts parts)
     : config_(std::move(parts.config)),
@@ -89,7 +72,7 @@ void Engine::run() {
 void Engine::process(std::vector<EnvelopePtr>& batch) {
   handed_ = 0;
   // The server's clock has a say in marks, which are in the log: replays need no clock.
-  if (config_->limits.clock == LimitConfig::Clock::kLive) clock_.server_us = wall_us();
+  clock_.server_us = server_time_us(*config_);
   probe_.batches.fetch_add(1, std::memory_order_relaxed);
   for (size_t i = 0; i < batch.size(); ++i) {
     Envelope& envelope = *batch[i];

@@ -22,9 +22,6 @@
 
 namespace shrike::engine {
 
-// Microseconds of the steady clock: deadlines and latency only, never features.
-int64_t now_us();
-
 class Engine {
  public:
   // `handed_on` gets every envelope in order: the journal's queue (sync), or the socket thread's (async).

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "engine/serve/clocks.h"
 #include "engine/serve/composition.h"
 #include "engine/wire/wire.h"
 #include "storage/find_model.h"
@@ -37,10 +38,7 @@ Server::Server(ConfigPtr config)
 
 Server::~Server() = default;
 
-void Server::request_stop() {
-  parts_->stopping.store(true);
-  stop_requested_.store(true);
-}
+void Server::request_stop() { parts_->stopping.store(true); }
 
 tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config,
                                                                 const std::string& data_dir) {
@@ -130,7 +128,7 @@ void Server::run() {
       bell, {score_.handle(), 0, ZMQ_POLLIN, 0}, {feedback_.handle(), 0, ZMQ_POLLIN, 0}};
   for (zmq::socket_t& events : connections_.events()) items.push_back({events.handle(), 0, ZMQ_POLLIN, 0});
   constexpr uint64_t kTurnsUnseen = 64;  // that connections are not looked at under load
-  for (uint64_t turn = 0; !stop_requested_.load(); ++turn) {
+  for (uint64_t turn = 0; !parts_->stopping.load(); ++turn) {
     bool worked = take_done();
     worked |= receive(score_, false);
     worked |= receive(feedback_, true);

@@ -71,7 +71,6 @@ class Server {
   size_t in_flight_ = 0;
   bool refuse_new_ = false;  // stopping, and clients go on
   std::string out_;
-  std::atomic<bool> stop_requested_{false};
 };
 
 }  // namespace shrike::engine

@@ -67,7 +67,7 @@ TEST(Checkpointer, HoldsTheStateAsOfItsEvent) {
   Fold again(config, nowhere, nullptr);
   ASSERT_TRUE(fold_log(store, models, again, nullptr, 1, kAt, nullptr));
   EXPECT_EQ(saved(again), at_checkpoint);
-  again.mark_epoch(0);
+  again.mark_epoch(std::nullopt);
   EXPECT_EQ(saved(restored), saved(again));
 }
 
