@@ -130,7 +130,8 @@ tl::expected<Result, std::string> evaluate(const engine::ConfigPtr& config, cons
   engine::CsvReplayOptions how;
   const auto delay = read_label_delay(options.label_delay, *config);
   if (!delay) return tl::make_unexpected(delay.error());
-  how.label_delay_us = *delay;
+  how.label_delay_us = delay->mean_us;
+  how.exponential_delay = delay->exponential;
   how.stop_on_error = options.on_error == "stop";
   how.live = options.live;
   how.time_calls = !options.live;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/fold/event_time.h"
+#include "engine/lifecycle/lifecycle.h"
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
 #include "learners/model.h"
@@ -118,7 +119,8 @@ int repair(const RepairOptions& options) {
 
   engine::NoExamples nowhere;
   engine::StoreHistory history(store, config->plan);
-  engine::Fold fold(config, nowhere, &history);
+  const auto folding = engine::make_fold(config, nowhere, &history);
+  engine::Fold& fold = *folding;
   engine::ModelBook models(store, config);
   const auto folded = engine::restore_and_fold(store, models, fold, UINT64_MAX);
   if (!folded) return complain(folded.error(), kFailed);

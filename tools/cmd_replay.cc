@@ -49,11 +49,12 @@ const std::map<std::string, learners::Kernel> kKernels = {{"auto", learners::Ker
                                                           {"avx512", learners::Kernel::kAvx512}};
 
 struct Options {
-  std::string input, config, days, compare, scores, rows, json, csv, model, kernel = "auto", label_delay,
-                                                                            on_error = "stop";
+  std::string input, config, days, compare, scores, answers, rows, json, csv, model,
+      kernel = "auto", label_delay, on_error = "stop";
   size_t batch = 256;
   uint64_t restore_at = 0;
-  bool json_to_stdout = false, quiet = false, learn = false;
+  std::optional<double> control;
+  bool json_to_stdout = false, quiet = false, learn = false, hide_declined = false, naive = false;
 };
 
 size_t peak_resident_bytes() {
@@ -286,12 +287,24 @@ class Replay {
     return open_outputs();
   }
 
+  using File = std::unique_ptr<std::FILE, CloseFile>;
+
+  static Done open_output(const char* option, const std::string& path, const char* header, File& file) {
+    if (path.empty()) return {};
+    file.reset(std::fopen(path.c_str(), "w"));
+    if (!file) return tl::make_unexpected(fmt::format("{} {}: the file cannot be written", option, path));
+    fmt::print(file.get(), "{}\n", header);
+    return {};
+  }
+
   Done open_outputs() {
-    if (!options_.scores.empty()) {
-      scores_.reset(std::fopen(options_.scores.c_str(), "w"));
-      if (!scores_)
-        return tl::make_unexpected(fmt::format("--scores {}: the file cannot be written", options_.scores));
-      fmt::print(scores_.get(), "transaction_id,score\n");
+    if (auto done = open_output("--scores", options_.scores, "transaction_id,score", scores_); !done)
+      return done;
+    if (auto done =
+            open_output("--answers", options_.answers,
+                        "transaction_id,time,amount,score,decision,control,propensity,label", answers_);
+        !done) {
+      return done;
     }
     if (!options_.rows.empty()) {
       if (log_)
@@ -311,6 +324,13 @@ class Replay {
       prequential.add(transaction.time_us, answer.score, label, card_of(*config_, transaction), answer.clock);
       if (comparer_)
         comparer_->add(transaction.id, transaction.time_us, row_, answer.score, label, answer.clock);
+      if (answers_) {
+        const double amount = schema.amount ? features::number(schema, transaction, *schema.amount) : 0;
+        fmt::print(answers_.get(), "{},{},{},{:.9g},{},{},{:.6g},{}\n",
+                   features::text(schema, transaction, schema.id), transaction.time_us / 1'000'000, amount,
+                   answer.score, engine::name(answer.decision), answer.control ? 1 : 0, answer.propensity,
+                   label);
+      }
       if (!scores_) return;
       fmt::print(scores_.get(), "{},{:.9g}\n", features::text(schema, transaction, schema.id), answer.score);
     };
@@ -329,13 +349,21 @@ class Replay {
     csv.batch = options_.batch;
     const auto delay = read_label_delay(options_.label_delay, *config_);
     if (!delay) return tl::make_unexpected(delay.error());
-    csv.label_delay_us = *delay;
+    csv.label_delay_us = delay->mean_us;
+    csv.exponential_delay = delay->exponential;
+    csv.hide_declined = options_.hide_declined;
+    csv.naive = options_.naive;
     csv.stop_on_error = options_.on_error == "stop";
     if (options_.restore_at > 0) csv.restore_at = options_.restore_at;
     (options_.learn ? csv.first_model : csv.fixed_model) = model_;
     csv.on_row = on_row;
     csv.progress = show;
     csv.notice = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
+    if (options_.control) {
+      auto changed = std::make_shared<engine::Config>(*config_);
+      changed->control.share = *options_.control;
+      config_ = changed;
+    }
     return engine::replay_csv(config_, options_.input, csv, on_score);
   }
 
@@ -386,7 +414,7 @@ class Replay {
   learners::ModelPtr model_;  // null: without --model
   bool log_ = false;          // the input is a data directory
   bool recorded_ = false;     // and is replayed as it was recorded
-  std::unique_ptr<std::FILE, CloseFile> scores_;
+  File scores_, answers_;
   std::unique_ptr<RowWriter> rows_;
   std::optional<engine::Comparer> comparer_;
   std::vector<float> row_;  // of the transaction in hand, where rows are compared
@@ -422,6 +450,9 @@ void add_replay(CLI::App& app, int& exit_code) {
       "column: PSI (below 0.1 stable, above 0.25 large), KS, missing values, means; and how well the score "
       "held as a probability in each");
   command->add_option("--scores", options->scores, "write transaction_id,score here");
+  command->add_option("--answers", options->answers,
+                      "write transaction_id, time in seconds, amount, score, decision, control (1 or 0), "
+                      "propensity and label here");
   command->add_option(
       "--rows", options->rows,
       "write what learners see here, for other programs: transaction_id,time,label and every feature column; "
@@ -441,7 +472,20 @@ void add_replay(CLI::App& app, int& exit_code) {
       "elsewhere and the learner can)");
   command->add_option(
       "--label-delay", options->label_delay,
-      "how long after a transaction its fraud label comes (CSV only; default: training.maturity)");
+      "how long after a transaction its fraud label comes (CSV only; default: training.maturity); "
+      "exponential:14d: by an exponential distribution of that mean");
+  command->add_flag(
+      "--hide-declined", options->hide_declined,
+      "as in life: what is declined gets no label unless it is of the control group, and reviewers "
+      "give their verdict (CSV only; else the file's labels all come, whatever was decided)");
+  command->add_flag(
+      "--naive", options->naive,
+      "with --hide-declined: take silence after a decline for legitimate, to see what that does");
+  command
+      ->add_option(
+          "--control", options->control,
+          "with --hide-declined: this share of would-be declines is let through, instead of control.share")
+      ->check(CLI::Range(0.0, 1.0));
   command->add_option("--batch", options->batch, "transactions scored together; does not change a score")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();

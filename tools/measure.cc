@@ -13,11 +13,14 @@ tl::expected<engine::DayRange, std::string> read_days(const std::string& text) {
   return *parsed;
 }
 
-tl::expected<int64_t, std::string> read_label_delay(const std::string& text, const engine::Config& config) {
-  if (text.empty()) return config.training.maturity_us;
-  const auto delay = features::parse_duration(text);
+tl::expected<LabelDelay, std::string> read_label_delay(const std::string& text,
+                                                       const engine::Config& config) {
+  if (text.empty()) return LabelDelay{config.training.maturity_us};
+  constexpr std::string_view kExponential = "exponential:";
+  const bool exponential = text.starts_with(kExponential);
+  const auto delay = features::parse_duration(exponential ? text.substr(kExponential.size()) : text);
   if (!delay) return tl::make_unexpected("--label-delay: " + delay.error().reason);
-  return *delay;
+  return LabelDelay{*delay, exponential};
 }
 
 uint64_t card_of(const engine::Config& config, const features::Transaction& transaction) {

@@ -12,8 +12,12 @@ namespace shrike::tools {
 
 // --days; every day when empty.
 tl::expected<engine::DayRange, std::string> read_days(const std::string& text);
-// --label-delay in microseconds; the configuration's maturity when empty.
-tl::expected<int64_t, std::string> read_label_delay(const std::string& text, const engine::Config& config);
+// --label-delay; the configuration's maturity when empty.
+struct LabelDelay {
+  int64_t mean_us = 0;
+  bool exponential = false;  // else fixed
+};
+tl::expected<LabelDelay, std::string> read_label_delay(const std::string& text, const engine::Config& config);
 // Whom card precision counts: the first entity, or the transaction itself where none is declared.
 uint64_t card_of(const engine::Config& config, const features::Transaction& transaction);
 

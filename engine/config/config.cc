@@ -89,6 +89,18 @@ PolicyConfig read_policy(TomlReader root) {
   constexpr const char* kDecisions[] = {"approve", "review", "decline"};
   policy.static_decision = kDecisions[root.choice("static_decision", 1, {"approve", "review", "decline"})];
   policy.reasons_max = static_cast<size_t>(root.integer("reasons_max", 4, 0, 4));
+  if (root.has("hides_labels")) {
+    policy.decline_hides = policy.review_hides = false;
+    for (const std::string& decision : root.texts("hides_labels")) {
+      if (decision == "decline") {
+        policy.decline_hides = true;
+      } else if (decision == "review") {
+        policy.review_hides = true;
+      } else {
+        root.problem("hides_labels", fmt::format("found \"{}\", allowed are review, decline", decision));
+      }
+    }
+  }
   if (policy.decline_score < policy.review_score)
     root.problem("decline_score", "it must be at least review_score");
   TomlReader codes = root.table("reason_codes");
@@ -102,6 +114,17 @@ PolicyConfig read_policy(TomlReader root) {
   }
   root.finish();
   return policy;
+}
+
+ControlConfig read_control(TomlReader root) {
+  ControlConfig control;
+  control.share = root.number("share", control.share, 0, 1);
+  control.reviews = root.boolean("reviews", control.reviews);
+  control.amount_max = root.number("amount_max", control.amount_max, 0, 1e12);
+  control.seed = static_cast<uint64_t>(root.integer("seed", 1, 0, INT64_MAX));
+  control.weight_max = root.number("weight_max", control.weight_max, 1, 1e6);
+  root.finish();
+  return control;
 }
 
 DeadlineConfig read_deadline(TomlReader root) {
@@ -183,6 +206,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   read_learner(root.table("learner"), config->training);
   config->gate = read_gate(root.table("gate"));
   config->policy = read_policy(root.table("policy"));
+  config->control = read_control(root.table("control"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));

@@ -55,6 +55,16 @@ struct GateConfig {
   uint64_t bootstrap_rounds = 200;
 };
 
+// Would-be declines of which a share is let through, so that what is learned and reported speaks of all
+// traffic.
+struct ControlConfig {
+  double share = 0;
+  bool reviews = false;   // would-be reviews too
+  double amount_max = 0;  // never above this amount; 0: whatever it is
+  uint64_t seed = 1;
+  double weight_max = 50;  // the most transactions that one of them stands for
+};
+
 struct PolicyConfig {
   double review_score = 0.1;  // at least this probability: review
   double decline_score = 0.5;
@@ -62,6 +72,8 @@ struct PolicyConfig {
   double decline_loss = 0;
   std::string static_decision = "review";  // when there is no time to score
   size_t reasons_max = 4;
+  // Decisions after which silence tells nothing: what did not go through gets no chargeback.
+  bool decline_hides = true, review_hides = true;
   std::vector<std::pair<std::string, std::string>> reason_codes;  // column name, or its prefix, to code
 };
 
@@ -106,6 +118,7 @@ struct Config {
   TrainingConfig training;
   GateConfig gate;
   PolicyConfig policy;
+  ControlConfig control;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

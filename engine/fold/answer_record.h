@@ -16,19 +16,33 @@ void write_answer(const Answer& answer, Record& record) {
   record.set_decision(static_cast<uint32_t>(answer.decision));
   record.set_step(static_cast<uint32_t>(answer.step));
   record.set_clock(static_cast<uint32_t>(answer.clock));
+  record.set_wanted(answer.control ? static_cast<uint32_t>(answer.wanted) + 1 : 0);
+  // What follows from the decision needs no bytes.
+  const bool plain = answer.propensity == (answer.decision == Decision::kApprove ? 1.0f : 0.0f);
+  if (!plain) record.set_propensity(answer.propensity);
+  record.set_arm(static_cast<uint32_t>(answer.arm));
+  if (answer.other >= 0) record.set_other(answer.other);
   record.set_reasons(answer.reasons.data(), answer.reason_count * size_t{2});
   record.set_model(answer.model.data(), answer.model.size());
 }
 
-// False when decision, step or clock are of a newer version. A model's name of another length is left out.
+// False when decision, step, clock or arm are of a newer version. A model's name of another length is left
+// out.
 template <typename Record>
 [[nodiscard]] bool read_answer(const Record& record, Answer& answer) {
   answer.score = record.score();
   answer.risk = record.risk();
   if (!from_record(record.decision(), answer.decision) || !from_record(record.step(), answer.step) ||
-      !from_record(record.clock(), answer.clock)) {
+      !from_record(record.clock(), answer.clock) || !from_record(record.arm(), answer.arm)) {
     return false;
   }
+  answer.other = record.has_other() ? record.other() : -1;
+  answer.control = record.wanted() > 0;
+  answer.wanted = answer.decision;
+  if (answer.control && !from_record(record.wanted() - 1, answer.wanted)) return false;
+  answer.propensity = record.has_propensity()                 ? record.propensity()
+                      : answer.decision == Decision::kApprove ? 1.0f
+                                                              : 0.0f;
   answer.reason_count = static_cast<uint8_t>(std::min(record.reasons().size() / 2, kReasonsMax));
   std::memcpy(answer.reasons.data(), record.reasons().data(), answer.reason_count * size_t{2});
   if (record.model().size() == answer.model.size()) {

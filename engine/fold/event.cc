@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <cstring>
+#include <span>
 
 #include "engine/fold/answer_record.h"
 #include "engine/fold/log.pb.h"
@@ -51,19 +52,31 @@ TransactionEvent decode(const features::Schema& schema, const proto::Transaction
 static constexpr std::string_view kDecisionNames[] = {"approve", "review", "decline"};
 static constexpr std::string_view kStepNames[] = {"full", "no_reasons", "fallback", "static"};
 static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
+static constexpr std::string_view kArmNames[] = {"champion", "canary"};
 static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
-static constexpr std::string_view kOutcomeNames[] = {"stored", "duplicate", "corrected", "pending",
-                                                     "expired"};
-static constexpr std::string_view kActionNames[] = {"accepted", "rejected", "activated"};
+static constexpr std::string_view kEffectNames[] = {"stored", "duplicate", "corrected", "pending", "expired"};
+static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated"};
+static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",         "declined",
+                                                     "cancelled",  "challenge_passed", "challenge_failed"};
+static constexpr std::string_view kFindingNames[] = {"successful", "failed", "inconclusive"};
+static constexpr std::string_view kSeverityNames[] = {"info", "warning", "critical"};
+static constexpr std::string_view kActionNames[] = {
+    "none",      "thresholds", "retrain", "hold_training", "go_on_training", "quarantine", "release",
+    "roll_back", "shadow",     "canary",  "promote",       "abort",          "resolve"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
 static_assert(std::size(kSourceNames) == kSources);
 
 std::string_view name(Decision decision) { return pick(kDecisionNames, static_cast<size_t>(decision)); }
 std::string_view name(Step step) { return pick(kStepNames, static_cast<size_t>(step)); }
 std::string_view name(Clock clock) { return pick(kClockNames, static_cast<size_t>(clock)); }
+std::string_view name(Arm arm) { return pick(kArmNames, static_cast<size_t>(arm)); }
 std::string_view name(Source source) { return pick(kSourceNames, static_cast<size_t>(source)); }
+std::string_view name(Effect outcome) { return pick(kEffectNames, static_cast<size_t>(outcome)); }
+std::string_view name(ModelAction action) { return pick(kModelActionNames, static_cast<size_t>(action)); }
 std::string_view name(Outcome outcome) { return pick(kOutcomeNames, static_cast<size_t>(outcome)); }
-std::string_view name(ModelAction action) { return pick(kActionNames, static_cast<size_t>(action)); }
+std::string_view name(Finding finding) { return pick(kFindingNames, static_cast<size_t>(finding)); }
+std::string_view name(Severity severity) { return pick(kSeverityNames, static_cast<size_t>(severity)); }
+std::string_view name(Action action) { return pick(kActionNames, static_cast<size_t>(action)); }
 
 // A newer version's value is not turned into one of ours.
 template <typename Enum, size_t N>
@@ -77,8 +90,13 @@ bool from_record(uint64_t value, Decision& out) { return read_enum(kDecisionName
 bool from_record(uint64_t value, Step& out) { return read_enum(kStepNames, value, out); }
 bool from_record(uint64_t value, Clock& out) { return read_enum(kClockNames, value, out); }
 bool from_record(uint64_t value, Source& out) { return read_enum(kSourceNames, value, out); }
+bool from_record(uint64_t value, Effect& out) { return read_enum(kEffectNames, value, out); }
+bool from_record(uint64_t value, ModelAction& out) { return read_enum(kModelActionNames, value, out); }
+bool from_record(uint64_t value, Arm& out) { return read_enum(kArmNames, value, out); }
 bool from_record(uint64_t value, Outcome& out) { return read_enum(kOutcomeNames, value, out); }
-bool from_record(uint64_t value, ModelAction& out) { return read_enum(kActionNames, value, out); }
+bool from_record(uint64_t value, Finding& out) { return read_enum(kFindingNames, value, out); }
+bool from_record(uint64_t value, Severity& out) { return read_enum(kSeverityNames, value, out); }
+bool from_record(uint64_t value, Action& out) { return read_enum(kActionNames, value, out); }
 bool from_record(uint64_t value, Verdict& out) { return read_enum(kVerdictNames, value, out); }
 
 tl::expected<Source, std::string> parse_source(std::string_view text) {
@@ -87,6 +105,15 @@ tl::expected<Source, std::string> parse_source(std::string_view text) {
   }
   return tl::make_unexpected(
       fmt::format("found \"{}\", allowed are {}", text.substr(0, 40), fmt::join(kSourceNames, ", ")));
+}
+
+tl::expected<Outcome, std::string> parse_outcome(std::string_view text) {
+  const auto reported = std::span(kOutcomeNames).subspan(1);
+  for (size_t i = 0; i < reported.size(); ++i) {
+    if (text == reported[i]) return static_cast<Outcome>(i + 1);
+  }
+  return tl::make_unexpected(
+      fmt::format("found \"{}\", allowed are {}", text.substr(0, 40), fmt::join(reported, ", ")));
 }
 
 std::string to_hex(const ModelId& id) {
@@ -109,13 +136,16 @@ std::string encode(const LabelState& state) {
   for (const Verdict verdict : state.by_source) bytes.push_back(static_cast<char>(verdict));
   bytes.push_back(static_cast<char>(state.current));
   bytes.append(reinterpret_cast<const char*>(&state.sequence), sizeof(state.sequence));
+  if (state.outcome != Outcome::kUnreported) bytes.push_back(static_cast<char>(state.outcome));
   return bytes;
 }
 
 LabelState decode_label_state(std::string_view bytes) {
   LabelState state;
-  if (bytes.size() != kSources + 1 + sizeof(state.sequence)) return state;
-  bool known = from_record(static_cast<uint8_t>(bytes[kSources]), state.current);
+  constexpr size_t kPlain = kSources + 1 + sizeof(state.sequence);
+  if (bytes.size() != kPlain && bytes.size() != kPlain + 1) return state;
+  bool known = bytes.size() == kPlain || from_record(static_cast<uint8_t>(bytes[kPlain]), state.outcome);
+  known &= from_record(static_cast<uint8_t>(bytes[kSources]), state.current);
   for (size_t i = 0; i < kSources; ++i)
     known &= from_record(static_cast<uint8_t>(bytes[i]), state.by_source[i]);
   if (!known) return {};
@@ -202,6 +232,7 @@ void encode(const LabelEvent& event, std::string& out) {
   label.set_time_us(event.time_us);
   label.set_transaction_sequence(event.transaction_sequence);
   label.set_outcome(static_cast<uint32_t>(event.outcome));
+  label.set_reveals(event.reveals);
   record.SerializeToString(&out);
 }
 
@@ -228,6 +259,49 @@ void encode(const RepairEvent& event, std::string& out) {
   record.SerializeToString(&out);
 }
 
+void encode(const OutcomeEvent& event, std::string& out) {
+  proto::EventRecord record;
+  proto::OutcomeRecord& outcome = *record.mutable_outcome();
+  const auto key = to_bytes(event.transaction);
+  outcome.set_transaction(key.data(), key.size());
+  outcome.set_outcome(static_cast<uint32_t>(event.outcome));
+  outcome.set_time_us(event.time_us);
+  outcome.set_transaction_sequence(event.transaction_sequence);
+  record.SerializeToString(&out);
+}
+
+void write_judgement(const JudgementEvent& event, proto::JudgementRecord& record) {
+  record.set_monitor(event.monitor);
+  record.set_subject(event.subject);
+  record.set_finding(static_cast<uint32_t>(event.finding));
+  record.set_severity(static_cast<uint32_t>(event.severity));
+  record.set_action(static_cast<uint32_t>(event.action));
+  record.set_target(event.target);
+  for (const double value : event.values) record.add_values(value);
+  record.set_time_us(event.time_us);
+  record.set_text(event.text);
+  record.set_evidence(event.evidence);
+}
+
+bool read_judgement(const proto::JudgementRecord& record, JudgementEvent& event) {
+  event.monitor = record.monitor();
+  event.subject = record.subject();
+  event.target = record.target();
+  for (size_t i = 0; i < event.values.size(); ++i)
+    event.values[i] = static_cast<int>(i) < record.values_size() ? record.values(static_cast<int>(i)) : 0;
+  event.time_us = record.time_us();
+  event.text = record.text();
+  event.evidence = record.evidence();
+  return from_record(record.finding(), event.finding) && from_record(record.severity(), event.severity) &&
+         from_record(record.action(), event.action);
+}
+
+void encode(const JudgementEvent& event, std::string& out) {
+  proto::EventRecord record;
+  write_judgement(event, *record.mutable_judgement());
+  record.SerializeToString(&out);
+}
+
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes) {
   proto::EventRecord record;
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -244,7 +318,8 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
       const proto::LabelRecord& label = record.label();
       LabelEvent event{.transaction = to_key(label.transaction()),
                        .time_us = label.time_us(),
-                       .transaction_sequence = label.transaction_sequence()};
+                       .transaction_sequence = label.transaction_sequence(),
+                       .reveals = label.reveals()};
       if (!from_record(label.verdict(), event.verdict) || !from_record(label.source(), event.source) ||
           !from_record(label.outcome(), event.outcome)) {
         return tl::make_unexpected(std::string("a label has a value that this version does not know"));
@@ -263,6 +338,21 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
       return Event(ConfigEvent{record.config().text(), record.config().plan()});
     case proto::EventRecord::kRepair:
       return Event(RepairEvent{record.repair().watermark_us()});
+    case proto::EventRecord::kOutcome: {
+      const proto::OutcomeRecord& outcome = record.outcome();
+      OutcomeEvent event{.transaction = to_key(outcome.transaction()),
+                         .time_us = outcome.time_us(),
+                         .transaction_sequence = outcome.transaction_sequence()};
+      if (!from_record(outcome.outcome(), event.outcome))
+        return tl::make_unexpected(std::string("an outcome has a value that this version does not know"));
+      return Event(event);
+    }
+    case proto::EventRecord::kJudgement: {
+      JudgementEvent event;
+      if (!read_judgement(record.judgement(), event))
+        return tl::make_unexpected(std::string("a judgement has a value that this version does not know"));
+      return Event(std::move(event));
+    }
     default:
       return tl::make_unexpected(std::string("the event is of a kind that this version does not know"));
   }

@@ -38,32 +38,78 @@ std::string_view name(Step step);
 enum class Clock : uint8_t { kOnTime, kAhead, kLate };
 std::string_view name(Clock clock);
 
+// Which model answered, while a challenger has a share of the entities.
+enum class Arm : uint8_t { kChampion, kCanary };
+std::string_view name(Arm arm);
+
 enum class Source : uint8_t { kAnalyst, kChargeback, kCustomer, kMatured };
 inline constexpr size_t kSources = 4;
 std::string_view name(Source source);
 tl::expected<Source, std::string> parse_source(std::string_view text);
 
 // What a label did.
-enum class Outcome : uint8_t {
+enum class Effect : uint8_t {
   kStored,
   kDuplicate,  // this source said this before: nothing changed
   kCorrected,  // it contradicts what was known, and wins
   kPending,    // its transaction has not come yet
   kExpired,    // its transaction is past retention: nothing changed, and nothing is logged
 };
+std::string_view name(Effect outcome);
+
+// What became of a transaction: our own decision, unless the payment system reports another.
+enum class Outcome : uint8_t {
+  kUnreported,
+  kApproved,  // it went through, whatever was decided
+  kDeclined,
+  kCancelled,
+  kChallengePassed,  // it went through after a further check of its customer
+  kChallengeFailed,
+};
 std::string_view name(Outcome outcome);
+tl::expected<Outcome, std::string> parse_outcome(std::string_view text);
 
 enum class ModelAction : uint8_t { kAccepted, kRejected, kActivated };
 std::string_view name(ModelAction action);
+
+// Of a judgement: what progressive delivery calls it.
+enum class Finding : uint8_t { kSuccessful, kFailed, kInconclusive };
+std::string_view name(Finding finding);
+
+enum class Severity : uint8_t { kInfo, kWarning, kCritical };
+std::string_view name(Severity severity);
+
+// What a judgement does, once it is in the log.
+enum class Action : uint8_t {
+  kNone,          // it is told
+  kThresholds,    // values: review and decline score from now on
+  kRetrain,       // target: the strategy
+  kHoldTraining,  // a candidate may not take over, until kGoOnTraining
+  kGoOnTraining,
+  kQuarantine,  // target: the source whose labels are kept and not learned from, until kRelease
+  kRelease,
+  kRollBack,  // target: the model that takes over
+  kShadow,    // target: the model that scores beside the champion
+  kCanary,    // target: the model; values: its share of entities
+  kPromote,   // target: the canary that becomes champion
+  kAbort,     // target: the shadow or canary that ends
+  kResolve,   // an alert of the same monitor and subject is over
+};
+std::string_view name(Action action);
 
 // The enum's value in a record; false, and `out` as it was, when this version knows none like it.
 bool from_record(uint64_t value, Decision& out);
 bool from_record(uint64_t value, Step& out);
 bool from_record(uint64_t value, Clock& out);
 bool from_record(uint64_t value, Source& out);
-bool from_record(uint64_t value, Outcome& out);
+bool from_record(uint64_t value, Effect& out);
 bool from_record(uint64_t value, ModelAction& out);
 bool from_record(uint64_t value, Verdict& out);
+bool from_record(uint64_t value, Outcome& out);
+bool from_record(uint64_t value, Arm& out);
+bool from_record(uint64_t value, Finding& out);
+bool from_record(uint64_t value, Severity& out);
+bool from_record(uint64_t value, Action& out);
 
 using ModelId = std::array<uint8_t, 16>;
 std::string to_hex(const ModelId& id);
@@ -75,6 +121,13 @@ struct Answer {
   float score = 0;
   double risk = 0;  // probability x amount: the expected loss
   Decision decision = Decision::kReview;
+  Decision wanted = Decision::kReview;  // what was decided before the control group let it through
+  bool control = false;                 // of the control group: approved, though something else was wanted
+  // The chance with which a transaction like this goes through, and so gets a label: 1 where approval is
+  // wanted, the control group's share where it is not, 0 where none is taken.
+  float propensity = 1;
+  Arm arm = Arm::kChampion;
+  float other = -1;  // the score of the arm that did not answer, or of a shadow; -1 without one
   Step step = Step::kFull;
   Clock clock = Clock::kOnTime;
   std::array<uint16_t, kReasonsMax> reasons{};  // columns, strongest first
@@ -86,7 +139,8 @@ struct Answer {
 struct LabelState {
   std::array<Verdict, kSources> by_source{};
   Verdict current = Verdict::kUnknown;
-  uint64_t sequence = 0;  // of the newest label event
+  Outcome outcome = Outcome::kUnreported;
+  uint64_t sequence = 0;  // of the newest label or outcome event
 };
 std::string encode(const LabelState& state);
 LabelState decode_label_state(std::string_view bytes);
@@ -103,7 +157,8 @@ struct LabelEvent {
   Source source = Source::kAnalyst;
   int64_t time_us = 0;
   uint64_t transaction_sequence = 0;
-  Outcome outcome = Outcome::kStored;
+  Effect outcome = Effect::kStored;
+  bool reveals = false;  // the first verdict on what had not gone through, whose silence had told nothing
 };
 
 struct ModelEvent {
@@ -123,7 +178,32 @@ struct RepairEvent {
   int64_t watermark_us = 0;
 };
 
-using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent>;
+// What became of a transaction, as the payment system reports it.
+struct OutcomeEvent {
+  Key transaction;
+  Outcome outcome = Outcome::kUnreported;
+  int64_t time_us = 0;
+  uint64_t transaction_sequence = 0;
+};
+
+// What a monitor found (see lifecycle/monitor.h), with its evidence and what follows from it.
+struct JudgementEvent {
+  std::string monitor;
+  std::string subject;  // of what: a feature, a metric, a source, a model; "" for the whole
+  Finding finding = Finding::kInconclusive;
+  Severity severity = Severity::kInfo;
+  Action action = Action::kNone;
+  std::string target;
+  std::array<double, 2> values{};
+  int64_t time_us = 0;   // event time
+  std::string text;      // a sentence for a person
+  std::string evidence;  // JSON object
+
+  bool operator==(const JudgementEvent&) const = default;
+};
+
+using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent, OutcomeEvent,
+                           JudgementEvent>;
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
@@ -140,6 +220,16 @@ void encode(const LabelEvent& event, std::string& out);
 void encode(const ModelEvent& event, std::string& out);
 void encode(const ConfigEvent& event, std::string& out);
 void encode(const RepairEvent& event, std::string& out);
+void encode(const OutcomeEvent& event, std::string& out);
+void encode(const JudgementEvent& event, std::string& out);
+
+// A judgement as it lies in records, those of the log and those of checkpoints.
+namespace proto {
+class JudgementRecord;
+}
+void write_judgement(const JudgementEvent& event, proto::JudgementRecord& record);
+// False when it has a value that this version does not know.
+[[nodiscard]] bool read_judgement(const proto::JudgementRecord& record, JudgementEvent& event);
 
 // Bytes that do not fit the schema are errors, with a reason.
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes);

@@ -5,18 +5,17 @@
 #include <algorithm>
 #include <cassert>
 
+#include "engine/fold/policy.h"
+
 namespace shrike::engine {
 namespace {
 
 // Decay, at each transaction, of the counts that tell whether most transactions get labels.
 constexpr double kRecent = 1 - 1.0 / 8192;
 
-// In place of an event time while none is known.
-constexpr int64_t kNotYet = INT64_MAX / 2;
-
-// So many events after the first of them, changes of what was learned are learned: a label that flips costs
-// learning as little as one that changes once.
-constexpr uint64_t kSettleAfter = 1024;
+// A period that monitors judge ends at every so many transactions, and at each hour of event time.
+constexpr uint64_t kCloseEvery = 1024;
+constexpr int64_t kHourUs = features::kDayUs / 24;
 
 using features::Schema;
 
@@ -107,12 +106,18 @@ Folded Fold::fold(const Transaction& transaction, Clock clock, std::span<float> 
     features_.peek(transaction, now_us, clock == Clock::kAhead, row);
   }
   if (is_cold_look(counters_.transactions)) boundary_ = true;
+  if (watch_ != nullptr) {
+    watch_->arrived({sequence, transaction, row, clock});
+    end_period(sequence);
+  }
   features_.subject(transaction, sequence, subject_);
   // It waits for its label from when it came.
   if (!on_time) subject_.time_us = time_.known() ? time_.watermark_us() : kNotYet;
   const uint64_t position = pending_.end();
   Pending::Entry& entry = pending_.push(subject_, transaction.id, content_hash(transaction), row);
   entry.answer.clock = clock;
+  if (config_->schema().amount)
+    entry.amount = features::number(config_->schema(), transaction, *config_->schema().amount);
   if (!orphan_keys_.empty()) join_orphans(entry);
   return {sequence, position, clock};
 }
@@ -139,8 +144,46 @@ uint64_t Fold::repair(const RepairEvent& event) {
   return next_sequence_++;
 }
 
+// Does this transaction end a period? It is closed with its answer.
+void Fold::end_period(uint64_t sequence) {
+  const int64_t hour = time_.known() ? time_.watermark_us() / kHourUs : INT64_MIN;
+  if (hour != hour_ || counters_.transactions % kCloseEvery == 0) close_at_ = sequence;
+  hour_ = hour;
+}
+
 void Fold::answer(const Folded& folded, const Answer& answer) {
-  if (pending_entry(folded) != nullptr) pending_.at(folded.position).answer = answer;
+  counters_.controls += answer.control;
+  if (pending_entry(folded) != nullptr) {
+    Pending::Entry& entry = pending_.at(folded.position);
+    entry.answer = answer;
+    entry.answered = true;
+    if (watch_ != nullptr) {
+      watch_->scored({folded.sequence, entry.time_us, pending_.row(entry), entry.answer, entry.amount,
+                      pending_.entity(entry, 0)});
+    }
+  }
+  if (folded.sequence != close_at_) return;
+  close_at_ = 0;
+  watch_->close({next_sequence_ - 1, time_.watermark_us(), counters_.transactions, *this});
+}
+
+bool Fold::needs_answers(const Transaction& transaction) const {
+  const uint64_t position = std::max(next_mature_, pending_.begin());
+  if (position >= pending_.end() || pending_.at(position).answered) return false;
+  return pending_.at(position).time_us + config_->training.maturity_us <=
+         std::max(time_.watermark_us(), transaction.time_us);
+}
+
+bool Fold::went_through(const Answer& answer, Outcome outcome) const {
+  if (outcome != Outcome::kUnreported)
+    return outcome == Outcome::kApproved || outcome == Outcome::kChallengePassed;
+  return answer.control || !hides(config_->policy, answer.decision);
+}
+
+uint64_t Fold::judgement(const JudgementEvent& event) {
+  ++counters_.judgements;
+  if (watch_ != nullptr) watch_->judged(event);
+  return next_sequence_++;
 }
 
 LabelState Fold::label_state(const Folded& folded) const {
@@ -148,20 +191,32 @@ LabelState Fold::label_state(const Folded& folded) const {
   return entry == nullptr ? LabelState{} : entry->labels;
 }
 
-// Silence for the maturity period makes a transaction legitimate. In order of sequence, so that a late event
-// waits for those before it.
+// Silence for the maturity period makes a transaction legitimate if it went through. In order of sequence, so
+// that a late event waits for those before it.
 void Fold::mature() {
   next_mature_ = std::max(next_mature_, pending_.begin());
   for (; next_mature_ < pending_.end(); ++next_mature_) {
     Pending::Entry& entry = pending_.at(next_mature_);
     if (entry.time_us + config_->training.maturity_us > time_.watermark_us()) break;
-    entry.matured = true;
-    ++counters_.matured;
-    if (entry.labels.current == Verdict::kUnknown) emit(entry.id, Verdict::kLegitimate, pending_.row(entry));
-    if (entry.held) emit(entry.id, entry.labels.current, pending_.row(entry));
-    entry.held = false;
+    come_of_age(entry);
   }
   release();
+}
+
+void Fold::come_of_age(Pending::Entry& entry) {
+  entry.matured = true;
+  ++counters_.matured;
+  const bool silent = entry.labels.current == Verdict::kUnknown;
+  if (silent && !went_through(entry.answer, entry.labels.outcome)) {
+    ++counters_.unknown;
+    return;
+  }
+  if (silent || entry.held) {
+    emit({entry.id, silent ? Verdict::kLegitimate : entry.labels.current, weight_of(entry.answer),
+          pending_.row(entry)});
+  }
+  if (silent) settle(entry, Source::kMatured, false);
+  entry.held = false;
 }
 
 void Fold::release() {
@@ -175,11 +230,27 @@ void Fold::release() {
   }
 }
 
-void Fold::emit(const Key& transaction, Verdict verdict, std::span<const float> row) {
+void Fold::emit(const Example& example) {
   ++examples_;
-  counters_.frauds += verdict == Verdict::kFraud;
+  counters_.frauds += example.verdict == Verdict::kFraud;
   if (examples_ % config_->training.every == 0) boundary_ = true;
-  examples_sink_->learn(transaction, verdict, row);
+  examples_sink_->learn(example);
+}
+
+// Tells the watch what its verdict, or its silence, makes of a transaction.
+void Fold::settle(const Pending::Entry& entry, Source source, bool corrected) {
+  if (watch_ == nullptr) return;
+  const Verdict verdict =
+      entry.labels.current == Verdict::kUnknown ? Verdict::kLegitimate : entry.labels.current;
+  watch_->settled({entry.sequence, entry.time_us, time_.watermark_us(), verdict, source, corrected,
+                   static_cast<double>(weight_of(entry.answer)), pending_.row(entry), entry.answer,
+                   entry.amount, pending_.entity(entry, 0)});
+}
+
+// How many transactions like it one stands for that was let through although something else was wanted.
+float Fold::weight_of(const Answer& answer) const {
+  if (!answer.control || !(answer.propensity > 0)) return 1;
+  return std::min(1 / answer.propensity, static_cast<float>(config_->control.weight_max));
 }
 
 bool Fold::learn_at_once() const {
@@ -187,212 +258,11 @@ bool Fold::learn_at_once() const {
   return labels_recent_ >= 0.5 * transactions_recent_;
 }
 
-// What a label does to its transaction, which is present with its logged row: `entry` holds it, or is null
-// when it has left memory. The features see it at once; the learner now, or when the transaction matures (see
-// LearnWhen).
-Outcome Fold::apply_label(LabelState& state, Pending::Entry* entry, const LabelEvent& event,
-                          uint64_t sequence, const features::Subject& subject, std::span<const float> row) {
-  const bool matured = entry == nullptr || entry->matured;
-  if (!matured && state.current == Verdict::kUnknown) labels_recent_ += 1;
-  const Verdict known = state.current == Verdict::kUnknown && matured ? Verdict::kLegitimate : state.current;
-  state.by_source[static_cast<size_t>(event.source)] = event.verdict;
-  state.current = event.verdict;
-  state.sequence = sequence;
-  features_.label(subject, event.verdict);
-  if (known == event.verdict) return Outcome::kStored;
-  const bool hold = !matured && !learn_at_once();
-  if (entry != nullptr) entry->held = hold;
-  const bool corrects = known != Verdict::kUnknown;
-  if (!hold && !corrects) emit(event.transaction, event.verdict, row);
-  if (!hold && corrects) change(event.transaction, known, event.verdict, row);
-  return corrects ? Outcome::kCorrected : Outcome::kStored;
-}
-
-void Fold::change(const Key& transaction, Verdict learned, Verdict current, std::span<const float> row) {
-  const auto [at, added] = change_of_.try_emplace(transaction, changes_.size());
-  if (!added) {
-    changes_[at->second].current = current;
-    return;
-  }
-  if (changes_.empty()) settle_at_ = next_sequence_ + kSettleAfter;
-  changes_.push_back({transaction, learned, current, {row.begin(), row.end()}});
-}
-
-void Fold::settle_changes() {
-  if (changes_.empty() || next_sequence_ < settle_at_) return;
-  for (const Change& change : changes_) {
-    if (change.current != change.learned) emit(change.transaction, change.current, change.row);
-  }
-  changes_.clear();
-  change_of_.clear();
-}
-
-const Fold::Orphan* Fold::find_orphan(const LabelRequest& request) const {
-  const auto waiting = orphan_keys_.find(request.transaction);
-  if (waiting == orphan_keys_.end()) return nullptr;
-  const Orphan* found = nullptr;  // the newest from this source counts
-  for (const uint64_t serial : waiting->second) {
-    if (orphan(serial).source == request.source) found = &orphan(serial);
-  }
-  return found != nullptr && found->verdict == request.verdict ? found : nullptr;
-}
-
-Result<LabelResult> Fold::label(const LabelRequest& request) {
-  LabelResult result;
-  LabelEvent& event = result.event;
-  event.transaction = request.transaction;
-  event.verdict = request.verdict;
-  event.source = request.source;
-  event.time_us = request.time_us.value_or(time_.watermark_us());
-  std::optional<Recorded> recorded;
-  Pending::Entry* entry = pending_.find(request.transaction);
-  if (entry == nullptr) {
-    auto found = look_up(request.transaction);
-    if (!found) return tl::make_unexpected(found.error());
-    recorded = std::move(*found);
-  }
-  const auto already = [&](const LabelState& state) {
-    return state.by_source[static_cast<size_t>(request.source)] == request.verdict;
-  };
-  const auto duplicate = [&](const LabelState& state) {
-    event.outcome = Outcome::kDuplicate;
-    result.sequence = state.sequence;
-    result.state = state;
-    return result;
-  };
-  const auto before_transaction = [&](int64_t transaction_us) {
-    return refuse(ErrorCode::kInvalid, "time",
-                  fmt::format("the label is {} s older than its transaction",
-                              (transaction_us - event.time_us) / 1'000'000));
-  };
-  if (entry != nullptr) {
-    if (already(entry->labels)) return duplicate(entry->labels);
-    if (entry->answer.clock == Clock::kOnTime && event.time_us < entry->time_us)
-      return before_transaction(entry->time_us);
-    event.transaction_sequence = entry->sequence;
-    result.sequence = next_sequence_++;
-    pending_.subject(*entry, subject_);
-    event.outcome = apply_label(entry->labels, entry, event, result.sequence, subject_, pending_.row(*entry));
-    result.state = entry->labels;
-  } else if (recorded && recorded->expired) {
-    event.outcome = Outcome::kExpired;
-    return result;
-  } else if (recorded) {
-    if (already(recorded->labels)) return duplicate(recorded->labels);
-    const Transaction& transaction = recorded->event.transaction;
-    if (recorded->event.answer.clock == Clock::kOnTime && event.time_us < transaction.time_us)
-      return before_transaction(transaction.time_us);
-    event.transaction_sequence = recorded->sequence;
-    result.sequence = next_sequence_++;
-    features_.subject(transaction, recorded->sequence, subject_);
-    event.outcome =
-        apply_label(recorded->labels, nullptr, event, result.sequence, subject_, recorded->event.row);
-    result.state = recorded->labels;
-  } else {
-    if (const Orphan* orphan = find_orphan(request)) {
-      event.outcome = Outcome::kDuplicate;
-      result.sequence = orphan->sequence;
-      return result;
-    }
-    // Each source has its share, so that one that floods does not lock the others out.
-    const size_t share = (config_->limits.orphans_max + kSources - 1) / kSources;
-    if (orphans_of_[static_cast<size_t>(request.source)] >= share) {
-      return refuse(
-          ErrorCode::kOverloaded, config_->schema().fields[config_->schema().id].name,
-          fmt::format("the transaction is unknown and {} labels of source {} already wait for theirs "
-                      "(limits.orphans_max is {} for all {} sources)",
-                      share, name(request.source), config_->limits.orphans_max, kSources));
-    }
-    event.outcome = Outcome::kPending;
-    result.sequence = next_sequence_++;
-    keep_orphan(event, result.sequence);
-    return result;
-  }
-  ++counters_.labels;
-  counters_.corrections += event.outcome == Outcome::kCorrected;
-  settle_changes();
-  return result;
-}
-
-Result<void> Fold::replay_label(const LabelEvent& event) {
-  const uint64_t sequence = next_sequence_++;
-  if (event.outcome == Outcome::kPending) {
-    keep_orphan(event, sequence);
-    return {};
-  }
-  ++counters_.labels;
-  counters_.corrections += event.outcome == Outcome::kCorrected;
-  if (Pending::Entry* entry = pending_.find(event.transaction)) {
-    pending_.subject(*entry, subject_);
-    apply_label(entry->labels, entry, event, sequence, subject_, pending_.row(*entry));
-    settle_changes();
-    return {};
-  }
-  const auto found = look_up(event.transaction);
-  if (!found) return tl::make_unexpected(found.error());
-  const std::optional<Recorded>& recorded = *found;
-  if (!recorded || recorded->expired) return {};
-  // The record's label state may already hold what comes later in the log; the event says what it did here.
-  features_.subject(recorded->event.transaction, recorded->sequence, subject_);
-  features_.label(subject_, event.verdict);
-  if (event.outcome == Outcome::kCorrected) {
-    const Verdict learned = event.verdict == Verdict::kFraud ? Verdict::kLegitimate : Verdict::kFraud;
-    change(event.transaction, learned, event.verdict, recorded->event.row);
-  }
-  settle_changes();
-  return {};
-}
-
-void Fold::keep_orphan(const LabelEvent& event, uint64_t sequence) {
-  ++counters_.orphans;
-  const int64_t until_us = time_.known() ? time_.watermark_us() + config_->limits.orphan_keep_us : kNotYet;
-  orphans_.push_back({event.transaction, event.verdict, event.source, event.time_us, until_us, sequence});
-  index_orphan();
-}
-
-void Fold::index_orphan() {
-  orphan_keys_[orphans_.back().transaction].push_back(first_orphan_ + orphans_.size() - 1);
-  ++orphans_of_[static_cast<size_t>(orphans_.back().source)];
-}
-
-void Fold::join_orphans(Pending::Entry& entry) {
-  const auto waiting = orphan_keys_.find(entry.id);
-  if (waiting == orphan_keys_.end()) return;
-  for (const uint64_t serial : waiting->second) {
-    Orphan& joining = orphan(serial);
-    LabelEvent event{joining.transaction, joining.verdict, joining.source,
-                     joining.time_us,     entry.sequence,  Outcome::kStored};
-    pending_.subject(entry, subject_);
-    const Outcome outcome =
-        apply_label(entry.labels, &entry, event, joining.sequence, subject_, pending_.row(entry));
-    ++counters_.labels;
-    ++counters_.orphans_joined;
-    counters_.corrections += outcome == Outcome::kCorrected;
-    joining.sequence = 0;
-  }
-  orphan_keys_.erase(waiting);
-}
-
-void Fold::expire_orphans() {
-  while (!orphans_.empty() &&
-         (orphans_.front().sequence == 0 || orphans_.front().until_us < time_.watermark_us())) {
-    const Orphan& oldest = orphans_.front();
-    if (oldest.sequence != 0) {
-      ++counters_.orphans_expired;
-      const auto waiting = orphan_keys_.find(oldest.transaction);
-      std::erase(waiting->second, first_orphan_);
-      if (waiting->second.empty()) orphan_keys_.erase(waiting);
-    }
-    --orphans_of_[static_cast<size_t>(oldest.source)];
-    orphans_.pop_front();
-    ++first_orphan_;
-  }
-}
-
 uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
   const uint64_t sequence = next_sequence_++;
   if (event.action == ModelAction::kRejected) {
     ++counters_.rejected;
+    if (watch_ != nullptr) watch_->model(event, *this);
     return sequence;
   }
   assert(model != nullptr);
@@ -401,6 +271,7 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
   if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();
   champion_ = std::move(model);
   champion_hash_ = event.model;
+  if (watch_ != nullptr) watch_->model(event, *this);
   return sequence;
 }
 

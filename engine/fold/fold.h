@@ -24,18 +24,24 @@
 #include "engine/fold/event.h"
 #include "engine/fold/event_time.h"
 #include "engine/fold/pending.h"
+#include "engine/fold/watch.h"
 #include "features/feature_store.h"
 #include "learners/model.h"
 
 namespace shrike::engine {
 
+struct Example {
+  Key transaction;  // what sampling may decide by: unlike a sequence number the same in every run
+  Verdict verdict = Verdict::kUnknown;
+  float weight = 1;            // how many transactions like it it stands for
+  std::span<const float> row;  // valid during the call
+};
+
 // Where labelled examples go: a trainer, a queue to one, or nowhere.
 class ExampleSink {
  public:
   virtual ~ExampleSink() = default;
-  // `row` is valid during the call. The transaction's key is what sampling may decide by: unlike a sequence
-  // number it is the same in every run over the same stream.
-  virtual void learn(const Key& transaction, Verdict verdict, std::span<const float> row) = 0;
+  virtual void learn(const Example& example) = 0;
   // Every transaction as it enters, before any label.
   virtual void observe(const Key&, std::span<const float>) {}
 };
@@ -70,6 +76,10 @@ struct Counters {
   uint64_t transactions = 0, labels = 0, corrections = 0, orphans = 0, orphans_joined = 0,
            orphans_expired = 0, matured = 0, frauds = 0, accepted = 0, rejected = 0, activated = 0,
            pending_released_early = 0, ahead = 0, late = 0;
+  uint64_t unknown = 0;   // transactions that came of age without having gone through, and without a verdict
+  uint64_t controls = 0;  // let through as the control group
+  uint64_t outcomes = 0;  // reported
+  uint64_t judgements = 0;
 };
 
 struct LabelRequest {
@@ -77,6 +87,19 @@ struct LabelRequest {
   Verdict verdict = Verdict::kUnknown;
   Source source = Source::kAnalyst;
   std::optional<int64_t> time_us;  // the watermark when absent
+};
+
+struct OutcomeRequest {
+  Key transaction;
+  Outcome outcome = Outcome::kApproved;
+  std::optional<int64_t> time_us;  // the watermark when absent
+};
+
+struct OutcomeResult {
+  OutcomeEvent event;
+  uint64_t sequence = 0;
+  bool duplicate = false;  // it was reported before: nothing changed, and nothing is logged
+  LabelState state;        // of the transaction, after it
 };
 
 struct LabelResult {
@@ -97,6 +120,9 @@ class Fold {
   // `keep_us`: how long a matured transaction stays in memory (0: not at all).
   Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t keep_us = 0);
 
+  // From now on it is watched (see lifecycle/lifecycle.h); before the first event.
+  void watch(std::unique_ptr<Watch> watch) { watch_ = std::move(watch); }
+
   // From now on examples go there: recovery feeds a trainer directly, a server its thread.
   void send_examples_to(ExampleSink& examples) { examples_sink_ = &examples; }
 
@@ -114,6 +140,8 @@ class Fold {
   Clock judge(const Transaction& transaction, const ClockSource& source) const {
     return time_.judge(transaction, source);
   }
+  // Whether what waits for its answer must get it before this transaction is folded: it would come of age.
+  bool needs_answers(const Transaction& transaction) const;
   // Folds an admitted transaction and fills its feature row. One that is not on time gets the row that it
   // would have now, and changes nothing but what waits for its label.
   Folded fold(const Transaction& transaction, Clock clock, std::span<float> row);
@@ -122,10 +150,25 @@ class Fold {
   // What labels that came before it made of it; unknown when there were none. Belongs to its log record.
   LabelState label_state(const Folded& folded) const;
 
-  // Folds a label. Duplicates change nothing and take no sequence number.
+  // Whether a transaction that got this answer, with this outcome, went through: whether its silence tells.
+  bool went_through(const Answer& answer, Outcome outcome) const;
+
+  // Folds a label. Duplicates change nothing and take no sequence number. What was folded before it is
+  // answered by now; alike for the events that follow.
   Result<LabelResult> label(const LabelRequest& request);
   // A label as the log has it.
   Result<void> replay_label(const LabelEvent& event);
+  // What became of a transaction. kNotFound when it is not known (any more).
+  Result<OutcomeResult> outcome(const OutcomeRequest& request);
+  Result<void> replay_outcome(const OutcomeEvent& event);
+
+  // The oldest judgement that was made and is not yet in the log: it is to enter it before anything else
+  // does. Null for none, which is what it is before the newest transaction is answered.
+  const JudgementEvent* next_judgement() const { return watch_ ? watch_->next() : nullptr; }
+  // True once the transactions waiting for their answers end a period: they are to be answered now.
+  bool closes_period() const { return close_at_ != 0; }
+  // A judgement is in the log.
+  uint64_t judgement(const JudgementEvent& event);
 
   // A model takes over, or a candidate was refused. `model` may be null for a refusal.
   uint64_t model(const ModelEvent& event, learners::ModelPtr model);
@@ -164,6 +207,9 @@ class Fold {
   static constexpr size_t kFallbacksMax = 3;
 
  private:
+  // In place of an event time while none is known.
+  static constexpr int64_t kNotYet = INT64_MAX / 2;
+
   struct Orphan {
     Key transaction;
     Verdict verdict = Verdict::kUnknown;
@@ -177,19 +223,32 @@ class Fold {
   struct Change {
     Key transaction;
     Verdict learned, current;
+    float weight;
     std::vector<float> row;
   };
-  void change(const Key& transaction, Verdict learned, Verdict current, std::span<const float> row);
+  void change(const Example& example, Verdict learned);
+  // A transaction as labels see it: with its row, in memory or in the log's record.
+  struct Labelling {
+    LabelState& state;
+    Pending::Entry* entry;  // null when it has left memory
+    const Answer& answer;
+    const features::Subject& subject;
+    std::span<const float> row;
+  };
   void settle_changes();
 
   void begin_time();
   void step_back(int64_t watermark_us);
+  void end_period(uint64_t sequence);
   void mature();
   void release();
-  void emit(const Key& transaction, Verdict verdict, std::span<const float> row);
+  void come_of_age(Pending::Entry& entry);
+  void emit(const Example& example);
+  void settle(const Pending::Entry& entry, Source source, bool corrected);
+  float weight_of(const Answer& answer) const;
   Result<std::optional<Recorded>> look_up(const Key& transaction);
-  Outcome apply_label(LabelState& state, Pending::Entry* entry, const LabelEvent& event, uint64_t sequence,
-                      const features::Subject& subject, std::span<const float> row);
+  void apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence);
+  void apply_outcome(const Labelling& of, Outcome outcome, uint64_t sequence);
   bool learn_at_once() const;
   void join_orphans(Pending::Entry& entry);
   void keep_orphan(const LabelEvent& event, uint64_t sequence);
@@ -211,6 +270,9 @@ class Fold {
   features::FeatureStore features_;
   Pending pending_;
   features::Subject subject_;
+  std::unique_ptr<Watch> watch_;
+  uint64_t close_at_ = 0;     // the transaction whose answer ends the period; 0: none does yet
+  int64_t hour_ = INT64_MIN;  // of event time
   uint64_t next_sequence_ = 1;
   uint64_t next_mature_ = 0;  // position in pending_
   uint64_t released_ = 0;

@@ -76,15 +76,22 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     saved.set_learned(static_cast<uint32_t>(change.learned));
     saved.set_current(static_cast<uint32_t>(change.current));
     saved.set_row(floats_to_bytes(change.row));
+    saved.set_weight(change.weight);
   }
   record.set_settle_at(settle_at_);
   each_counter(counters_, [&](uint64_t value) { record.add_counters(value); });
   record.add_counters(released_);
   record.set_ahead(counters_.ahead);
   record.set_late(counters_.late);
+  record.set_unknown(counters_.unknown);
+  record.set_controls(counters_.controls);
+  record.set_outcomes(counters_.outcomes);
+  record.set_judgements(counters_.judgements);
+  record.set_hour(hour_);
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
   features_.save([&](std::string piece) { sink("features", std::move(piece)); });
+  if (watch_ != nullptr) watch_->save([&](std::string piece) { sink("lifecycle", std::move(piece)); });
 }
 
 tl::expected<void, std::string> Fold::restore(const std::string& part, std::string_view piece,
@@ -98,6 +105,7 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (!done) return tl::make_unexpected(fmt::format("{}: {}", done.error().field, done.error().reason));
     return {};
   }
+  if (part == "lifecycle" && watch_ != nullptr) return watch_->restore(piece);
   if (part != "fold") return {};
   proto::FoldRecord record;
   if (!record.ParseFromArray(piece.data(), static_cast<int>(piece.size()))) {
@@ -139,7 +147,8 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
         saved.row().size() != config_->columns.size() * sizeof(float)) {
       return tl::make_unexpected(std::string("a changed label has a value that this version does not know"));
     }
-    change(to_key(saved.transaction()), learned, current, floats_from_bytes(saved.row()));
+    const std::vector<float> row = floats_from_bytes(saved.row());
+    change({to_key(saved.transaction()), current, saved.has_weight() ? saved.weight() : 1, row}, learned);
   }
   settle_at_ = record.settle_at();
   int at = 0;
@@ -148,6 +157,11 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   released_ = next();
   counters_.ahead = record.ahead();
   counters_.late = record.late();
+  counters_.unknown = record.unknown();
+  counters_.controls = record.controls();
+  counters_.outcomes = record.outcomes();
+  counters_.judgements = record.judgements();
+  hour_ = record.has_hour() ? record.hour() : INT64_MIN;
   return {};
 }
 

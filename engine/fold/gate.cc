@@ -17,9 +17,12 @@ struct Figures {
   double average_precision, recall, log_loss, calibration_error;
 };
 
-Figures measure(const GateConfig& gate, std::span<const float> scores, std::span<const uint8_t> labels) {
-  return {learners::average_precision(scores, labels), learners::recall_at_fpr(scores, labels, gate.fpr),
-          learners::log_loss(scores, labels), learners::calibration_error(scores, labels, kCalibrationBins)};
+Figures measure(const GateConfig& gate, std::span<const float> scores, std::span<const uint8_t> labels,
+                std::span<const float> weights) {
+  return {learners::average_precision(scores, labels, weights),
+          learners::recall_at_fpr(scores, labels, gate.fpr, weights),
+          learners::log_loss(scores, labels, weights),
+          learners::calibration_error(scores, labels, kCalibrationBins, weights)};
 }
 
 std::string json(const Figures& f) {
@@ -31,7 +34,7 @@ std::string json(const Figures& f) {
 }  // namespace
 
 GateResult judge(const GateConfig& gate, std::span<const float> champion, std::span<const float> candidate,
-                 std::span<const uint8_t> labels, uint64_t seed) {
+                 std::span<const uint8_t> labels, std::span<const float> weights, uint64_t seed) {
   const auto frauds = static_cast<uint64_t>(std::count(labels.begin(), labels.end(), uint8_t{1}));
   // Where frauds are rare the trial waits for them, not for rows; memory bounds it.
   const bool given_up = labels.size() >= kPatience * gate.examples_max;
@@ -51,10 +54,10 @@ GateResult judge(const GateConfig& gate, std::span<const float> champion, std::s
     return conclude(GateVerdict::kReject, "a score is not a probability", "");
   }
   if (!enough) return conclude(GateVerdict::kReject, "too few frauds came to judge it by", "");
-  const Figures old = measure(gate, champion, labels);
-  const Figures fresh = measure(gate, candidate, labels);
+  const Figures old = measure(gate, champion, labels, weights);
+  const Figures fresh = measure(gate, candidate, labels, weights);
   const learners::BootstrapResult bootstrap =
-      learners::paired_bootstrap_ap(champion, candidate, labels, gate.bootstrap_rounds, seed);
+      learners::paired_bootstrap_ap(champion, candidate, labels, gate.bootstrap_rounds, seed, weights);
   const std::string figures =
       fmt::format(R"("champion":{},"candidate":{},"ap_gain":{:.6f},"win_probability":{:.4f},)", json(old),
                   json(fresh), bootstrap.mean_difference, bootstrap.win_probability);

@@ -18,8 +18,9 @@ struct GateResult {
   std::string report;  // JSON: figures of both, and the reason
 };
 
-// Scores are calibrated probabilities; labels 1 for fraud; all three of one length. Deterministic for a seed.
+// Scores are calibrated probabilities; labels 1 for fraud; weights say how many transactions each stands for;
+// all four of one length. Deterministic for a seed.
 GateResult judge(const GateConfig& gate, std::span<const float> champion, std::span<const float> candidate,
-                 std::span<const uint8_t> labels, uint64_t seed);
+                 std::span<const uint8_t> labels, std::span<const float> weights, uint64_t seed);
 
 }  // namespace shrike::engine

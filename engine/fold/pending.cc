@@ -86,6 +86,7 @@ void Pending::save(const std::function<void(std::string)>& sink) const {
     record.set_matured(entry.matured);
     record.set_held(entry.held);
     record.set_content(entry.content);
+    record.set_amount(entry.amount);
     bytes += 200 + columns_ * sizeof(float) + kinds_ * sizeof(Key);
     if (bytes > kPieceBytes || p + 1 == end_) {
       sink(piece.SerializeAsString());
@@ -113,6 +114,8 @@ bool Pending::restore(std::string_view bytes) {
     entry.labels = decode_label_state(record.labels());
     entry.matured = record.matured();
     entry.held = record.held();
+    entry.answered = true;
+    entry.amount = record.amount();
   }
   return true;
 }

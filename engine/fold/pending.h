@@ -26,6 +26,8 @@ class Pending {
     LabelState labels;
     bool matured = false;
     bool held = false;  // labelled, and learned only when it matures
+    bool answered = false;
+    double amount = 0;
   };
 
   Pending(size_t columns, size_t entity_kinds) : columns_(columns), kinds_(entity_kinds) {}
@@ -49,6 +51,10 @@ class Pending {
   // Of an entry that is present.
   std::span<const float> row(const Entry& entry) const;
   void subject(const Entry& entry, features::Subject& out) const;
+  // A hash of its entity of this kind; 0 when the schema has none.
+  uint64_t entity(const Entry& entry, size_t kind) const {
+    return kind < kinds_ ? features::mix(keys_[slot(entry) * kinds_ + kind]) : 0;
+  }
 
   size_t bytes() const;
   // Pieces of a few MiB each; restore() takes them in the same order.

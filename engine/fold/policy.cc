@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "learners/numeric/numeric.h"
+
 namespace shrike::engine {
 
 bool is_probability(float score) { return score >= 0 && score <= 1; }
@@ -15,6 +17,26 @@ void decide(const PolicyConfig& policy, double amount, Answer& answer) {
   answer.decision = reaches(policy.decline_score, policy.decline_loss) ? Decision::kDecline
                     : reaches(policy.review_score, policy.review_loss) ? Decision::kReview
                                                                        : Decision::kApprove;
+}
+
+bool hides(const PolicyConfig& policy, Decision decision) {
+  return decision == Decision::kDecline  ? policy.decline_hides
+         : decision == Decision::kReview ? policy.review_hides
+                                         : false;
+}
+
+void let_through(const Config& config, const Key& transaction, double amount, Answer& answer) {
+  const ControlConfig& control = config.control;
+  answer.wanted = answer.decision;
+  answer.propensity = hides(config.policy, answer.decision) ? 0 : 1;
+  const bool eligible =
+      answer.decision == Decision::kDecline || (control.reviews && answer.decision == Decision::kReview);
+  if (!eligible || answer.propensity > 0 || control.share == 0 || answer.step == Step::kStatic) return;
+  if (control.amount_max > 0 && amount > control.amount_max) return;
+  answer.propensity = static_cast<float>(control.share);
+  const uint64_t draw = learners::mix(features::mix(transaction) ^ learners::mix(control.seed));
+  answer.control = static_cast<double>(draw >> 11) * 0x1p-53 < control.share;
+  if (answer.control) answer.decision = Decision::kApprove;
 }
 
 void give_reasons(const PolicyConfig& policy, const learners::Model& model, std::span<const float> row,

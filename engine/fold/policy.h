@@ -21,6 +21,13 @@ struct NamedModel {
 // Risk and decision for a score. `amount` is NaN or 0 when the schema has none.
 void decide(const PolicyConfig& policy, double amount, Answer& answer);
 
+// Whether what got this decision gets no label by itself: it did not go through.
+bool hides(const PolicyConfig& policy, Decision decision);
+
+// Lets a share of would-be declines through as the control group, by a seeded hash of the transaction's key,
+// and says with which chance a transaction like it goes through. After decide().
+void let_through(const Config& config, const Key& transaction, double amount, Answer& answer);
+
 // Up to policy.reasons_max columns that raised this row's margin most, strongest first.
 void give_reasons(const PolicyConfig& policy, const learners::Model& model, std::span<const float> row,
                   Answer& answer, std::vector<double>& scratch);

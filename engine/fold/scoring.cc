@@ -23,8 +23,9 @@ Result<std::optional<Recorded>> Scoring::take(Fold& fold, const Transaction& tra
   rows_.resize(rows_.size() + columns_);
   const Folded folded =
       fold.fold(transaction, fold.judge(transaction, clock), std::span(rows_).last(columns_));
-  waiting_.push_back({folded, amount ? features::number(config_->schema(), transaction, *amount)
-                                     : std::numeric_limits<double>::quiet_NaN()});
+  waiting_.push_back({folded, transaction.id,
+                      amount ? features::number(config_->schema(), transaction, *amount)
+                             : std::numeric_limits<double>::quiet_NaN()});
   return std::nullopt;
 }
 
@@ -53,13 +54,17 @@ void Scoring::answer(float score, std::span<const float> row, const Waiting& ask
                      Answer& answer) {
   const double amount = asked.amount;
   answer.clock = asked.folded.clock;
-  if (left_us < config_->deadline.static_below_us) return answer_statically(*config_, amount, answer);
+  const auto statically = [&] {
+    answer_statically(*config_, amount, answer);
+    let_through(*config_, asked.id, amount, answer);
+  };
+  if (left_us < config_->deadline.static_below_us) return statically();
   answer.score = score;
   answer.model = champion_.id;
-  if (!is_probability(score) && !score_by_fallback(fallbacks_, row, columns_, answer))
-    return answer_statically(*config_, amount, answer);
+  if (!is_probability(score) && !score_by_fallback(fallbacks_, row, columns_, answer)) return statically();
   decide(config_->policy, amount, answer);
-  if (!reasons_ || answer.step != Step::kFull || answer.decision == Decision::kApprove) return;
+  let_through(*config_, asked.id, amount, answer);
+  if (!reasons_ || answer.step != Step::kFull || answer.wanted == Decision::kApprove) return;
   if (left_us < config_->deadline.no_reasons_below_us) {
     answer.step = Step::kNoReasons;
     return;

@@ -50,6 +50,7 @@ class Scoring {
  private:
   struct Waiting {
     Folded folded;
+    Key id;
     double amount;  // NaN when the schema has none
   };
   void answer(float score, std::span<const float> row, const Waiting& asked, int64_t left_us, Answer& answer);

@@ -26,13 +26,13 @@ Trainer::Trainer(ConfigPtr config) : config_(std::move(config)) {
 
 Trainer::~Trainer() = default;
 
-void Trainer::learn(const Key& transaction, Verdict verdict, std::span<const float> row) {
-  rows_.insert(rows_.end(), row.begin(), row.end());
-  labels_.push_back(verdict == Verdict::kFraud ? 1.0f : 0.0f);
-  weights_.push_back(1.0f);
-  keys_.push_back(example_key(transaction));
+void Trainer::learn(const Example& example) {
+  rows_.insert(rows_.end(), example.row.begin(), example.row.end());
+  labels_.push_back(example.verdict == Verdict::kFraud ? 1.0f : 0.0f);
+  weights_.push_back(example.weight);
+  keys_.push_back(example_key(example.transaction));
   ++examples_;
-  frauds_ += verdict == Verdict::kFraud;
+  frauds_ += example.verdict == Verdict::kFraud;
   const bool boundary = examples_ % config_->training.every == 0;
   if (boundary || labels_.size() == kBatch) flush();
   if (boundary) look();
@@ -73,6 +73,7 @@ void Trainer::flush() {
     trial_.candidate.resize(from + labels_.size());
     champion_->score(rows, std::span(trial_.champion).subspan(from));
     candidate_->score(rows, std::span(trial_.candidate).subspan(from));
+    trial_.weights.insert(trial_.weights.end(), weights_.begin(), weights_.end());
     for (const float label : labels_) {
       trial_.labels.push_back(label > 0.5f ? 1 : 0);
       trial_.frauds += label > 0.5f;
@@ -91,7 +92,7 @@ void Trainer::look() {
   if (proposal_) return;  // until its event is in the log
   if (candidate_ != nullptr) {
     if (trial_.labels.size() < next_judgement_) return;
-    GateResult result = judge(config_->gate, trial_.champion, trial_.candidate, trial_.labels,
+    GateResult result = judge(config_->gate, trial_.champion, trial_.candidate, trial_.labels, trial_.weights,
                               config_->training.seed * 0x9E3779B97F4A7C15ull + candidate_at_);
     if (result.verdict == GateVerdict::kContinue) {
       // A judgement costs more the longer the trial: the next one waits for a quarter more evidence.
@@ -163,6 +164,7 @@ std::string Trainer::save() {
   trial.set_labels(trial_.labels.data(), trial_.labels.size());
   trial.set_champion(floats_to_bytes(trial_.champion));
   trial.set_candidate(floats_to_bytes(trial_.candidate));
+  trial.set_weights(floats_to_bytes(trial_.weights));
   record.set_next_judgement(next_judgement_);
   record.set_awaits_event(proposal_.has_value());
   if (proposal_) {
@@ -204,6 +206,8 @@ tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
   trial_.frauds = static_cast<uint64_t>(std::count(trial_.labels.begin(), trial_.labels.end(), uint8_t{1}));
   trial_.champion = floats_from_bytes(record.trial().champion());
   trial_.candidate = floats_from_bytes(record.trial().candidate());
+  trial_.weights = floats_from_bytes(record.trial().weights());
+  trial_.weights.resize(trial_.labels.size(), 1);  // none in an earlier version
   next_judgement_ = record.next_judgement();
   proposal_.reset();
   if (record.awaits_event()) {

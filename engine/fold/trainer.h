@@ -39,7 +39,7 @@ class Trainer : public ExampleSink {
   ~Trainer() override;
 
   // At multiples of training.every it looks at the candidate; a proposal may follow.
-  void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
+  void learn(const Example& example) override;
   // For learners that need no labels. While no model has ever served, at each cold look (see fold.h) what
   // they make of it is proposed, without a gate: there are no labels to judge by.
   void observe(const Key& transaction, std::span<const float> row) override;
@@ -74,9 +74,9 @@ class Trainer : public ExampleSink {
  private:
   struct Trial {
     std::vector<uint8_t> labels;
-    std::vector<float> champion, candidate;
+    std::vector<float> champion, candidate, weights;
     uint64_t frauds = 0;
-    void clear() { labels.clear(), champion.clear(), candidate.clear(), frauds = 0; }
+    void clear() { labels.clear(), champion.clear(), candidate.clear(), weights.clear(), frauds = 0; }
   };
 
   void flush();

@@ -68,6 +68,13 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
       if (trainer != nullptr) trainer->model_event(*model, loaded);
     } else if (const auto* repair = std::get_if<RepairEvent>(&*event)) {
       fold.repair(*repair);
+    } else if (const auto* outcome = std::get_if<OutcomeEvent>(&*event)) {
+      if (auto folded = fold.replay_outcome(*outcome); !folded)
+        return tl::make_unexpected(fmt::format("event {}: {}", sequence, folded.error().reason));
+    } else if (const auto* judgement = std::get_if<JudgementEvent>(&*event)) {
+      const JudgementEvent* made = fold.next_judgement();
+      report.judgements_different += made == nullptr || !(*made == *judgement);
+      fold.judgement(*judgement);
     } else {
       fold.skip();
     }

@@ -38,6 +38,7 @@ struct FoldReport {
   uint64_t row_differences =
       0;  // feature rows that differ from what was logged: never, unless there is a bug
   uint64_t first_difference = 0;
+  uint64_t judgements_different = 0;  // those by hand, and those that the log's monitors would not make
 };
 
 // What a caller wants to see of each event, after it was folded.
@@ -68,7 +69,7 @@ tl::expected<void, std::string> write_checkpoint(storage::Store& store, uint64_t
 // Examples that go nowhere.
 class NoExamples : public ExampleSink {
  public:
-  void learn(const Key&, Verdict, std::span<const float>) override {}
+  void learn(const Example&) override {}
 };
 
 }  // namespace shrike::engine

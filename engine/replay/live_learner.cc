@@ -13,11 +13,11 @@ LiveLearner::LiveLearner(ConfigPtr config) : config_(std::move(config)) {
   model_ = learners::make_prior_model(config_->columns, training.prior);
 }
 
-void LiveLearner::learn(const Key& transaction, Verdict verdict, std::span<const float> row) {
-  const float label = verdict == Verdict::kFraud ? 1.0f : 0.0f, weight = 1;
-  const uint64_t key = example_key(transaction);
+void LiveLearner::learn(const Example& example) {
+  const float label = example.verdict == Verdict::kFraud ? 1.0f : 0.0f;
+  const uint64_t key = example_key(example.transaction);
   const auto start = CallTimes::Clock::now();
-  learner_->partial_fit({row, row.size()}, {&label, 1}, {&weight, 1}, {&key, 1});
+  learner_->partial_fit({example.row, example.row.size()}, {&label, 1}, {&example.weight, 1}, {&key, 1});
   learning_.add(CallTimes::us_since(start));
   constexpr size_t kWaitEvery = 4;
   if (learning_.calls() % kWaitEvery != 0) return;

@@ -17,7 +17,7 @@ class LiveLearner : public ExampleSink {
  public:
   explicit LiveLearner(ConfigPtr config);
 
-  void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
+  void learn(const Example& example) override;
   void observe(const Key& transaction, std::span<const float> row) override;
   // By the learner itself where it has such a form, else by a snapshot that is renewed every
   // kRenew examples.

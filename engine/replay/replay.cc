@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "engine/lifecycle/lifecycle.h"
 #include "engine/log/recovery.h"
 
 namespace shrike::engine {
-namespace {}  // namespace
-
 size_t ReplayReport::state_bytes() const {
   size_t total = 0;
   for (const features::EntityStats& one : features) total += one.bytes;
@@ -22,7 +21,7 @@ Replayer::Replayer(ConfigPtr config, Setup setup, OnScore on_score)
   setup_.batch = setup_.live ? 1 : std::max<size_t>(setup_.batch, 1);
   if (setup_.live) live_ = std::make_unique<LiveLearner>(config_);
   if (!live_ && !setup_.fixed_model) begin_training(std::make_unique<Trainer>(config_));
-  fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
+  fold_ = make_fold(config_, sink(), nullptr, setup_.keep_us);
   if (setup_.first_model && training_) {
     const ModelEvent event{ModelAction::kActivated, 0,
                            learners::content_hash(learners::serialize(*setup_.first_model)), ""};
@@ -74,6 +73,7 @@ void Replayer::begin_training(std::unique_ptr<Trainer> trainer) {
 
 tl::expected<void, std::string> Replayer::transaction(const Transaction& transaction, int label,
                                                       Clock recorded) {
+  if (fold_->needs_answers(transaction)) flush();
   // The stream's own time runs; where a server judged, its mark is in the log.
   const auto seen = scoring_->take(*fold_, transaction, {.server_us = {}, .recorded = recorded});
   if (!seen) return tl::make_unexpected(fmt::format("{}: {}", seen.error().field, seen.error().reason));
@@ -89,10 +89,20 @@ tl::expected<void, std::string> Replayer::transaction(const Transaction& transac
   if (fold_->take_boundary()) {
     flush();
     swap_when_proposed();
-  } else if (scoring_->waiting() == setup_.batch) {
+  } else if (scoring_->waiting() == setup_.batch || fold_->closes_period()) {
     flush();
   }
+  take_judgements();
   return {};
+}
+
+// What monitors found enters the stream at once.
+void Replayer::take_judgements() {
+  while (const JudgementEvent* made = fold_->next_judgement()) {
+    const JudgementEvent judgement = *made;
+    fold_->judgement(judgement);
+    report_.judgements.push_back({report_.rows, report_.days - 1, judgement});
+  }
 }
 
 void Replayer::repair(const RepairEvent& event) {
@@ -100,14 +110,19 @@ void Replayer::repair(const RepairEvent& event) {
   fold_->repair(event);
 }
 
+tl::expected<void, std::string> Replayer::outcome(const OutcomeRequest& request) {
+  flush();
+  if (const auto done = fold_->outcome(request); !done)
+    return tl::make_unexpected(fmt::format("{}: {}", done.error().field, done.error().reason));
+  return {};
+}
+
 tl::expected<void, std::string> Replayer::label(const LabelRequest& request) {
+  flush();
   const auto labelled = fold_->label(request);
   if (!labelled)
     return tl::make_unexpected(fmt::format("{}: {}", labelled.error().field, labelled.error().reason));
-  if (fold_->take_boundary()) {
-    flush();
-    swap_when_proposed();
-  }
+  if (fold_->take_boundary()) swap_when_proposed();
   return {};
 }
 
@@ -154,7 +169,7 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
     if (auto ok = trainer->restore(trainer_state); !ok) return ok;
     begin_training(std::move(trainer));
   }
-  fold_ = std::make_unique<Fold>(config_, sink(), nullptr, setup_.keep_us);
+  fold_ = make_fold(config_, sink(), nullptr, setup_.keep_us);
   const auto load = [&](const std::string& hash) -> learners::ModelPtr {
     if (hash == champion_hash) return learners::load_model(learners::serialize(*champion)).value();
     for (const auto& [name, model] : fallbacks) {

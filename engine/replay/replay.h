@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
 #include <tl/expected.hpp>
 
 #include "engine/config/config.h"
@@ -59,6 +60,13 @@ struct ReplayReport {
   uint64_t decisions[3] = {0, 0, 0};
   Counters counters;
   std::vector<Swap> swaps;  // accepted and rejected candidates
+  struct Judged {
+    uint64_t row = 0;
+    int day = 0;
+    JudgementEvent event;
+  };
+  std::vector<Judged> judgements;
+  nlohmann::json lifecycle;  // what monitors report at the end
   std::vector<features::EntityStats> features;
   size_t pending_bytes = 0, learner_bytes = 0;
   std::string champion;
@@ -99,6 +107,7 @@ class Replayer {
   tl::expected<void, std::string> transaction(const Transaction& transaction, int label,
                                               Clock recorded = Clock::kOnTime);
   tl::expected<void, std::string> label(const LabelRequest& request);
+  tl::expected<void, std::string> outcome(const OutcomeRequest& request);
   void repair(const RepairEvent& event);
   void flush();
   // Saves fold and trainer, and goes on from what was saved.
@@ -118,6 +127,7 @@ class Replayer {
   void score(learners::MatrixView rows, std::span<float> scores);
   void begin_training(std::unique_ptr<Trainer> trainer);
   void swap_when_proposed();
+  void take_judgements();
   void tell_learned();
 
   ConfigPtr config_;
@@ -142,6 +152,12 @@ class Replayer {
 struct CsvReplayOptions {
   size_t batch = 256;
   int64_t label_delay_us = 0;
+  // What becomes of labels: all are known whatever was decided, as a file tells them; or, as in life, what
+  // was declined gets none (unless it is of the control group) and reviewers give their verdict.
+  bool hide_declined = false;
+  // As an engine that takes silence after a decline for legitimate, to see what that does.
+  bool naive = false;
+  bool exponential_delay = false;  // of mean label_delay_us, by a hash of the transaction; else fixed
   bool stop_on_error = true;
   std::optional<uint64_t> restore_at;           // save and restore after this many rows
   learners::ModelPtr fixed_model, first_model;  // see Replayer::Setup

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 #include <deque>
 
 #include "engine/replay/csv.h"
 #include "engine/replay/replay.h"
+#include "learners/numeric/numeric.h"
 
 namespace shrike::engine {
 namespace {
@@ -27,18 +29,21 @@ class SeenIds {
 
 class CsvReplay {
  public:
-  CsvReplay(ConfigPtr config, const CsvReplayOptions& options, CsvReader& reader,
+  CsvReplay(const Config& config, const CsvReplayOptions& options, CsvReader& reader,
             const Replayer::OnScore& on_score)
       : options_(options),
         reader_(reader),
-        replayer_(std::move(config),
-                  {.batch = options.batch,
-                   .keep_us = options.label_delay_us,
+        replayer_(as_told(config, options),
+                  {.batch = options.hide_declined ? 1 : options.batch,  // a label depends on the decision
+                   .keep_us = options.label_delay_us * (options.exponential_delay ? 6 : 1),
                    .fixed_model = options.fixed_model,
                    .first_model = options.first_model,
                    .live = options.live,
                    .time_calls = options.time_calls},
-                  on_score) {
+                  [this, on_score](const Transaction& transaction, const Answer& answer, int label) {
+                    answer_ = answer;
+                    if (on_score) on_score(transaction, answer, label);
+                  }) {
     replayer_.show_rows(options.on_row);
   }
 
@@ -64,7 +69,19 @@ class CsvReplay {
   struct DueLabel {
     int64_t due_us;
     Key transaction;
+    Verdict verdict;
+    Source source;
   };
+
+  // Where a file tells every label, whatever would have been decided, each transaction went through.
+  static ConfigPtr as_told(const Config& config, const CsvReplayOptions& options) {
+    auto told = std::make_shared<Config>(config);
+    if (!options.hide_declined || options.naive) {
+      told->policy.decline_hides = told->policy.review_hides = false;
+      told->control.share = 0;
+    }
+    return told;
+  }
 
   ReplayReport& report() { return replayer_.report(); }
 
@@ -85,7 +102,7 @@ class CsvReplay {
     }
     if (auto done = replayer_.transaction(transaction, label); !done)
       return refuse(report().refused, fmt::format("{}: {}", reader_.place(), done.error()));
-    if (label == 1) expect_label({transaction.time_us + options_.label_delay_us, transaction.id});
+    if (label >= 0) expect_label(transaction, label == 1);
     ++rows_;
     if (options_.progress && rows_ % 8192 == 0) options_.progress(reader_.progress(), rows_);
     if (options_.restore_at && rows_ == *options_.restore_at) return replayer_.save_and_restore();
@@ -95,23 +112,40 @@ class CsvReplay {
   // Every label that is due by now comes before the transaction in hand.
   void give_labels_until(int64_t time_us) {
     for (; !due_.empty() && due_.front().due_us <= time_us; due_.pop_front()) {
+      const DueLabel& due = due_.front();
       // Its transaction is known and its label new: nothing can refuse it.
-      (void)replayer_.label(
-          {due_.front().transaction, Verdict::kFraud, Source::kChargeback, due_.front().due_us});
+      (void)replayer_.label({due.transaction, due.verdict, due.source, due.due_us});
     }
   }
 
-  void expect_label(const DueLabel& one) {
+  void expect_label(const Transaction& transaction, bool fraud) {
+    const bool reviewed = options_.hide_declined && answer_.decision == Decision::kReview;
+    if (options_.hide_declined && answer_.decision == Decision::kDecline) return;
+    if (!fraud && !reviewed) return;  // silence tells
+    expect_label({transaction.time_us + delay_us(transaction.id), transaction.id,
+                  fraud ? Verdict::kFraud : Verdict::kLegitimate,
+                  reviewed ? Source::kAnalyst : Source::kChargeback});
+  }
+
+  int64_t delay_us(const Key& transaction) const {
+    if (!options_.exponential_delay) return options_.label_delay_us;
+    const uint64_t draw = learners::mix(features::mix(transaction) ^ 0x64656c6179ull);
+    return static_cast<int64_t>(-std::log((static_cast<double>(draw >> 11) + 0.5) * 0x1p-53) *
+                                static_cast<double>(options_.label_delay_us));
+  }
+
+  void expect_label(const DueLabel& expected) {
     auto at = due_.end();
-    while (at != due_.begin() && std::prev(at)->due_us > one.due_us) --at;
-    due_.insert(at, one);
+    while (at != due_.begin() && std::prev(at)->due_us > expected.due_us) --at;
+    due_.insert(at, expected);
   }
 
   const CsvReplayOptions& options_;
   CsvReader& reader_;
   Replayer replayer_;
   SeenIds seen_;
-  std::deque<DueLabel> due_;  // frauds whose label is on its way; silence tells of the rest
+  Answer answer_;             // the newest
+  std::deque<DueLabel> due_;  // labels on their way; silence tells of the rest
   uint64_t rows_ = 0;
 };
 
@@ -125,7 +159,7 @@ tl::expected<ReplayReport, std::string> replay_csv(ConfigPtr config, const std::
   if (options.notice) {
     for (const std::string& note : (*reader)->notes()) options.notice(note);
   }
-  return CsvReplay(std::move(config), options, **reader, on_score).run();
+  return CsvReplay(*config, options, **reader, on_score).run();
 }
 
 }  // namespace shrike::engine

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <unordered_map>
 
+#include "engine/lifecycle/lifecycle.h"
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
 #include "engine/replay/replay.h"
@@ -69,7 +70,8 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   ReplayReport report;
   NoExamples nowhere;
   StoreHistory history(store, config->plan);
-  Fold fold(config, nowhere, &history);
+  const std::unique_ptr<Fold> folding = make_fold(config, nowhere, &history);
+  Fold& fold = *folding;
   ModelBook models(store, config);
   // After retention the log no longer begins at its beginning: the oldest state there is, is a checkpoint's.
   uint64_t from = 1;

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "engine/lifecycle/lifecycle.h"
 #include "engine/log/recovery.h"
 #include "engine/serve/clocks.h"
 #include "storage/store.h"
@@ -48,7 +49,8 @@ void Checkpointer::make(const Job& job) {
   }
   NoExamples nowhere;
   StoreHistory history(store_, config_->plan);
-  Fold fold(config_, nowhere, &history);
+  const std::unique_ptr<Fold> folding = make_fold(config_, nowhere, &history);
+  Fold& fold = *folding;
   ModelBook models(store_, config_);
   const auto folded = restore_and_fold(store_, models, fold, job.sequence);
   if (!folded) {

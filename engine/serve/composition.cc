@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "engine/lifecycle/lifecycle.h"
 #include "engine/serve/clocks.h"
 
 namespace shrike::engine {
@@ -99,7 +100,7 @@ Composition::State Composition::begin() {
   State state;
   state.trainer = std::make_unique<Trainer>(config);
   state.trainer->use(workers.get());
-  state.fold = std::make_unique<Fold>(config, *state.trainer, history.get());
+  state.fold = make_fold(config, *state.trainer, history.get());
   return state;
 }
 

@@ -113,6 +113,7 @@ bool Engine::refused_by_storage(Envelope& envelope) const {
 void Engine::transaction(Envelope& envelope) {
   if (refused_by_storage(envelope)) return;
   const Transaction& incoming = envelope.event.transaction;
+  if (fold_->needs_answers(incoming)) score_batch();
   auto seen = scoring_.take(*fold_, incoming, clock_);
   if (seen && *seen) {  // the first answer again
     score_batch();      // the first may be in this very batch
@@ -191,16 +192,17 @@ void Engine::label(Envelope& envelope) {
                           (*envelope.label.time_us - *clock_.server_us) / 1'000'000)};
     return;
   }
+  score_batch();  // answers before what follows from them
   auto folded = fold_->label(envelope.label);
   if (!folded) {
     envelope.error = std::move(folded.error());
     return;
   }
   envelope.labelled = std::move(*folded);
-  envelope.duplicate = envelope.labelled.event.outcome == Outcome::kDuplicate;
+  envelope.duplicate = envelope.labelled.event.outcome == Effect::kDuplicate;
   envelope.sequence = envelope.labelled.sequence;
   if (envelope.duplicate) probe_.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
-  if (envelope.sequence != 0 && !envelope.duplicate && envelope.labelled.event.outcome != Outcome::kPending) {
+  if (envelope.sequence != 0 && !envelope.duplicate && envelope.labelled.event.outcome != Effect::kPending) {
     history_.remember(envelope.label.transaction, envelope.labelled.state, envelope.sequence,
                       journal_.committed());
   }

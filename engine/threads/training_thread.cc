@@ -33,13 +33,13 @@ void TrainingThread::stop() {
   thread_.join();
 }
 
-void TrainingThread::learn(const Key& transaction, Verdict verdict, std::span<const float> row) {
-  gathering_->examples.push_back({transaction, verdict});
-  gathering_->rows.insert(gathering_->rows.end(), row.begin(), row.end());
+void TrainingThread::learn(const Example& example) {
+  gathering_->examples.push_back({example.transaction, example.verdict, example.weight, {}});
+  gathering_->rows.insert(gathering_->rows.end(), example.row.begin(), example.row.end());
 }
 
 void TrainingThread::observe(const Key& transaction, std::span<const float> row) {
-  if (observes_) learn(transaction, Verdict::kUnknown, row);
+  if (observes_) learn({transaction, Verdict::kUnknown, 1, row});
 }
 
 bool TrainingThread::overloaded() const {
@@ -102,12 +102,12 @@ void TrainingThread::run() {
 void TrainingThread::handle(Message& message) {
   const size_t columns = config_->columns.size();
   for (size_t i = 0; i < message.examples.size(); ++i) {
-    const auto& [transaction, verdict] = message.examples[i];
-    const auto row = std::span<const float>(message.rows).subspan(i * columns, columns);
-    if (verdict == Verdict::kUnknown) {
-      trainer_->observe(transaction, row);
+    Example& example = message.examples[i];
+    example.row = std::span<const float>(message.rows).subspan(i * columns, columns);
+    if (example.verdict == Verdict::kUnknown) {
+      trainer_->observe(example.transaction, example.row);
     } else {
-      trainer_->learn(transaction, verdict, row);
+      trainer_->learn(example);
     }
   }
   probe_.examples_waiting.fetch_sub(message.examples.size(), std::memory_order_relaxed);

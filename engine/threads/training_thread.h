@@ -32,7 +32,7 @@ class TrainingThread : public ExampleSink {
   void stop();
 
   // The engine thread's side. Examples gather until send().
-  void learn(const Key& transaction, Verdict verdict, std::span<const float> row) override;
+  void learn(const Example& example) override;
   void observe(const Key& transaction, std::span<const float> row) override;
   // When the thread is idle, or enough has gathered.
   void send();
@@ -47,12 +47,8 @@ class TrainingThread : public ExampleSink {
   std::string save() { return trainer_->save(); }
 
  private:
-  struct Example {
-    Key transaction;
-    Verdict verdict;
-  };
   struct Message {
-    std::vector<Example> examples;  // kUnknown: only observed
+    std::vector<Example> examples;  // kUnknown: only observed; their rows are `rows`
     std::vector<float> rows;
     bool is_model = false;
     ModelEvent event;

@@ -37,7 +37,7 @@ struct Fed {
 
   struct Sink : ExampleSink {
     size_t learned = 0;
-    void learn(const Key&, Verdict, std::span<const float>) override { ++learned; }
+    void learn(const Example&) override { ++learned; }
   };
   ConfigPtr config;
   Sink sink;
@@ -141,7 +141,7 @@ TEST(EventTime, WhatIsNotOnTimeStillHasItsLabel) {
   const Key ahead = features::key_of(stream.id);
   const auto labelled = stream.fold.label({ahead, Verdict::kFraud, Source::kAnalyst, stream.at(5 * kDay)});
   ASSERT_TRUE(labelled) << labelled.error().reason;
-  EXPECT_EQ(labelled->event.outcome, Outcome::kStored);
+  EXPECT_EQ(labelled->event.outcome, Effect::kStored);
 }
 
 TEST(EventTime, TheStateGoesOnThroughSaveAndRestore) {

@@ -14,7 +14,7 @@ constexpr int64_t kDay = 86400;
 // Remembers what was learned.
 struct Sink : ExampleSink {
   std::vector<Verdict> verdicts;
-  void learn(const Key&, Verdict verdict, std::span<const float>) override { verdicts.push_back(verdict); }
+  void learn(const Example& example) override { verdicts.push_back(example.verdict); }
   int64_t frauds() const { return std::count(verdicts.begin(), verdicts.end(), Verdict::kFraud); }
 };
 
@@ -32,7 +32,7 @@ struct Stream {
   }
   void label(const Key& key, Verdict verdict) {
     ASSERT_EQ(fold.label({key, verdict, Source::kAnalyst, std::nullopt}).value().event.outcome,
-              Outcome::kStored);
+              Effect::kStored);
   }
 
   ConfigPtr config;
@@ -87,7 +87,7 @@ TEST(LabelFlips, OneThatFlipsCostsLittleAndEndsRight) {
     for (int i = 0; i <= kFlips + (last == Verdict::kFraud ? 1 : 0); ++i) {
       const Verdict verdict = i % 2 == 0 ? Verdict::kLegitimate : Verdict::kFraud;
       const auto flipped = stream.fold.label({key, verdict, Source::kAnalyst, std::nullopt});
-      ASSERT_EQ(flipped.value().event.outcome, Outcome::kCorrected);
+      ASSERT_EQ(flipped.value().event.outcome, Effect::kCorrected);
     }
     for (int64_t i = 2; i < 1200; ++i) stream.transact(i, i);
     EXPECT_LE(stream.sink.verdicts.size(), 1u + kFlips / 1024 + 2);
@@ -119,17 +119,17 @@ TEST(Contradictions, TheNewestLabelWinsAndARepetitionIsNone) {
   const auto say = [&](Source source, Verdict verdict) {
     return stream.fold.label({key, verdict, source, std::nullopt}).value();
   };
-  EXPECT_EQ(say(Source::kAnalyst, Verdict::kFraud).event.outcome, Outcome::kStored);
+  EXPECT_EQ(say(Source::kAnalyst, Verdict::kFraud).event.outcome, Effect::kStored);
   const LabelResult contradiction = say(Source::kChargeback, Verdict::kLegitimate);
-  EXPECT_EQ(contradiction.event.outcome, Outcome::kCorrected);
+  EXPECT_EQ(contradiction.event.outcome, Effect::kCorrected);
   EXPECT_EQ(contradiction.state.current, Verdict::kLegitimate);
   // The analyst says again what it said before the contradiction: no news, so it does not win.
   const LabelResult again = say(Source::kAnalyst, Verdict::kFraud);
-  EXPECT_EQ(again.event.outcome, Outcome::kDuplicate);
+  EXPECT_EQ(again.event.outcome, Effect::kDuplicate);
   EXPECT_EQ(again.state.current, Verdict::kLegitimate);
   // It changes its mind, and back: that is news.
-  EXPECT_EQ(say(Source::kAnalyst, Verdict::kLegitimate).event.outcome, Outcome::kStored);
-  EXPECT_EQ(say(Source::kAnalyst, Verdict::kFraud).event.outcome, Outcome::kCorrected);
+  EXPECT_EQ(say(Source::kAnalyst, Verdict::kLegitimate).event.outcome, Effect::kStored);
+  EXPECT_EQ(say(Source::kAnalyst, Verdict::kFraud).event.outcome, Effect::kCorrected);
 }
 
 // Knows of one transaction that it was there once.
@@ -149,10 +149,10 @@ TEST(Expired, ALabelPastRetentionIsToldSo) {
   const auto label = [&](int64_t id) {
     return fold.label({features::key_of(id), Verdict::kFraud, Source::kChargeback, std::nullopt}).value();
   };
-  EXPECT_EQ(label(7).event.outcome, Outcome::kExpired);
+  EXPECT_EQ(label(7).event.outcome, Effect::kExpired);
   EXPECT_EQ(label(7).sequence, 0u) << "nothing to log";
   EXPECT_EQ(fold.next_sequence(), before);
-  EXPECT_EQ(label(8).event.outcome, Outcome::kPending);
+  EXPECT_EQ(label(8).event.outcome, Effect::kPending);
   EXPECT_FALSE(fold.admit(make_transaction(config->schema(), 7, 1000, 1, 1, 5)).value())
       << "its id is free again";
 }
@@ -168,11 +168,11 @@ TEST(Orphans, ASourceThatFloodsLeavesTheOthersTheirShare) {
     return fold.label({features::key_of(id), Verdict::kFraud, source, std::nullopt});
   };
   for (int64_t id = 1; id <= 10; ++id)
-    EXPECT_EQ(label(id, Source::kAnalyst).value().event.outcome, Outcome::kPending);
+    EXPECT_EQ(label(id, Source::kAnalyst).value().event.outcome, Effect::kPending);
   ASSERT_FALSE(label(11, Source::kAnalyst));
   EXPECT_EQ(label(11, Source::kAnalyst).error().code, ErrorCode::kOverloaded);
-  EXPECT_EQ(label(12, Source::kChargeback).value().event.outcome, Outcome::kPending);
-  EXPECT_EQ(label(3, Source::kAnalyst).value().event.outcome, Outcome::kDuplicate) << "found by its key";
+  EXPECT_EQ(label(12, Source::kChargeback).value().event.outcome, Effect::kPending);
+  EXPECT_EQ(label(3, Source::kAnalyst).value().event.outcome, Effect::kDuplicate) << "found by its key";
   // What joins its transaction gives its place back when it leaves.
   for (const int64_t id : {12, 3}) {
     const Transaction t = make_transaction(config->schema(), id, 1000 + id, 1, 1, 5);
@@ -187,7 +187,7 @@ TEST(LearnWhen, AHeldLabelThatIsCorrectedIsLearnedOnce) {
   const Key key = stream.transact(1, 0);
   stream.label(key, Verdict::kFraud);
   const auto corrected = stream.fold.label({key, Verdict::kLegitimate, Source::kChargeback, std::nullopt});
-  EXPECT_EQ(corrected.value().event.outcome, Outcome::kCorrected);
+  EXPECT_EQ(corrected.value().event.outcome, Effect::kCorrected);
   stream.transact(2, 8 * kDay);
   ASSERT_EQ(stream.sink.verdicts.size(), 1u);
   EXPECT_EQ(stream.sink.verdicts[0], Verdict::kLegitimate);

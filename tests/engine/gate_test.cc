@@ -39,14 +39,14 @@ GateConfig gate() {
 
 TEST(Gate, ABetterCandidateIsAccepted) {
   const Trial t = make_trial(6000, 1);
-  const GateResult result = judge(gate(), t.weak, t.strong, t.labels, 1);
+  const GateResult result = judge(gate(), t.weak, t.strong, t.labels, {}, 1);
   EXPECT_EQ(result.verdict, GateVerdict::kAccept) << result.report;
   EXPECT_NE(result.report.find("\"win_probability\""), std::string::npos);
 }
 
 TEST(Gate, AWorseCandidateIsRejected) {
   const Trial t = make_trial(6000, 2);
-  EXPECT_EQ(judge(gate(), t.strong, t.weak, t.labels, 1).verdict, GateVerdict::kReject);
+  EXPECT_EQ(judge(gate(), t.strong, t.weak, t.labels, {}, 1).verdict, GateVerdict::kReject);
 }
 
 TEST(Gate, WhereFraudsAreRareItWaitsForThem) {
@@ -61,38 +61,38 @@ TEST(Gate, WhereFraudsAreRareItWaitsForThem) {
   }
   GateConfig config = gate();
   config.frauds_min = 1000;
-  EXPECT_EQ(judge(config, rare.weak, rare.strong, rare.labels, 1).verdict, GateVerdict::kContinue)
+  EXPECT_EQ(judge(config, rare.weak, rare.strong, rare.labels, {}, 1).verdict, GateVerdict::kContinue)
       << rare.labels.size() << " rows are more than examples_max, and too few of them frauds";
   config.examples_max = rare.labels.size() / 100;
-  EXPECT_EQ(judge(config, rare.weak, rare.strong, rare.labels, 1).verdict, GateVerdict::kReject)
+  EXPECT_EQ(judge(config, rare.weak, rare.strong, rare.labels, {}, 1).verdict, GateVerdict::kReject)
       << "memory bounds the trial";
-  EXPECT_EQ(judge(gate(), rare.weak, rare.strong, rare.labels, 1).verdict, GateVerdict::kAccept);
+  EXPECT_EQ(judge(gate(), rare.weak, rare.strong, rare.labels, {}, 1).verdict, GateVerdict::kAccept);
 }
 
 TEST(Gate, TooLittleEvidenceDecidesNothing) {
   const Trial t = make_trial(1500, 3);
-  EXPECT_EQ(judge(gate(), t.weak, t.strong, t.labels, 1).verdict, GateVerdict::kContinue);
+  EXPECT_EQ(judge(gate(), t.weak, t.strong, t.labels, {}, 1).verdict, GateVerdict::kContinue);
   const std::vector<uint8_t> none(6000, 0);
   const std::vector<float> scores(6000, 0.1f);
-  EXPECT_EQ(judge(gate(), scores, scores, none, 1).verdict, GateVerdict::kContinue);
+  EXPECT_EQ(judge(gate(), scores, scores, none, {}, 1).verdict, GateVerdict::kContinue);
 }
 
 TEST(Gate, EqualModelsDoNotSwapAndTheTrialEnds) {
   Trial t = make_trial(6000, 4);
-  EXPECT_EQ(judge(gate(), t.weak, t.weak, t.labels, 1).verdict, GateVerdict::kContinue);
+  EXPECT_EQ(judge(gate(), t.weak, t.weak, t.labels, {}, 1).verdict, GateVerdict::kContinue);
   t = make_trial(20'000, 4);
-  EXPECT_EQ(judge(gate(), t.weak, t.weak, t.labels, 1).verdict, GateVerdict::kReject);
+  EXPECT_EQ(judge(gate(), t.weak, t.weak, t.labels, {}, 1).verdict, GateVerdict::kReject);
 }
 
 TEST(Gate, NaNAndBadCalibrationAreRejected) {
   Trial t = make_trial(6000, 5);
   std::vector<float> inflated = t.strong;
   for (float& p : inflated) p = std::min(0.99f, p * 20 + 0.1f);
-  const GateResult badly = judge(gate(), t.weak, inflated, t.labels, 1);
+  const GateResult badly = judge(gate(), t.weak, inflated, t.labels, {}, 1);
   EXPECT_EQ(badly.verdict, GateVerdict::kReject);
   EXPECT_NE(badly.report.find("calibrated"), std::string::npos) << badly.report;
   t.strong[17] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_EQ(judge(gate(), t.weak, t.strong, t.labels, 1).verdict, GateVerdict::kReject);
+  EXPECT_EQ(judge(gate(), t.weak, t.strong, t.labels, {}, 1).verdict, GateVerdict::kReject);
 }
 
 }  // namespace

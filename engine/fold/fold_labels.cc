@@ -1,0 +1,294 @@
+// The fold's labels and outcomes: what they do to their transactions, and those that wait for theirs.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/fold/fold.h"
+
+namespace shrike::engine {
+namespace {
+
+// So many events after the first of them, changes of what was learned are learned: a label that flips costs
+// learning as little as one that changes once.
+constexpr uint64_t kSettleAfter = 1024;
+
+}  // namespace
+
+// What a label does to its transaction, which is present with its logged row. The features see it at once;
+// the learner now, or when the transaction matures (see LearnWhen).
+void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence) {
+  LabelState& state = of.state;
+  const bool matured = of.entry == nullptr || of.entry->matured;
+  const bool silence_tells = matured && went_through(of.answer, state.outcome);
+  if (!matured && state.current == Verdict::kUnknown) labels_recent_ += 1;
+  const Verdict known =
+      state.current == Verdict::kUnknown && silence_tells ? Verdict::kLegitimate : state.current;
+  event.reveals = matured && known == Verdict::kUnknown;
+  state.by_source[static_cast<size_t>(event.source)] = event.verdict;
+  state.current = event.verdict;
+  state.sequence = sequence;
+  features_.label(of.subject, event.verdict);
+  const bool corrects = known != Verdict::kUnknown && known != event.verdict;
+  event.outcome = corrects ? Effect::kCorrected : Effect::kStored;
+  counters_.corrections += corrects;
+  if (known == event.verdict) return;
+  const bool hold = !matured && !learn_at_once();
+  if (of.entry != nullptr) of.entry->held = hold;
+  const Example example{event.transaction, event.verdict, weight_of(of.answer), of.row};
+  if (!hold && corrects) change(example, known);
+  if (!hold && !corrects) emit(example);
+  if (of.entry != nullptr) settle(*of.entry, event.source, corrects);
+}
+
+void Fold::change(const Example& example, Verdict learned) {
+  const auto [at, added] = change_of_.try_emplace(example.transaction, changes_.size());
+  if (!added) {
+    changes_[at->second].current = example.verdict;
+    return;
+  }
+  if (changes_.empty()) settle_at_ = next_sequence_ + kSettleAfter;
+  changes_.push_back({example.transaction,
+                      learned,
+                      example.verdict,
+                      example.weight,
+                      {example.row.begin(), example.row.end()}});
+}
+
+void Fold::settle_changes() {
+  if (changes_.empty() || next_sequence_ < settle_at_) return;
+  for (const Change& change : changes_) {
+    if (change.current != change.learned)
+      emit({change.transaction, change.current, change.weight, change.row});
+  }
+  changes_.clear();
+  change_of_.clear();
+}
+
+const Fold::Orphan* Fold::find_orphan(const LabelRequest& request) const {
+  const auto waiting = orphan_keys_.find(request.transaction);
+  if (waiting == orphan_keys_.end()) return nullptr;
+  const Orphan* found = nullptr;  // the newest from this source counts
+  for (const uint64_t serial : waiting->second) {
+    if (orphan(serial).source == request.source) found = &orphan(serial);
+  }
+  return found != nullptr && found->verdict == request.verdict ? found : nullptr;
+}
+
+Result<LabelResult> Fold::label(const LabelRequest& request) {
+  LabelResult result;
+  LabelEvent& event = result.event;
+  event.transaction = request.transaction;
+  event.verdict = request.verdict;
+  event.source = request.source;
+  event.time_us = request.time_us.value_or(time_.watermark_us());
+  std::optional<Recorded> recorded;
+  Pending::Entry* entry = pending_.find(request.transaction);
+  if (entry == nullptr) {
+    auto found = look_up(request.transaction);
+    if (!found) return tl::make_unexpected(found.error());
+    recorded = std::move(*found);
+  }
+  const auto already = [&](const LabelState& state) {
+    return state.by_source[static_cast<size_t>(request.source)] == request.verdict;
+  };
+  const auto duplicate = [&](const LabelState& state) {
+    event.outcome = Effect::kDuplicate;
+    result.sequence = state.sequence;
+    result.state = state;
+    return result;
+  };
+  const auto before_transaction = [&](int64_t transaction_us) {
+    return refuse(ErrorCode::kInvalid, "time",
+                  fmt::format("the label is {} s older than its transaction",
+                              (transaction_us - event.time_us) / 1'000'000));
+  };
+  if (entry != nullptr) {
+    if (already(entry->labels)) return duplicate(entry->labels);
+    if (entry->answer.clock == Clock::kOnTime && event.time_us < entry->time_us)
+      return before_transaction(entry->time_us);
+    event.transaction_sequence = entry->sequence;
+    result.sequence = next_sequence_++;
+    pending_.subject(*entry, subject_);
+    apply_label({entry->labels, entry, entry->answer, subject_, pending_.row(*entry)}, event,
+                result.sequence);
+    result.state = entry->labels;
+  } else if (recorded && recorded->expired) {
+    event.outcome = Effect::kExpired;
+    return result;
+  } else if (recorded) {
+    if (already(recorded->labels)) return duplicate(recorded->labels);
+    const Transaction& transaction = recorded->event.transaction;
+    if (recorded->event.answer.clock == Clock::kOnTime && event.time_us < transaction.time_us)
+      return before_transaction(transaction.time_us);
+    event.transaction_sequence = recorded->sequence;
+    result.sequence = next_sequence_++;
+    features_.subject(transaction, recorded->sequence, subject_);
+    apply_label({recorded->labels, nullptr, recorded->event.answer, subject_, recorded->event.row}, event,
+                result.sequence);
+    result.state = recorded->labels;
+  } else {
+    if (const Orphan* orphan = find_orphan(request)) {
+      event.outcome = Effect::kDuplicate;
+      result.sequence = orphan->sequence;
+      return result;
+    }
+    // Each source has its share, so that one that floods does not lock the others out.
+    const size_t share = (config_->limits.orphans_max + kSources - 1) / kSources;
+    if (orphans_of_[static_cast<size_t>(request.source)] >= share) {
+      return refuse(
+          ErrorCode::kOverloaded, config_->schema().fields[config_->schema().id].name,
+          fmt::format("the transaction is unknown and {} labels of source {} already wait for theirs "
+                      "(limits.orphans_max is {} for all {} sources)",
+                      share, name(request.source), config_->limits.orphans_max, kSources));
+    }
+    event.outcome = Effect::kPending;
+    result.sequence = next_sequence_++;
+    keep_orphan(event, result.sequence);
+    return result;
+  }
+  ++counters_.labels;
+  if (watch_ != nullptr)
+    watch_->labelled({event, result.state, entry != nullptr ? &entry->answer : &recorded->event.answer});
+  settle_changes();
+  return result;
+}
+
+Result<void> Fold::replay_label(const LabelEvent& event) {
+  const uint64_t sequence = next_sequence_++;
+  if (event.outcome == Effect::kPending) {
+    keep_orphan(event, sequence);
+    return {};
+  }
+  ++counters_.labels;
+  if (Pending::Entry* entry = pending_.find(event.transaction)) {
+    pending_.subject(*entry, subject_);
+    LabelEvent label = event;
+    apply_label({entry->labels, entry, entry->answer, subject_, pending_.row(*entry)}, label, sequence);
+    if (watch_ != nullptr) watch_->labelled({label, entry->labels, &entry->answer});
+    settle_changes();
+    return {};
+  }
+  const auto found = look_up(event.transaction);
+  if (!found) return tl::make_unexpected(found.error());
+  const std::optional<Recorded>& recorded = *found;
+  if (!recorded || recorded->expired) return {};
+  // The record's label state may already hold what comes later in the log; the event says what it did here.
+  features_.subject(recorded->event.transaction, recorded->sequence, subject_);
+  features_.label(subject_, event.verdict);
+  counters_.corrections += event.outcome == Effect::kCorrected;
+  const Answer& answer = recorded->event.answer;
+  const Example example{event.transaction, event.verdict, weight_of(answer), recorded->event.row};
+  if (event.outcome == Effect::kCorrected)
+    change(example, event.verdict == Verdict::kFraud ? Verdict::kLegitimate : Verdict::kFraud);
+  if (event.reveals) emit(example);
+  if (watch_ != nullptr) {
+    LabelState state = recorded->labels;
+    state.by_source[static_cast<size_t>(event.source)] = state.current = event.verdict;
+    watch_->labelled({event, state, &answer});
+  }
+  settle_changes();
+  return {};
+}
+
+void Fold::keep_orphan(const LabelEvent& event, uint64_t sequence) {
+  ++counters_.orphans;
+  const int64_t until_us = time_.known() ? time_.watermark_us() + config_->limits.orphan_keep_us : kNotYet;
+  orphans_.push_back({event.transaction, event.verdict, event.source, event.time_us, until_us, sequence});
+  index_orphan();
+}
+
+void Fold::index_orphan() {
+  orphan_keys_[orphans_.back().transaction].push_back(first_orphan_ + orphans_.size() - 1);
+  ++orphans_of_[static_cast<size_t>(orphans_.back().source)];
+}
+
+void Fold::join_orphans(Pending::Entry& entry) {
+  const auto waiting = orphan_keys_.find(entry.id);
+  if (waiting == orphan_keys_.end()) return;
+  for (const uint64_t serial : waiting->second) {
+    Orphan& joining = orphan(serial);
+    LabelEvent event{joining.transaction, joining.verdict, joining.source,
+                     joining.time_us,     entry.sequence,  Effect::kStored};
+    pending_.subject(entry, subject_);
+    apply_label({entry.labels, &entry, entry.answer, subject_, pending_.row(entry)}, event, joining.sequence);
+    ++counters_.labels;
+    ++counters_.orphans_joined;
+    joining.sequence = 0;
+  }
+  orphan_keys_.erase(waiting);
+}
+
+void Fold::expire_orphans() {
+  while (!orphans_.empty() &&
+         (orphans_.front().sequence == 0 || orphans_.front().until_us < time_.watermark_us())) {
+    const Orphan& oldest = orphans_.front();
+    if (oldest.sequence != 0) {
+      ++counters_.orphans_expired;
+      const auto waiting = orphan_keys_.find(oldest.transaction);
+      std::erase(waiting->second, first_orphan_);
+      if (waiting->second.empty()) orphan_keys_.erase(waiting);
+    }
+    --orphans_of_[static_cast<size_t>(oldest.source)];
+    orphans_.pop_front();
+    ++first_orphan_;
+  }
+}
+
+// A transaction of which we hear late that it went through has been silent for as long.
+void Fold::apply_outcome(const Labelling& of, Outcome outcome, uint64_t sequence) {
+  const bool matured = of.entry == nullptr || of.entry->matured;
+  const bool before = went_through(of.answer, of.state.outcome), after = went_through(of.answer, outcome);
+  of.state.outcome = outcome;
+  of.state.sequence = sequence;
+  if (!matured || before == after || of.state.current != Verdict::kUnknown) return;
+  if (!after) return;  // what was learned of its silence stays learned
+  if (of.entry != nullptr) {
+    emit({of.entry->id, Verdict::kLegitimate, weight_of(of.answer), of.row});
+    settle(*of.entry, Source::kMatured, false);
+  }
+}
+
+Result<OutcomeResult> Fold::outcome(const OutcomeRequest& request) {
+  OutcomeResult result;
+  result.event = {request.transaction, request.outcome, request.time_us.value_or(time_.watermark_us()), 0};
+  const auto take = [&](const Labelling& of, uint64_t transaction_sequence) {
+    result.duplicate = of.state.outcome == request.outcome;
+    if (!result.duplicate) {
+      ++counters_.outcomes;
+      result.event.transaction_sequence = transaction_sequence;
+      result.sequence = next_sequence_++;
+      apply_outcome(of, request.outcome, result.sequence);
+      settle_changes();
+    }
+    result.state = of.state;
+    return result;
+  };
+  if (Pending::Entry* entry = pending_.find(request.transaction)) {
+    pending_.subject(*entry, subject_);
+    return take({entry->labels, entry, entry->answer, subject_, pending_.row(*entry)}, entry->sequence);
+  }
+  auto recorded = look_up(request.transaction);
+  if (!recorded) return tl::make_unexpected(recorded.error());
+  if (!*recorded || (*recorded)->expired) {
+    return refuse(ErrorCode::kNotFound, config_->schema().fields[config_->schema().id].name,
+                  *recorded ? "retention has taken this transaction"
+                            : "no transaction has this id; an outcome follows its transaction's answer");
+  }
+  Recorded& found = **recorded;
+  features_.subject(found.event.transaction, found.sequence, subject_);
+  return take({found.labels, nullptr, found.event.answer, subject_, found.event.row}, found.sequence);
+}
+
+Result<void> Fold::replay_outcome(const OutcomeEvent& event) {
+  const uint64_t sequence = next_sequence_++;
+  ++counters_.outcomes;
+  if (Pending::Entry* entry = pending_.find(event.transaction)) {
+    pending_.subject(*entry, subject_);
+    apply_outcome({entry->labels, entry, entry->answer, subject_, pending_.row(*entry)}, event.outcome,
+                  sequence);
+  }
+  settle_changes();
+  return {};
+}
+
+}  // namespace shrike::engine
