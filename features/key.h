@@ -16,6 +16,14 @@ struct Key {
   bool operator==(const Key&) const = default;
 };
 
+// A bijection of 64-bit words whose output looks random (the finalizer of splitmix64).
+inline uint64_t scramble(uint64_t word) {
+  word += 0x9E3779B97F4A7C15ull;
+  word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9ull;
+  word = (word ^ word >> 27) * 0x94D049BB133111EBull;
+  return word ^ word >> 31;
+}
+
 // 64 bits of both halves: for maps, and for what must be the same in every run.
 inline uint64_t mix(const Key& key) { return key.low ^ (key.high * 0x9E3779B97F4A7C15ull); }
 struct KeyHash {

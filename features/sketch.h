@@ -10,15 +10,9 @@
 #include <string_view>
 #include <vector>
 
-namespace shrike::features {
+#include "features/key.h"
 
-// A bijection of 64-bit words whose output looks random (the finalizer of splitmix64).
-inline uint64_t scramble(uint64_t word) {
-  word += 0x9E3779B97F4A7C15ull;
-  word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9ull;
-  word = (word ^ word >> 27) * 0x94D049BB133111EBull;
-  return word ^ word >> 31;
-}
+namespace shrike::features {
 
 // A sample of values for order statistics. Up to kExact values it holds all; beyond, those kSample whose
 // hashes are smallest (bottom-k sampling: Cohen and Kaplan, PODC 2007), whose median's rank is within 3 % of

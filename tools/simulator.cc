@@ -14,6 +14,8 @@
 #include <cstring>
 #include <numbers>
 
+#include "features/key.h"
+
 namespace shrike::tools {
 namespace {
 
@@ -28,11 +30,8 @@ uint64_t rotate(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
 
 Random::Random(uint64_t seed) {
   for (uint64_t& word : state_) {
+    word = features::scramble(seed);
     seed += 0x9E3779B97F4A7C15ull;
-    uint64_t z = seed;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-    word = z ^ (z >> 31);
   }
 }
 

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "learners/numeric/numeric.h"
-
 namespace shrike::engine {
 
 bool is_probability(float score) { return score >= 0 && score <= 1; }
@@ -34,7 +32,7 @@ void let_through(const Config& config, const Key& transaction, double amount, An
   if (!eligible || answer.propensity > 0 || control.share == 0 || answer.step == Step::kStatic) return;
   if (control.amount_max > 0 && amount > control.amount_max) return;
   answer.propensity = static_cast<float>(control.share);
-  const uint64_t draw = learners::mix(features::mix(transaction) ^ learners::mix(control.seed));
+  const uint64_t draw = features::scramble(features::mix(transaction) ^ features::scramble(control.seed));
   answer.control = static_cast<double>(draw >> 11) * 0x1p-53 < control.share;
   if (answer.control) answer.decision = Decision::kApprove;
 }

@@ -7,7 +7,6 @@
 
 #include "engine/replay/csv.h"
 #include "engine/replay/replay.h"
-#include "learners/numeric/numeric.h"
 
 namespace shrike::engine {
 namespace {
@@ -129,7 +128,7 @@ class CsvReplay {
 
   int64_t delay_us(const Key& transaction) const {
     if (!options_.exponential_delay) return options_.label_delay_us;
-    const uint64_t draw = learners::mix(features::mix(transaction) ^ 0x64656c6179ull);
+    const uint64_t draw = features::scramble(features::mix(transaction) ^ 0x64656c6179ull);
     return static_cast<int64_t>(-std::log((static_cast<double>(draw >> 11) + 0.5) * 0x1p-53) *
                                 static_cast<double>(options_.label_delay_us));
   }
