@@ -77,19 +77,13 @@ void Engine::process(std::vector<EnvelopePtr>& batch) {
   for (size_t i = 0; i < batch.size(); ++i) {
     Envelope& envelope = *batch[i];
     if (envelope.error) continue;  // refused by the socket thread; it keeps its place in the order of replies
-    switch (envelope.kind) {
-      case Envelope::Kind::kTransaction:
-        transaction(envelope);
-        break;
-      case Envelope::Kind::kLabel:
-        label(envelope);
-        break;
-      case Envelope::Kind::kControl:
-        hand_over(batch, i);
-        control(envelope);
-        break;
-      case Envelope::Kind::kInternal:
-        break;
+    if (auto* asked = envelope.as<asked::Score>()) {
+      transaction(envelope, *asked);
+    } else if (auto* said = envelope.as<asked::Label>()) {
+      label(envelope, *said);
+    } else if (auto* wanted = envelope.as<asked::Control>()) {
+      hand_over(batch, i);
+      control(*wanted);
     }
     // At a fixed number of examples a new model may take over: what is folded so far is the old one's.
     if (fold_->take_boundary() && config_->training.mode == TrainingMode::kAwaited) {
@@ -110,9 +104,9 @@ bool Engine::refused_by_storage(Envelope& envelope) const {
 }
 
 // 1. Admission, sequence and features. The row joins the batch that the champion will score.
-void Engine::transaction(Envelope& envelope) {
+void Engine::transaction(Envelope& envelope, asked::Score& score) {
   if (refused_by_storage(envelope)) return;
-  const Transaction& incoming = envelope.event.transaction;
+  const Transaction& incoming = score.event.transaction;
   auto seen = scoring_.take(*fold_, incoming, clock_);
   if (seen && *seen) {  // the first answer again
     score_batch();      // the first may be in this very batch
@@ -126,15 +120,15 @@ void Engine::transaction(Envelope& envelope) {
     probe_.duplicates.fetch_add(1, std::memory_order_relaxed);
     envelope.duplicate = true;
     envelope.sequence = (*seen)->sequence;
-    envelope.event.answer = (*seen)->event.answer;
+    score.event.answer = (*seen)->event.answer;
     return;
   }
   const Folded& folded = scoring_.newest();
   if (folded.clock != Clock::kOnTime) tell_of_clock(incoming, folded.clock);
   envelope.sequence = folded.sequence;
-  envelope.event.row.assign(scoring_.newest_row().begin(), scoring_.newest_row().end());
-  envelope.labelled.state = fold_->label_state(folded);
-  unscored_.push_back(&envelope);
+  score.event.row.assign(scoring_.newest_row().begin(), scoring_.newest_row().end());
+  score.labels = fold_->label_state(folded);
+  unscored_.push_back(&score);
 }
 
 // The first of a kind and their doubles, so that a stream of them fills no log.
@@ -173,7 +167,7 @@ void Engine::hand_over(std::vector<EnvelopePtr>& batch, size_t until) {
   for (; handed_ < until; ++handed_) hand_on_(std::move(batch[handed_]));
 }
 
-void Engine::label(Envelope& envelope) {
+void Engine::label(Envelope& envelope, asked::Label& label) {
   if (refused_by_storage(envelope)) return;
   // Back-pressure goes to where examples come from: scoring never waits or refuses because training is
   // behind.
@@ -182,27 +176,27 @@ void Engine::label(Envelope& envelope) {
                            "training is behind (training.queue_examples_max); send the label again later"};
     return;
   }
-  if (clock_.server_us && envelope.label.time_us &&
-      *envelope.label.time_us > *clock_.server_us + config_->limits.ahead_us &&
-      *envelope.label.time_us > fold_->watermark_us()) {
+  const std::optional<int64_t>& dated_us = label.request.time_us;
+  if (clock_.server_us && dated_us && *dated_us > *clock_.server_us + config_->limits.ahead_us &&
+      *dated_us > fold_->watermark_us()) {
     envelope.error =
         Error{ErrorCode::kTooEarly, "time",
               fmt::format("the label is dated {} s ahead of the server's clock. Is it in the schema's unit?",
-                          (*envelope.label.time_us - *clock_.server_us) / 1'000'000)};
+                          (*dated_us - *clock_.server_us) / 1'000'000)};
     return;
   }
-  auto folded = fold_->label(envelope.label);
+  auto folded = fold_->label(label.request);
   if (!folded) {
     envelope.error = std::move(folded.error());
     return;
   }
-  envelope.labelled = std::move(*folded);
-  envelope.duplicate = envelope.labelled.event.outcome == Outcome::kDuplicate;
-  envelope.sequence = envelope.labelled.sequence;
+  label.result = *folded;
+  const Outcome outcome = label.result.event.outcome;
+  envelope.duplicate = outcome == Outcome::kDuplicate;
+  envelope.sequence = label.result.sequence;
   if (envelope.duplicate) probe_.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
-  if (envelope.sequence != 0 && !envelope.duplicate && envelope.labelled.event.outcome != Outcome::kPending) {
-    history_.remember(envelope.label.transaction, envelope.labelled.state, envelope.sequence,
-                      journal_.committed());
+  if (envelope.sequence != 0 && !envelope.duplicate && outcome != Outcome::kPending) {
+    history_.remember(label.request.transaction, label.result.state, envelope.sequence, journal_.committed());
   }
 }
 
@@ -220,21 +214,18 @@ void Engine::take_proposals() {
 
 // Between two requests: every request is scored wholly by one model, and the log says when it changed.
 void Engine::swap(const ModelEvent& event, learners::ModelPtr model) {
-  auto envelope = std::make_unique<Envelope>();
-  envelope->kind = Envelope::Kind::kInternal;
-  envelope->model_event = event;
-  envelope->sequence = fold_->model(event, model);
+  const uint64_t sequence = fold_->model(event, model);
   training_.model_event(event, fold_->champion());
   scoring_.models_changed(*fold_);
-  hand_on_(std::move(envelope));
+  log(event, sequence);
 }
 
-void Engine::log_config() {
+void Engine::log_config() { log(ConfigEvent{config_->text, config_->plan->fingerprint}, fold_->skip()); }
+
+void Engine::log(std::variant<ModelEvent, ConfigEvent> event, uint64_t sequence) {
   auto envelope = std::make_unique<Envelope>();
-  envelope->kind = Envelope::Kind::kInternal;
-  envelope->is_config = true;
-  envelope->config = {config_->text, config_->plan->fingerprint};
-  envelope->sequence = fold_->skip();
+  envelope->request = asked::Internal{std::move(event)};
+  envelope->sequence = sequence;
   hand_on_(std::move(envelope));
 }
 
@@ -245,16 +236,16 @@ void Engine::checkpoint_when_due() {
   training_.checkpoint(fold_->next_sequence() - 1);
 }
 
-void Engine::control(Envelope& envelope) {
-  if (envelope.command == "status") {
-    envelope.text = status();
-  } else if (envelope.command == "activate") {  // the socket thread has loaded the model
-    const ModelEvent event{ModelAction::kActivated, 0, envelope.argument, ""};
-    swap(event, envelope.model);
-    envelope.text =
-        fmt::format(R"({{"activated":"{}","seq":{}}})", envelope.argument, fold_->next_sequence() - 1);
-  } else {
-    envelope.error = Error{ErrorCode::kInvalid, "command", "allowed are status, activate"};
+void Engine::control(asked::Control& control) {
+  switch (control.command) {
+    case Command::kStatus:
+      control.text = status();
+      break;
+    case Command::kActivate:
+      swap({ModelAction::kActivated, 0, control.argument, ""}, control.model);
+      control.text =
+          fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, fold_->next_sequence() - 1);
+      break;
   }
 }
 

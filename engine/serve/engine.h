@@ -56,9 +56,10 @@ class Engine {
  private:
   void run();
   void process(std::vector<EnvelopePtr>& batch);
-  void transaction(Envelope& envelope);
-  void label(Envelope& envelope);
-  void control(Envelope& envelope);
+  void transaction(Envelope& envelope, asked::Score& score);
+  void label(Envelope& envelope, asked::Label& label);
+  void control(asked::Control& control);
+  void log(std::variant<ModelEvent, ConfigEvent> event, uint64_t sequence);
   void score_batch();
   void tell_of_clock(const Transaction& transaction, Clock clock) const;
   bool refused_by_storage(Envelope& envelope) const;
@@ -85,7 +86,7 @@ class Engine {
 
   // The micro-batch at work.
   Scoring scoring_;
-  std::vector<Envelope*> unscored_;  // as they wait in scoring_
+  std::vector<asked::Score*> unscored_;  // as they wait in scoring_
   size_t handed_ = 0;
   ClockSource clock_;  // as the batch began
   uint64_t next_checkpoint_ = 0;
