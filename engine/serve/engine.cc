@@ -31,68 +31,59 @@ Engine::Engine(Parts parts)
   };
 }
 
-Engine::~Engine() { stop(); }
-
 void Engine::start() {
-  thread_ = std::thread([this] { run(); });
-}
-
-void Engine::stop() {
-  stopping_.store(true);
-  bell_.ring();
-  if (thread_.joinable()) thread_.join();
+  loop_.start({.begin =
+                   [this] {
+                     if (config_is_new_) log_config();
+                   },
+               .turn = [this] { return turn(); },
+               .waiting = [this] { return !inbound_.empty() || training_.has_proposal(); },
+               .look_every_ms = 1000});
 }
 
 bool Engine::submit(EnvelopePtr envelope) {
   if (!inbound_.push(std::move(envelope))) return false;
-  bell_.ring();
+  loop_.ring();
   return true;
 }
 
-// The loop: everything that waits is one micro-batch, a batch of one when idle. No timer, no added wait.
-void Engine::run() {
-  if (config_is_new_) log_config();
-  std::vector<EnvelopePtr> batch;
-  while (true) {
-    take_proposals();
-    EnvelopePtr envelope;
-    while (batch.size() < config_->sockets.batch_max && inbound_.pop(envelope))
-      batch.push_back(std::move(envelope));
-    if (batch.empty()) {
-      if (stopping_.load()) return;
-      bell_.wait([&] { return !inbound_.empty() || training_.has_proposal() || stopping_.load(); }, 1000);
-      continue;
-    }
-    process(batch);
-    batch.clear();
-    checkpoint_when_due();
-  }
+// Everything that waits is one micro-batch, a batch of one when idle. No timer, no added wait.
+bool Engine::turn() {
+  take_proposals();
+  EnvelopePtr envelope;
+  while (batch_.size() < config_->sockets.batch_max && inbound_.pop(envelope))
+    batch_.push_back(std::move(envelope));
+  if (batch_.empty()) return false;
+  process();
+  batch_.clear();
+  checkpoint_when_due();
+  return true;
 }
 
-void Engine::process(std::vector<EnvelopePtr>& batch) {
+void Engine::process() {
   handed_ = 0;
   // The server's clock has a say in marks, which are in the log: replays need no clock.
   clock_.server_us = server_time_us(*config_);
   probe_.batches.fetch_add(1, std::memory_order_relaxed);
-  for (size_t i = 0; i < batch.size(); ++i) {
-    Envelope& envelope = *batch[i];
+  for (size_t i = 0; i < batch_.size(); ++i) {
+    Envelope& envelope = *batch_[i];
     if (envelope.error) continue;  // refused by the socket thread; it keeps its place in the order of replies
     if (auto* asked = envelope.as<asked::Score>()) {
       transaction(envelope, *asked);
     } else if (auto* said = envelope.as<asked::Label>()) {
       label(envelope, *said);
     } else if (auto* wanted = envelope.as<asked::Control>()) {
-      hand_over(batch, i);
+      hand_over(i);
       control(*wanted);
     }
     // At a fixed number of examples a new model may take over: what is folded so far is the old one's.
     if (fold_->take_boundary() && config_->training.mode == TrainingMode::kAwaited) {
-      hand_over(batch, i + 1);
+      hand_over(i + 1);
       training_.await();
       take_proposals();
     }
   }
-  hand_over(batch, batch.size());
+  hand_over(batch_.size());
   training_.send();
 }
 
@@ -162,9 +153,9 @@ void Engine::score_batch() {
 }
 
 // 4. Hands on, in order of sequence: to the journal, or first to the socket.
-void Engine::hand_over(std::vector<EnvelopePtr>& batch, size_t until) {
+void Engine::hand_over(size_t until) {
   score_batch();
-  for (; handed_ < until; ++handed_) hand_on_(std::move(batch[handed_]));
+  for (; handed_ < until; ++handed_) hand_on_(std::move(batch_[handed_]));
 }
 
 void Engine::label(Envelope& envelope, asked::Label& label) {

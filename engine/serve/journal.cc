@@ -58,43 +58,29 @@ Journal::Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::soc
       done_(capacity),
       committed_(store.last_sequence()) {}
 
-Journal::~Journal() { stop(); }
-
 void Journal::push(EnvelopePtr envelope) {
   // The capacity exceeds the number of envelopes there are, so this waits only for the engine's own events.
   while (!queue_.push(std::move(envelope))) std::this_thread::yield();
-  bell_.ring();
+  loop_.ring();
 }
 
 void Journal::start(Bell& done_bell) {
   done_bell_ = &done_bell;
-  thread_ = std::thread([this] { run(); });
-}
-
-void Journal::stop() {
-  stopping_.store(true);
-  bell_.ring();
-  if (thread_.joinable()) thread_.join();
+  loop_.start({.turn = [this] { return turn(); }, .waiting = [this] { return !queue_.empty(); }});
 }
 
 void Journal::wait_for(uint64_t sequence) const {
   while (committed() < sequence && !failed()) std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
-void Journal::run() {
-  std::vector<EnvelopePtr> group;
-  for (;;) {
-    EnvelopePtr envelope;
-    while (group.size() < kGroupMax && queue_.pop(envelope)) group.push_back(std::move(envelope));
-    if (failed()) retry();
-    if (group.empty()) {
-      if (stopping_.load()) return;
-      bell_.wait([&] { return !queue_.empty() || stopping_.load(); }, 100);
-      continue;
-    }
-    write(group);
-    group.clear();
-  }
+bool Journal::turn() {
+  EnvelopePtr envelope;
+  while (group_.size() < kGroupMax && queue_.pop(envelope)) group_.push_back(std::move(envelope));
+  if (failed()) retry();
+  if (group_.empty()) return false;
+  write(group_);
+  group_.clear();
+  return true;
 }
 
 void Journal::write(std::vector<EnvelopePtr>& group) {
@@ -133,7 +119,7 @@ void Journal::keep(std::vector<EnvelopePtr>& group) {
 
 void Journal::retry() {
   const auto began = std::chrono::steady_clock::now();
-  if (began < next_retry_ && !stopping_.load()) return;
+  if (began < next_retry_ && !loop_.stopping()) return;
   if (auto resumed = store_.resume(); !resumed) spdlog::debug("resume: {}", resumed.error().reason);
   // Opening the store anew reads its write-ahead log, and refusals wait meanwhile: a tenth of the time at
   // most.
