@@ -12,32 +12,25 @@
 namespace shrike::engine {
 
 Engine::Engine(Parts parts)
-    : config_(std::move(parts.config)),
-      fold_(std::move(parts.fold)),
-      history_(parts.history),
-      training_(parts.training),
-      checkpointer_(parts.checkpointer),
-      journal_(parts.journal),
-      probe_(parts.probe),
-      hand_on_(std::move(parts.hand_on)),
-      inbound_(parts.capacity),
-      config_is_new_(parts.config_is_new),
-      scoring_(config_, *fold_),
-      next_checkpoint_(fold_->next_sequence() + config_->storage.checkpoint_every) {
+    : parts_(std::move(parts)),
+      inbound_(parts_.capacity),
+      scoring_(parts_.config, *parts_.fold),
+      next_checkpoint_(parts_.fold->next_sequence() + parts_.config->storage.checkpoint_every) {
   scoring_.give_reasons(true);
   // A look-up in the log must see what the fold has let go of, even if the journal is not there yet.
-  history_.before_look_up = [this] {
-    if (fold_->released() > journal_.committed()) journal_.wait_for(fold_->released());
+  parts_.history.before_look_up = [this] {
+    if (parts_.fold->released() > parts_.journal.committed())
+      parts_.journal.wait_for(parts_.fold->released());
   };
 }
 
 void Engine::start() {
   loop_.start({.begin =
                    [this] {
-                     if (config_is_new_) log_config();
+                     if (parts_.config_is_new) log_config();
                    },
                .turn = [this] { return turn(); },
-               .waiting = [this] { return !inbound_.empty() || training_.has_proposal(); },
+               .waiting = [this] { return !inbound_.empty() || parts_.training.has_proposal(); },
                .look_every_ms = 1000});
 }
 
@@ -51,7 +44,7 @@ bool Engine::submit(EnvelopePtr envelope) {
 bool Engine::turn() {
   take_proposals();
   EnvelopePtr envelope;
-  while (batch_.size() < config_->sockets.batch_max && inbound_.pop(envelope))
+  while (batch_.size() < parts_.config->sockets.batch_max && inbound_.pop(envelope))
     batch_.push_back(std::move(envelope));
   if (batch_.empty()) return false;
   process();
@@ -63,8 +56,8 @@ bool Engine::turn() {
 void Engine::process() {
   handed_ = 0;
   // The server's clock has a say in marks, which are in the log: replays need no clock.
-  clock_.server_us = server_time_us(*config_);
-  probe_.batches.fetch_add(1, std::memory_order_relaxed);
+  clock_.server_us = server_time_us(*parts_.config);
+  parts_.probe.batches.fetch_add(1, std::memory_order_relaxed);
   for (size_t i = 0; i < batch_.size(); ++i) {
     Envelope& envelope = *batch_[i];
     if (envelope.error) continue;  // refused by the socket thread; it keeps its place in the order of replies
@@ -77,18 +70,18 @@ void Engine::process() {
       control(*wanted);
     }
     // At a fixed number of examples a new model may take over: what is folded so far is the old one's.
-    if (fold_->take_boundary() && config_->training.mode == TrainingMode::kAwaited) {
+    if (parts_.fold->take_boundary() && parts_.config->training.mode == TrainingMode::kAwaited) {
       hand_over(i + 1);
-      training_.await();
+      parts_.training.await();
       take_proposals();
     }
   }
   hand_over(batch_.size());
-  training_.send();
+  parts_.training.send();
 }
 
 bool Engine::refused_by_storage(Envelope& envelope) const {
-  if (!journal_.failed()) return false;
+  if (!parts_.journal.failed()) return false;
   envelope.error =
       Error{ErrorCode::kStorage, "", "the log cannot be written; nothing is acknowledged until it can"};
   return true;
@@ -98,17 +91,17 @@ bool Engine::refused_by_storage(Envelope& envelope) const {
 void Engine::transaction(Envelope& envelope, asked::Score& score) {
   if (refused_by_storage(envelope)) return;
   const Transaction& incoming = score.event.transaction;
-  auto seen = scoring_.take(*fold_, incoming, clock_);
+  auto seen = scoring_.take(*parts_.fold, incoming, clock_);
   if (seen && *seen) {  // the first answer again
     score_batch();      // the first may be in this very batch
-    seen = fold_->admit(incoming);
+    seen = parts_.fold->admit(incoming);
   }
   if (!seen) {
     envelope.error = std::move(seen.error());
     return;
   }
   if (*seen) {
-    probe_.duplicates.fetch_add(1, std::memory_order_relaxed);
+    parts_.probe.duplicates.fetch_add(1, std::memory_order_relaxed);
     envelope.duplicate = true;
     envelope.sequence = (*seen)->sequence;
     score.event.answer = (*seen)->event.answer;
@@ -118,17 +111,17 @@ void Engine::transaction(Envelope& envelope, asked::Score& score) {
   if (folded.clock != Clock::kOnTime) tell_of_clock(incoming, folded.clock);
   envelope.sequence = folded.sequence;
   score.event.row.assign(scoring_.newest_row().begin(), scoring_.newest_row().end());
-  score.labels = fold_->label_state(folded);
+  score.labels = parts_.fold->label_state(folded);
   unscored_.push_back(&score);
 }
 
 // The first of a kind and their doubles, so that a stream of them fills no log.
 void Engine::tell_of_clock(const Transaction& transaction, Clock clock) const {
-  const Counters& counters = fold_->counters();
+  const Counters& counters = parts_.fold->counters();
   const uint64_t count = clock == Clock::kAhead ? counters.ahead : counters.late;
   if (!std::has_single_bit(count)) return;
-  const features::Schema& schema = config_->schema();
-  const int64_t stream_us = fold_->watermark_us() == INT64_MIN ? 0 : fold_->watermark_us();
+  const features::Schema& schema = parts_.config->schema();
+  const int64_t stream_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
   spdlog::warn("{} {} is dated {} s {} the stream's time ({} such so far): scored, and no window has it. {}",
                schema.fields[schema.id].name, features::text(schema, transaction, schema.id),
                std::abs(transaction.time_us - stream_us) / 1'000'000,
@@ -144,10 +137,10 @@ void Engine::score_batch() {
   if (unscored_.empty()) return;
   const int64_t now = now_us();
   scoring_.score(
-      *fold_, [&](size_t i) { return unscored_[i]->deadline_us - now; },
+      *parts_.fold, [&](size_t i) { return unscored_[i]->deadline_us - now; },
       [&](size_t i, std::span<const float>, const Answer& answer) {
         unscored_[i]->event.answer = answer;
-        probe_.steps[static_cast<size_t>(answer.step)].fetch_add(1, std::memory_order_relaxed);
+        parts_.probe.steps[static_cast<size_t>(answer.step)].fetch_add(1, std::memory_order_relaxed);
       });
   unscored_.clear();
 }
@@ -155,28 +148,28 @@ void Engine::score_batch() {
 // 4. Hands on, in order of sequence: to the journal, or first to the socket.
 void Engine::hand_over(size_t until) {
   score_batch();
-  for (; handed_ < until; ++handed_) hand_on_(std::move(batch_[handed_]));
+  for (; handed_ < until; ++handed_) parts_.hand_on(std::move(batch_[handed_]));
 }
 
 void Engine::label(Envelope& envelope, asked::Label& label) {
   if (refused_by_storage(envelope)) return;
   // Back-pressure goes to where examples come from: scoring never waits or refuses because training is
   // behind.
-  if (training_.overloaded()) {
+  if (parts_.training.overloaded()) {
     envelope.error = Error{ErrorCode::kOverloaded, "",
                            "training is behind (training.queue_examples_max); send the label again later"};
     return;
   }
   const std::optional<int64_t>& dated_us = label.request.time_us;
-  if (clock_.server_us && dated_us && *dated_us > *clock_.server_us + config_->limits.ahead_us &&
-      *dated_us > fold_->watermark_us()) {
+  if (clock_.server_us && dated_us && *dated_us > *clock_.server_us + parts_.config->limits.ahead_us &&
+      *dated_us > parts_.fold->watermark_us()) {
     envelope.error =
         Error{ErrorCode::kTooEarly, "time",
               fmt::format("the label is dated {} s ahead of the server's clock. Is it in the schema's unit?",
                           (*dated_us - *clock_.server_us) / 1'000'000)};
     return;
   }
-  auto folded = fold_->label(label.request);
+  auto folded = parts_.fold->label(label.request);
   if (!folded) {
     envelope.error = std::move(folded.error());
     return;
@@ -185,15 +178,16 @@ void Engine::label(Envelope& envelope, asked::Label& label) {
   const Outcome outcome = label.result.event.outcome;
   envelope.duplicate = outcome == Outcome::kDuplicate;
   envelope.sequence = label.result.sequence;
-  if (envelope.duplicate) probe_.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
+  if (envelope.duplicate) parts_.probe.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
   if (envelope.sequence != 0 && !envelope.duplicate && outcome != Outcome::kPending) {
-    history_.remember(label.request.transaction, label.result.state, envelope.sequence, journal_.committed());
+    parts_.history.remember(label.request.transaction, label.result.state, envelope.sequence,
+                            parts_.journal.committed());
   }
 }
 
 void Engine::take_proposals() {
   Proposal proposal;
-  while (training_.take_proposal(proposal)) {
+  while (parts_.training.take_proposal(proposal)) {
     if (proposal.event.action == ModelAction::kAccepted) {
       spdlog::info("model {} takes over: {}", proposal.event.model, proposal.event.report);
     } else {
@@ -205,26 +199,28 @@ void Engine::take_proposals() {
 
 // Between two requests: every request is scored wholly by one model, and the log says when it changed.
 void Engine::swap(const ModelEvent& event, learners::ModelPtr model) {
-  const uint64_t sequence = fold_->model(event, model);
-  training_.model_event(event, fold_->champion());
-  scoring_.models_changed(*fold_);
+  const uint64_t sequence = parts_.fold->model(event, model);
+  parts_.training.model_event(event, parts_.fold->champion());
+  scoring_.models_changed(*parts_.fold);
   log(event, sequence);
 }
 
-void Engine::log_config() { log(ConfigEvent{config_->text, config_->plan->fingerprint}, fold_->skip()); }
+void Engine::log_config() {
+  log(ConfigEvent{parts_.config->text, parts_.config->plan->fingerprint}, parts_.fold->skip());
+}
 
 void Engine::log(std::variant<ModelEvent, ConfigEvent> event, uint64_t sequence) {
   auto envelope = std::make_unique<Envelope>();
   envelope->request = asked::Internal{std::move(event)};
   envelope->sequence = sequence;
-  hand_on_(std::move(envelope));
+  parts_.hand_on(std::move(envelope));
 }
 
 void Engine::checkpoint_when_due() {
-  if (fold_->next_sequence() < next_checkpoint_ || !checkpointer_.idle()) return;
-  next_checkpoint_ = fold_->next_sequence() + config_->storage.checkpoint_every;
-  checkpointer_.reserve();
-  training_.checkpoint(fold_->next_sequence() - 1);
+  if (parts_.fold->next_sequence() < next_checkpoint_ || !parts_.checkpointer.idle()) return;
+  next_checkpoint_ = parts_.fold->next_sequence() + parts_.config->storage.checkpoint_every;
+  parts_.checkpointer.reserve();
+  parts_.training.checkpoint(parts_.fold->next_sequence() - 1);
 }
 
 void Engine::control(asked::Control& control) {
@@ -235,25 +231,25 @@ void Engine::control(asked::Control& control) {
     case Command::kActivate:
       swap({ModelAction::kActivated, 0, control.argument, ""}, control.model);
       control.text =
-          fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, fold_->next_sequence() - 1);
+          fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, parts_.fold->next_sequence() - 1);
       break;
   }
 }
 
 std::string Engine::status() const {
-  const Counters& c = fold_->counters();
+  const Counters& c = parts_.fold->counters();
   std::string errors;
   for (size_t i = 0; i < kErrorCodes; ++i) {
     errors += fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<ErrorCode>(i)),
-                          probe_.errors[i].load());
+                          parts_.probe.errors[i].load());
   }
   std::string steps;
-  for (size_t i = 0; i < probe_.steps.size(); ++i) {
-    steps +=
-        fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<Step>(i)), probe_.steps[i].load());
+  for (size_t i = 0; i < parts_.probe.steps.size(); ++i) {
+    steps += fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<Step>(i)),
+                         parts_.probe.steps[i].load());
   }
   std::string unknown;
-  for (const std::string& field : probe_.unknown_names.all())
+  for (const std::string& field : parts_.probe.unknown_names.all())
     unknown += fmt::format(R"({}"{}")", unknown.empty() ? "" : ",", json_escape(field));
   return fmt::format(
       R"({{"next_seq":{},"committed_seq":{},"storage":"{}","champion":"{}","transactions":{},"duplicates":{},)"
@@ -263,16 +259,16 @@ std::string Engine::status() const {
       R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
       R"("clock_ahead":{},"clock_late":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
-      fold_->next_sequence(), journal_.committed(), journal_.failed() ? "failing" : "ok",
-      fold_->champion_hash(), c.transactions, probe_.duplicates.load(), c.labels,
-      probe_.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
-      c.orphans_expired, c.matured, fold_->examples(), c.frauds, probe_.examples_waiting.load(), c.accepted,
-      c.rejected, c.activated, fold_->pending_size(), fold_->pending_bytes(), probe_.checkpoints.load(),
-      probe_.divergences.load(), probe_.trial_examples.load(), config_->gate.examples_min,
-      probe_.trial_frauds.load(), config_->gate.frauds_min, c.ahead, c.late, probe_.unknown_fields.load(),
-      unknown, probe_.dropped_replies.load(), probe_.requests.load(), probe_.late_replies.load(),
-      probe_.latency.quantile(0.5), probe_.latency.quantile(0.99), probe_.latency.quantile(0.999), steps,
-      errors);
+      parts_.fold->next_sequence(), parts_.journal.committed(), parts_.journal.failed() ? "failing" : "ok",
+      parts_.fold->champion_hash(), c.transactions, parts_.probe.duplicates.load(), c.labels,
+      parts_.probe.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
+      c.orphans_expired, c.matured, parts_.fold->examples(), c.frauds, parts_.probe.examples_waiting.load(),
+      c.accepted, c.rejected, c.activated, parts_.fold->pending_size(), parts_.fold->pending_bytes(),
+      parts_.probe.checkpoints.load(), parts_.probe.divergences.load(), parts_.probe.trial_examples.load(),
+      parts_.config->gate.examples_min, parts_.probe.trial_frauds.load(), parts_.config->gate.frauds_min,
+      c.ahead, c.late, parts_.probe.unknown_fields.load(), unknown, parts_.probe.dropped_replies.load(),
+      parts_.probe.requests.load(), parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
+      parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors);
 }
 
 }  // namespace shrike::engine

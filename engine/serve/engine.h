@@ -49,7 +49,7 @@ class Engine {
   bool submit(EnvelopePtr envelope);
   Bell& bell() { return loop_.bell(); }
   // After stop(): the state after the last event, for a checkpoint.
-  Fold& fold() { return *fold_; }
+  Fold& fold() { return *parts_.fold; }
 
  private:
   bool turn();
@@ -68,16 +68,8 @@ class Engine {
   void checkpoint_when_due();
   std::string status() const;
 
-  ConfigPtr config_;
-  std::unique_ptr<Fold> fold_;
-  StoreHistory& history_;
-  TrainingThread& training_;
-  Checkpointer& checkpointer_;
-  const Journal& journal_;
-  Probe& probe_;
-  HandOn hand_on_;
+  Parts parts_;
   Queue<EnvelopePtr> inbound_;
-  bool config_is_new_;
 
   // The micro-batch at work.
   std::vector<EnvelopePtr> batch_;
