@@ -119,15 +119,15 @@ double decayed_mean(const Reading& r) {
   return decayed.weight == 0 ? kNaN : decayed.sum / decayed.weight;
 }
 
-double label_run(const Reading& r) { return static_cast<double>(r.entity.run(r.plan, r.first()).length); }
+double label_run(const Reading& r) { return static_cast<double>(r.entity.run(r.first()).length); }
 
 double label_run_age(const Reading& r) {
-  const RunState run = r.entity.run(r.plan, r.first());
+  const RunState run = r.entity.run(r.first());
   return run.length == 0 ? kNaN : age(r, run.since_us);
 }
 
 double label_run_before(const Reading& r) {
-  const RunState run = r.entity.run(r.plan, r.first());
+  const RunState run = r.entity.run(r.first());
   return run.has_before == 0 ? kNaN : age(r, run.before_us);
 }
 

@@ -133,7 +133,7 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& accumulator, ui
   }
 }
 
-void EntityState::add(const EntityPlan&, const Accumulator& accumulator, uint64_t at, bool clip_anew) {
+void EntityState::add(const Accumulator& accumulator, uint64_t at, bool clip_anew) {
   using enum AccumulatorKind;
   if (!passes(accumulator, at)) return;
   const uint32_t offset = accumulator.offset;
@@ -221,7 +221,7 @@ void EntityState::advance(const EntityPlan& plan, int64_t t_us, uint64_t limit) 
     const int64_t end_us = t_us - window.delay_us;
     if (window.delay_us > 0) {
       for (; cursor.head < limit && ring.time(cursor.head) <= end_us; ++cursor.head) {
-        for (const uint16_t a : window.accumulators) add(plan, plan.accumulators[a], cursor.head, false);
+        for (const uint16_t a : window.accumulators) add(plan.accumulators[a], cursor.head, false);
       }
     }
     if (window.length_us == kForever) continue;
@@ -280,7 +280,7 @@ void EntityState::replay(const EntityPlan& plan, uint64_t at, bool clip_anew) {
   if (plan.has_runs && (ring.flags(at) & kLabelKnown) != 0) note_known(plan, at, true);
   for (size_t s = 0; s < plan.windows.size(); ++s) {
     if (plan.windows[s].delay_us > 0) continue;
-    for (const uint16_t a : plan.windows[s].accumulators) add(plan, plan.accumulators[a], at, clip_anew);
+    for (const uint16_t a : plan.windows[s].accumulators) add(plan.accumulators[a], at, clip_anew);
     cursors_[s].head = at + 1;
   }
   last_time_us = ring.time(at);
@@ -438,7 +438,7 @@ void EntityState::trim_known(const EntityPlan& plan) {
   known_.erase(known_.begin(), std::lower_bound(known_.begin(), known_.end(), unsettled));
 }
 
-RunState EntityState::run(const EntityPlan&, const Accumulator& accumulator) const {
+RunState EntityState::run(const Accumulator& accumulator) const {
   RunState early{0, 0, 0, 0};
   const uint64_t head = cursors_[accumulator.window].head;
   for (auto at = known_.rbegin(); at != known_.rend() && *at >= head; ++at) {

@@ -82,7 +82,7 @@ class EntityState {
   size_t evict(const EntityPlan& plan, int64_t t_us);
   // The event at `at` joins one accumulator. With `clip_anew`, a clipped value is computed from the present
   // state and stored; otherwise the stored one counts.
-  void add(const EntityPlan& plan, const Accumulator& accumulator, uint64_t at, bool clip_anew);
+  void add(const Accumulator& accumulator, uint64_t at, bool clip_anew);
   // After the current event joined everything: windows without a delay now end at the ring's end.
   void close(const EntityPlan& plan);
   // Advances to the event's time, joins it to all accumulators, closes: for an event whose columns are
@@ -106,7 +106,7 @@ class EntityState {
   // Twice the median, exact in finite windows; false when there is no value.
   bool twice_median(const Accumulator& a, int64_t& out) const;
   // The run of frauds that ends the known labels: settled ones and those that arrived early.
-  RunState run(const EntityPlan& plan, const Accumulator& accumulator) const;
+  RunState run(const Accumulator& accumulator) const;
   // How many events after the newest known fraud are older than the delay of `settled`.
   uint64_t settled_since(const NewestState& newest, const Accumulator& settled) const {
     const uint64_t head = cursors_[settled.window].head;

@@ -98,8 +98,7 @@ void FeatureStore::execute(const Transaction& transaction, const Instruction& in
     }
     case OpCode::kAdd: {
       const EntityPlan& plan = plan_->entities[instruction.entity];
-      current_[instruction.entity]->add(plan, plan.accumulators[instruction.index], at_[instruction.entity],
-                                        true);
+      current_[instruction.entity]->add(plan.accumulators[instruction.index], at_[instruction.entity], true);
       break;
     }
     case OpCode::kEvaluate:

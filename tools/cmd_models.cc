@@ -12,7 +12,7 @@
 #include "engine/fold/policy.h"
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
-#include "engine/wire/model_json.h"
+#include "engine/wire/event_json.h"
 #include "engine/wire/wire.h"
 #include "learners/formats/export.h"
 #include "learners/formats/import.h"

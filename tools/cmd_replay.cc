@@ -14,7 +14,7 @@
 
 #include "engine/replay/comparison.h"
 #include "engine/replay/replay.h"
-#include "engine/wire/model_json.h"
+#include "engine/wire/event_json.h"
 #include "learners/formats/import.h"
 #include "tools/commands.h"
 #include "tools/comparison_report.h"

@@ -16,7 +16,6 @@ enum class ErrorCode {
   kInvalid,      // a value of the wrong type or out of range
   kTooLarge,     // the message
   kFrames,       // a wrong number of message parts
-  kTooLate,      // no longer given: such a transaction is scored and marked
   kTooEarly,     // of a label: dated ahead of the server's clock
   kOverloaded,   // a queue is full; try again
   kStorage,      // the log cannot be written; nothing is acknowledged until it can
@@ -26,12 +25,12 @@ enum class ErrorCode {
 };
 
 inline std::string_view name(ErrorCode code) {
-  constexpr std::string_view kNames[] = {
-      "malformed", "missing_field", "unknown_field", "invalid_value", "too_large", "bad_frames", "too_late",
-      "too_early", "overloaded",    "storage",       "unavailable",   "not_found", "conflict"};
+  constexpr std::string_view kNames[] = {"malformed", "missing_field", "unknown_field", "invalid_value",
+                                         "too_large", "bad_frames",    "too_early",     "overloaded",
+                                         "storage",   "unavailable",   "not_found",     "conflict"};
   return kNames[static_cast<size_t>(code)];
 }
-inline constexpr size_t kErrorCodes = 13;
+inline constexpr size_t kErrorCodes = 12;
 
 struct Error {
   ErrorCode code = ErrorCode::kInvalid;

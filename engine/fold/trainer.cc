@@ -183,8 +183,10 @@ tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
     return tl::make_unexpected(std::string("the trainer's record is from a newer version"));
   const TrainingConfig& training = config_->training;
   auto learner = learners::load_learner(record.learner(), training.options, config_->columns, training.seed);
-  if (!learner)
-    return tl::make_unexpected(fmt::format("{}: {}", learner.error().field, learner.error().reason));
+  if (!learner) {
+    const auto& [code, field, reason] = learner.error();
+    return tl::make_unexpected(field.empty() ? reason : fmt::format("{}: {}", field, reason));
+  }
   learner_ = std::move(*learner);
   learner_->use(workers_);
   examples_ = record.examples();

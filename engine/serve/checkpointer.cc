@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <chrono>
+#include <thread>
+
 #include "engine/lifecycle/lifecycle.h"
 #include "engine/log/recovery.h"
 #include "engine/serve/clocks.h"
@@ -12,39 +15,29 @@ namespace shrike::engine {
 Checkpointer::Checkpointer(ConfigPtr config, storage::Store& store, const Journal& journal, Probe& probe)
     : config_(std::move(config)), store_(store), journal_(journal), probe_(probe) {}
 
-Checkpointer::~Checkpointer() { stop(); }
-
 void Checkpointer::start() {
-  thread_ = std::thread([this] { run(); });
-}
-
-void Checkpointer::stop() {
-  stopping_.store(true);
-  bell_.ring();
-  if (thread_.joinable()) thread_.join();
+  loop_.start({.begin = yield_to_requests,
+               .turn = [this] { return turn(); },
+               .waiting = [this] { return !jobs_.empty(); },
+               .look_every_ms = 200});
 }
 
 void Checkpointer::request(uint64_t sequence, std::string trainer_state) {
   Job job{sequence, std::move(trainer_state)};
-  if (jobs_.push(std::move(job))) bell_.ring();
+  if (jobs_.push(std::move(job))) loop_.ring();
 }
 
-void Checkpointer::run() {
-  yield_to_requests();
-  while (!stopping_.load()) {
-    Job job;
-    if (!jobs_.pop(job)) {
-      bell_.wait([&] { return !jobs_.empty() || stopping_.load(); }, 200);
-      continue;
-    }
-    make(job);
-    idle_.store(true, std::memory_order_release);
-  }
+bool Checkpointer::turn() {
+  Job job;
+  if (loop_.stopping() || !jobs_.pop(job)) return false;
+  make(job);
+  idle_.store(true, std::memory_order_release);
+  return true;
 }
 
 void Checkpointer::make(const Job& job) {
   while (journal_.committed() < job.sequence) {
-    if (stopping_.load()) return;
+    if (loop_.stopping()) return;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   NoExamples nowhere;

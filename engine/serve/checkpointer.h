@@ -6,10 +6,10 @@
 
 #include <atomic>
 #include <string>
-#include <thread>
 
 #include "engine/config/config.h"
 #include "engine/serve/journal.h"
+#include "engine/threads/loop.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
 
@@ -18,9 +18,9 @@ namespace shrike::engine {
 class Checkpointer {
  public:
   Checkpointer(ConfigPtr config, storage::Store& store, const Journal& journal, Probe& probe);
-  ~Checkpointer();
   void start();
-  void stop();
+  // Ends what is being made, too.
+  void stop() { loop_.stop(); }
 
   // Any thread: whether a new checkpoint may be asked for.
   bool idle() const { return idle_.load(std::memory_order_acquire); }
@@ -33,7 +33,7 @@ class Checkpointer {
     uint64_t sequence = 0;
     std::string trainer_state;
   };
-  void run();
+  bool turn();
   void make(const Job& job);
 
   ConfigPtr config_;
@@ -41,9 +41,8 @@ class Checkpointer {
   const Journal& journal_;
   Probe& probe_;
   Queue<Job> jobs_{4};
-  Bell bell_;
-  std::atomic<bool> idle_{true}, stopping_{false};
-  std::thread thread_;
+  std::atomic<bool> idle_{true};
+  Loop loop_;
 };
 
 }  // namespace shrike::engine

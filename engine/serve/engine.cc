@@ -12,139 +12,123 @@
 namespace shrike::engine {
 
 Engine::Engine(Parts parts)
-    : config_(std::move(parts.config)),
-      fold_(std::move(parts.fold)),
-      history_(parts.history),
-      training_(parts.training),
-      checkpointer_(parts.checkpointer),
-      journal_(parts.journal),
-      probe_(parts.probe),
-      hand_on_(std::move(parts.hand_on)),
-      inbound_(parts.capacity),
-      config_is_new_(parts.config_is_new),
-      scoring_(config_, *fold_),
-      next_checkpoint_(fold_->next_sequence() + config_->storage.checkpoint_every) {
+    : parts_(std::move(parts)),
+      inbound_(parts_.capacity),
+      scoring_(parts_.config, *parts_.fold),
+      next_checkpoint_(parts_.fold->next_sequence() + parts_.config->storage.checkpoint_every) {
   scoring_.give_reasons(true);
   // A look-up in the log must see what the fold has let go of, even if the journal is not there yet.
-  history_.before_look_up = [this] {
-    if (fold_->released() > journal_.committed()) journal_.wait_for(fold_->released());
+  parts_.history.before_look_up = [this] {
+    if (parts_.fold->released() > parts_.journal.committed())
+      parts_.journal.wait_for(parts_.fold->released());
   };
 }
 
-Engine::~Engine() { stop(); }
-
 void Engine::start() {
-  thread_ = std::thread([this] { run(); });
-}
-
-void Engine::stop() {
-  stopping_.store(true);
-  bell_.ring();
-  if (thread_.joinable()) thread_.join();
+  loop_.start({.begin =
+                   [this] {
+                     if (parts_.config_is_new) log_config();
+                   },
+               .turn = [this] { return turn(); },
+               .waiting = [this] { return !inbound_.empty() || parts_.training.has_proposal(); },
+               .look_every_ms = 1000});
 }
 
 bool Engine::submit(EnvelopePtr envelope) {
   if (!inbound_.push(std::move(envelope))) return false;
-  bell_.ring();
+  loop_.ring();
   return true;
 }
 
-// The loop: everything that waits is one micro-batch, a batch of one when idle. No timer, no added wait.
-void Engine::run() {
-  if (config_is_new_) log_config();
-  std::vector<EnvelopePtr> batch;
-  while (true) {
-    take_proposals();
-    EnvelopePtr envelope;
-    while (batch.size() < config_->sockets.batch_max && inbound_.pop(envelope))
-      batch.push_back(std::move(envelope));
-    if (batch.empty()) {
-      if (stopping_.load()) return;
-      bell_.wait([&] { return !inbound_.empty() || training_.has_proposal() || stopping_.load(); }, 1000);
-      continue;
-    }
-    process(batch);
-    batch.clear();
-    checkpoint_when_due();
-  }
+// Everything that waits is one micro-batch, a batch of one when idle. No timer, no added wait.
+bool Engine::turn() {
+  take_judgements(0);  // that recovery found unwritten
+  take_proposals();
+  EnvelopePtr envelope;
+  while (batch_.size() < parts_.config->sockets.batch_max && inbound_.pop(envelope))
+    batch_.push_back(std::move(envelope));
+  if (batch_.empty()) return false;
+  process();
+  batch_.clear();
+  checkpoint_when_due();
+  return true;
 }
 
-void Engine::process(std::vector<EnvelopePtr>& batch) {
+void Engine::process() {
   handed_ = 0;
   // The server's clock has a say in marks, which are in the log: replays need no clock.
-  clock_.server_us = server_time_us(*config_);
-  probe_.batches.fetch_add(1, std::memory_order_relaxed);
-  for (size_t i = 0; i < batch.size(); ++i) {
-    Envelope& envelope = *batch[i];
+  clock_.server_us = server_time_us(*parts_.config);
+  parts_.probe.batches.fetch_add(1, std::memory_order_relaxed);
+  for (size_t i = 0; i < batch_.size(); ++i) {
+    Envelope& envelope = *batch_[i];
     if (envelope.error) continue;  // refused by the socket thread; it keeps its place in the order of replies
-    switch (envelope.kind) {
-      case Envelope::Kind::kTransaction:
-        transaction(envelope);
-        break;
-      case Envelope::Kind::kLabel:
-        label(envelope);
-        break;
-      case Envelope::Kind::kControl:
-        hand_over(batch, i);
-        control(envelope);
-        break;
-      case Envelope::Kind::kInternal:
-        break;
+    if (auto* asked = envelope.as<asked::Score>()) {
+      transaction(envelope, *asked);
+    } else if (auto* said = envelope.as<asked::Label>()) {
+      label(envelope, *said);
+    } else if (auto* reported = envelope.as<asked::Outcome>()) {
+      outcome(envelope, *reported);
+    } else if (auto* wanted = envelope.as<asked::Control>()) {
+      hand_over(i);
+      control(*wanted);
     }
     // At a fixed number of examples a new model may take over: what is folded so far is the old one's.
-    if (fold_->take_boundary() && config_->training.mode == TrainingMode::kAwaited) {
-      hand_over(batch, i + 1);
-      training_.await();
+    if (parts_.fold->take_boundary() && parts_.config->training.mode == TrainingMode::kAwaited) {
+      hand_over(i + 1);
+      parts_.training.await();
       take_proposals();
     }
+    if (parts_.fold->closes_period()) hand_over(i + 1);
+    take_judgements(i + 1);
   }
-  hand_over(batch, batch.size());
-  training_.send();
+  hand_over(batch_.size());
+  take_judgements(batch_.size());
+  parts_.training.send();
 }
 
 bool Engine::refused_by_storage(Envelope& envelope) const {
-  if (!journal_.failed()) return false;
+  if (!parts_.journal.failed()) return false;
   envelope.error =
       Error{ErrorCode::kStorage, "", "the log cannot be written; nothing is acknowledged until it can"};
   return true;
 }
 
 // 1. Admission, sequence and features. The row joins the batch that the champion will score.
-void Engine::transaction(Envelope& envelope) {
+void Engine::transaction(Envelope& envelope, asked::Score& score) {
   if (refused_by_storage(envelope)) return;
-  const Transaction& incoming = envelope.event.transaction;
-  if (fold_->needs_answers(incoming)) score_batch();
-  auto seen = scoring_.take(*fold_, incoming, clock_);
+  const Transaction& incoming = score.event.transaction;
+  if (parts_.fold->needs_answers(incoming)) score_batch();
+  auto seen = scoring_.take(*parts_.fold, incoming, clock_);
   if (seen && *seen) {  // the first answer again
     score_batch();      // the first may be in this very batch
-    seen = fold_->admit(incoming);
+    seen = parts_.fold->admit(incoming);
   }
   if (!seen) {
     envelope.error = std::move(seen.error());
     return;
   }
   if (*seen) {
-    probe_.duplicates.fetch_add(1, std::memory_order_relaxed);
+    parts_.probe.duplicates.fetch_add(1, std::memory_order_relaxed);
     envelope.duplicate = true;
     envelope.sequence = (*seen)->sequence;
-    envelope.event.answer = (*seen)->event.answer;
+    score.event.answer = (*seen)->event.answer;
     return;
   }
   const Folded& folded = scoring_.newest();
   if (folded.clock != Clock::kOnTime) tell_of_clock(incoming, folded.clock);
   envelope.sequence = folded.sequence;
-  envelope.event.row.assign(scoring_.newest_row().begin(), scoring_.newest_row().end());
-  envelope.labelled.state = fold_->label_state(folded);
-  unscored_.push_back(&envelope);
+  score.event.row.assign(scoring_.newest_row().begin(), scoring_.newest_row().end());
+  score.labels = parts_.fold->label_state(folded);
+  unscored_.push_back(&score);
 }
 
 // The first of a kind and their doubles, so that a stream of them fills no log.
 void Engine::tell_of_clock(const Transaction& transaction, Clock clock) const {
-  const Counters& counters = fold_->counters();
+  const Counters& counters = parts_.fold->counters();
   const uint64_t count = clock == Clock::kAhead ? counters.ahead : counters.late;
   if (!std::has_single_bit(count)) return;
-  const features::Schema& schema = config_->schema();
-  const int64_t stream_us = fold_->watermark_us() == INT64_MIN ? 0 : fold_->watermark_us();
+  const features::Schema& schema = parts_.config->schema();
+  const int64_t stream_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
   spdlog::warn("{} {} is dated {} s {} the stream's time ({} such so far): scored, and no window has it. {}",
                schema.fields[schema.id].name, features::text(schema, transaction, schema.id),
                std::abs(transaction.time_us - stream_us) / 1'000'000,
@@ -160,57 +144,86 @@ void Engine::score_batch() {
   if (unscored_.empty()) return;
   const int64_t now = now_us();
   scoring_.score(
-      *fold_, [&](size_t i) { return unscored_[i]->deadline_us - now; },
+      *parts_.fold, [&](size_t i) { return unscored_[i]->deadline_us - now; },
       [&](size_t i, std::span<const float>, const Answer& answer) {
         unscored_[i]->event.answer = answer;
-        probe_.steps[static_cast<size_t>(answer.step)].fetch_add(1, std::memory_order_relaxed);
+        parts_.probe.steps[static_cast<size_t>(answer.step)].fetch_add(1, std::memory_order_relaxed);
       });
   unscored_.clear();
 }
 
 // 4. Hands on, in order of sequence: to the journal, or first to the socket.
-void Engine::hand_over(std::vector<EnvelopePtr>& batch, size_t until) {
+void Engine::hand_over(size_t until) {
   score_batch();
-  for (; handed_ < until; ++handed_) hand_on_(std::move(batch[handed_]));
+  for (; handed_ < until; ++handed_) parts_.hand_on(std::move(batch_[handed_]));
 }
 
-void Engine::label(Envelope& envelope) {
+void Engine::label(Envelope& envelope, asked::Label& label) {
   if (refused_by_storage(envelope)) return;
   // Back-pressure goes to where examples come from: scoring never waits or refuses because training is
   // behind.
-  if (training_.overloaded()) {
+  if (parts_.training.overloaded()) {
     envelope.error = Error{ErrorCode::kOverloaded, "",
                            "training is behind (training.queue_examples_max); send the label again later"};
     return;
   }
-  if (clock_.server_us && envelope.label.time_us &&
-      *envelope.label.time_us > *clock_.server_us + config_->limits.ahead_us &&
-      *envelope.label.time_us > fold_->watermark_us()) {
+  const std::optional<int64_t>& dated_us = label.request.time_us;
+  if (clock_.server_us && dated_us && *dated_us > *clock_.server_us + parts_.config->limits.ahead_us &&
+      *dated_us > parts_.fold->watermark_us()) {
     envelope.error =
         Error{ErrorCode::kTooEarly, "time",
               fmt::format("the label is dated {} s ahead of the server's clock. Is it in the schema's unit?",
-                          (*envelope.label.time_us - *clock_.server_us) / 1'000'000)};
+                          (*dated_us - *clock_.server_us) / 1'000'000)};
     return;
   }
   score_batch();  // answers before what follows from them
-  auto folded = fold_->label(envelope.label);
+  auto folded = parts_.fold->label(label.request);
   if (!folded) {
     envelope.error = std::move(folded.error());
     return;
   }
-  envelope.labelled = std::move(*folded);
-  envelope.duplicate = envelope.labelled.event.outcome == Effect::kDuplicate;
-  envelope.sequence = envelope.labelled.sequence;
-  if (envelope.duplicate) probe_.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
-  if (envelope.sequence != 0 && !envelope.duplicate && envelope.labelled.event.outcome != Effect::kPending) {
-    history_.remember(envelope.label.transaction, envelope.labelled.state, envelope.sequence,
-                      journal_.committed());
+  label.result = *folded;
+  const Effect effect = label.result.event.outcome;
+  envelope.duplicate = effect == Effect::kDuplicate;
+  envelope.sequence = label.result.sequence;
+  if (envelope.duplicate) parts_.probe.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
+  if (envelope.sequence != 0 && !envelope.duplicate && effect != Effect::kPending) {
+    parts_.history.remember(label.request.transaction, label.result.state, envelope.sequence,
+                            parts_.journal.committed());
+  }
+}
+
+void Engine::outcome(Envelope& envelope, asked::Outcome& outcome) {
+  if (refused_by_storage(envelope)) return;
+  score_batch();
+  auto folded = parts_.fold->outcome(outcome.request);
+  if (!folded) {
+    envelope.error = std::move(folded.error());
+    return;
+  }
+  outcome.result = *folded;
+  envelope.duplicate = outcome.result.duplicate;
+  envelope.sequence = outcome.result.sequence;
+  if (!envelope.duplicate) {
+    parts_.history.remember(outcome.request.transaction, outcome.result.state, envelope.sequence,
+                            parts_.journal.committed());
+  }
+}
+
+// What monitors found at the end of a period enters the log before anything else does.
+void Engine::take_judgements(size_t until) {
+  while (const JudgementEvent* made = parts_.fold->next_judgement()) {
+    hand_over(until);
+    const JudgementEvent judgement = *made;
+    spdlog::log(judgement.severity == Severity::kInfo ? spdlog::level::info : spdlog::level::warn, "{}: {}",
+                judgement.monitor, judgement.text);
+    log(judgement, parts_.fold->judgement(judgement));
   }
 }
 
 void Engine::take_proposals() {
   Proposal proposal;
-  while (training_.take_proposal(proposal)) {
+  while (parts_.training.take_proposal(proposal)) {
     if (proposal.event.action == ModelAction::kAccepted) {
       spdlog::info("model {} takes over: {}", proposal.event.model, proposal.event.report);
     } else {
@@ -222,58 +235,57 @@ void Engine::take_proposals() {
 
 // Between two requests: every request is scored wholly by one model, and the log says when it changed.
 void Engine::swap(const ModelEvent& event, learners::ModelPtr model) {
-  auto envelope = std::make_unique<Envelope>();
-  envelope->kind = Envelope::Kind::kInternal;
-  envelope->model_event = event;
-  envelope->sequence = fold_->model(event, model);
-  training_.model_event(event, fold_->champion());
-  scoring_.models_changed(*fold_);
-  hand_on_(std::move(envelope));
+  const uint64_t sequence = parts_.fold->model(event, model);
+  parts_.training.model_event(event, parts_.fold->champion());
+  scoring_.models_changed(*parts_.fold);
+  log(event, sequence);
 }
 
 void Engine::log_config() {
+  log(ConfigEvent{parts_.config->text, parts_.config->plan->fingerprint}, parts_.fold->skip());
+}
+
+void Engine::log(std::variant<ModelEvent, ConfigEvent, JudgementEvent> event, uint64_t sequence) {
   auto envelope = std::make_unique<Envelope>();
-  envelope->kind = Envelope::Kind::kInternal;
-  envelope->is_config = true;
-  envelope->config = {config_->text, config_->plan->fingerprint};
-  envelope->sequence = fold_->skip();
-  hand_on_(std::move(envelope));
+  envelope->request = asked::Internal{std::move(event)};
+  envelope->sequence = sequence;
+  parts_.hand_on(std::move(envelope));
 }
 
 void Engine::checkpoint_when_due() {
-  if (fold_->next_sequence() < next_checkpoint_ || !checkpointer_.idle()) return;
-  next_checkpoint_ = fold_->next_sequence() + config_->storage.checkpoint_every;
-  checkpointer_.reserve();
-  training_.checkpoint(fold_->next_sequence() - 1);
+  if (parts_.fold->next_sequence() < next_checkpoint_ || !parts_.checkpointer.idle()) return;
+  next_checkpoint_ = parts_.fold->next_sequence() + parts_.config->storage.checkpoint_every;
+  parts_.checkpointer.reserve();
+  parts_.training.checkpoint(parts_.fold->next_sequence() - 1);
 }
 
-void Engine::control(Envelope& envelope) {
-  if (envelope.command == "status") {
-    envelope.text = status();
-  } else if (envelope.command == "activate") {  // the socket thread has loaded the model
-    const ModelEvent event{ModelAction::kActivated, 0, envelope.argument, ""};
-    swap(event, envelope.model);
-    envelope.text =
-        fmt::format(R"({{"activated":"{}","seq":{}}})", envelope.argument, fold_->next_sequence() - 1);
-  } else {
-    envelope.error = Error{ErrorCode::kInvalid, "command", "allowed are status, activate"};
+void Engine::control(asked::Control& control) {
+  switch (control.command) {
+    case Command::kStatus:
+      control.text = status();
+      break;
+    case Command::kActivate:
+      swap({ModelAction::kActivated, 0, control.argument, ""}, control.model);
+      control.text =
+          fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, parts_.fold->next_sequence() - 1);
+      break;
   }
 }
 
 std::string Engine::status() const {
-  const Counters& c = fold_->counters();
+  const Counters& c = parts_.fold->counters();
   std::string errors;
   for (size_t i = 0; i < kErrorCodes; ++i) {
     errors += fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<ErrorCode>(i)),
-                          probe_.errors[i].load());
+                          parts_.probe.errors[i].load());
   }
   std::string steps;
-  for (size_t i = 0; i < probe_.steps.size(); ++i) {
-    steps +=
-        fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<Step>(i)), probe_.steps[i].load());
+  for (size_t i = 0; i < parts_.probe.steps.size(); ++i) {
+    steps += fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<Step>(i)),
+                         parts_.probe.steps[i].load());
   }
   std::string unknown;
-  for (const std::string& field : probe_.unknown_names.all())
+  for (const std::string& field : parts_.probe.unknown_names.all())
     unknown += fmt::format(R"({}"{}")", unknown.empty() ? "" : ",", json_escape(field));
   return fmt::format(
       R"({{"next_seq":{},"committed_seq":{},"storage":"{}","champion":"{}","transactions":{},"duplicates":{},)"
@@ -283,16 +295,16 @@ std::string Engine::status() const {
       R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
       R"("clock_ahead":{},"clock_late":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
-      fold_->next_sequence(), journal_.committed(), journal_.failed() ? "failing" : "ok",
-      fold_->champion_hash(), c.transactions, probe_.duplicates.load(), c.labels,
-      probe_.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
-      c.orphans_expired, c.matured, fold_->examples(), c.frauds, probe_.examples_waiting.load(), c.accepted,
-      c.rejected, c.activated, fold_->pending_size(), fold_->pending_bytes(), probe_.checkpoints.load(),
-      probe_.divergences.load(), probe_.trial_examples.load(), config_->gate.examples_min,
-      probe_.trial_frauds.load(), config_->gate.frauds_min, c.ahead, c.late, probe_.unknown_fields.load(),
-      unknown, probe_.dropped_replies.load(), probe_.requests.load(), probe_.late_replies.load(),
-      probe_.latency.quantile(0.5), probe_.latency.quantile(0.99), probe_.latency.quantile(0.999), steps,
-      errors);
+      parts_.fold->next_sequence(), parts_.journal.committed(), parts_.journal.failed() ? "failing" : "ok",
+      parts_.fold->champion_hash(), c.transactions, parts_.probe.duplicates.load(), c.labels,
+      parts_.probe.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
+      c.orphans_expired, c.matured, parts_.fold->examples(), c.frauds, parts_.probe.examples_waiting.load(),
+      c.accepted, c.rejected, c.activated, parts_.fold->pending_size(), parts_.fold->pending_bytes(),
+      parts_.probe.checkpoints.load(), parts_.probe.divergences.load(), parts_.probe.trial_examples.load(),
+      parts_.config->gate.examples_min, parts_.probe.trial_frauds.load(), parts_.config->gate.frauds_min,
+      c.ahead, c.late, parts_.probe.unknown_fields.load(), unknown, parts_.probe.dropped_replies.load(),
+      parts_.probe.requests.load(), parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
+      parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors);
 }
 
 }  // namespace shrike::engine

@@ -3,10 +3,8 @@
 // socket. engine.cc is the life of a transaction, top to bottom.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "engine/config/config.h"
@@ -15,6 +13,7 @@
 #include "engine/log/history.h"
 #include "engine/serve/checkpointer.h"
 #include "engine/serve/journal.h"
+#include "engine/threads/loop.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
 #include "engine/threads/training_thread.h"
@@ -41,54 +40,47 @@ class Engine {
     bool config_is_new = false;  // it begins with an event of its own
   };
   explicit Engine(Parts parts);
-  ~Engine();
 
   void start();
   // Finishes what is queued, then ends the thread.
-  void stop();
+  void stop() { loop_.stop(); }
 
   // The socket thread's side: false when the queue is full.
   bool submit(EnvelopePtr envelope);
-  Bell& bell() { return bell_; }
+  Bell& bell() { return loop_.bell(); }
   // After stop(): the state after the last event, for a checkpoint.
-  Fold& fold() { return *fold_; }
+  Fold& fold() { return *parts_.fold; }
 
  private:
-  void run();
-  void process(std::vector<EnvelopePtr>& batch);
-  void transaction(Envelope& envelope);
-  void label(Envelope& envelope);
-  void control(Envelope& envelope);
+  bool turn();
+  void process();
+  void transaction(Envelope& envelope, asked::Score& score);
+  void label(Envelope& envelope, asked::Label& label);
+  void outcome(Envelope& envelope, asked::Outcome& outcome);
+  void control(asked::Control& control);
+  void log(std::variant<ModelEvent, ConfigEvent, JudgementEvent> event, uint64_t sequence);
   void score_batch();
   void tell_of_clock(const Transaction& transaction, Clock clock) const;
   bool refused_by_storage(Envelope& envelope) const;
-  void hand_over(std::vector<EnvelopePtr>& batch, size_t until);
+  void hand_over(size_t until);
   void take_proposals();
+  void take_judgements(size_t until);
   void swap(const ModelEvent& event, learners::ModelPtr model);
   void log_config();
   void checkpoint_when_due();
   std::string status() const;
 
-  ConfigPtr config_;
-  std::unique_ptr<Fold> fold_;
-  StoreHistory& history_;
-  TrainingThread& training_;
-  Checkpointer& checkpointer_;
-  const Journal& journal_;
-  Probe& probe_;
-  HandOn hand_on_;
+  Parts parts_;
   Queue<EnvelopePtr> inbound_;
-  bool config_is_new_;
-  Bell bell_;
-  std::atomic<bool> stopping_{false};
-  std::thread thread_;
 
   // The micro-batch at work.
+  std::vector<EnvelopePtr> batch_;
   Scoring scoring_;
-  std::vector<Envelope*> unscored_;  // as they wait in scoring_
+  std::vector<asked::Score*> unscored_;  // as they wait in scoring_
   size_t handed_ = 0;
   ClockSource clock_;  // as the batch began
   uint64_t next_checkpoint_ = 0;
+  Loop loop_;
 };
 
 }  // namespace shrike::engine

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "engine/wire/model_json.h"
+#include "engine/wire/event_json.h"
 #include "engine/wire/wire.h"
 #include "storage/store.h"
 
@@ -21,22 +21,34 @@ constexpr auto kRetryAtLeastEvery = std::chrono::seconds(4);
 void encode_record(const features::Schema& schema, Envelope& envelope) {
   envelope.record.clear();
   if (envelope.sequence == 0 || envelope.error || envelope.duplicate) return;
-  switch (envelope.kind) {
-    case Envelope::Kind::kTransaction:
-      encode(schema, envelope.event, envelope.record);
-      break;
-    case Envelope::Kind::kLabel:
-      encode(envelope.labelled.event, envelope.record);
-      break;
-    case Envelope::Kind::kControl:
-    case Envelope::Kind::kInternal:
-      if (envelope.is_config) {
-        encode(envelope.config, envelope.record);
-      } else {
-        encode(envelope.model_event, envelope.record);
-      }
-      break;
+  if (const auto* score = envelope.as<asked::Score>()) {
+    encode(schema, score->event, envelope.record);
+  } else if (const auto* label = envelope.as<asked::Label>()) {
+    encode(label->result.event, envelope.record);
+  } else if (const auto* outcome = envelope.as<asked::Outcome>()) {
+    encode(outcome->result.event, envelope.record);
+  } else if (const auto* internal = envelope.as<asked::Internal>()) {
+    std::visit([&](const auto& event) { encode(event, envelope.record); }, internal->event);
   }
+}
+
+// What append() needs of it, once more.
+EnvelopePtr copy_for_log(const Envelope& envelope) {
+  auto copy = std::make_unique<Envelope>();
+  if (const auto* score = envelope.as<asked::Score>()) {
+    auto& kept = copy->become<asked::Score>();
+    kept.event.transaction.id = score->event.transaction.id;
+    kept.labels = score->labels;
+  } else if (const auto* label = envelope.as<asked::Label>()) {
+    copy->request = asked::Label{.named = {}, .request = label->request, .result = label->result};
+  } else if (const auto* outcome = envelope.as<asked::Outcome>()) {
+    copy->request = asked::Outcome{.named = {}, .request = outcome->request, .result = outcome->result};
+  } else {
+    copy->become<asked::Internal>();
+  }
+  copy->sequence = envelope.sequence;
+  copy->record = envelope.record;
+  return copy;
 }
 
 }  // namespace
@@ -50,43 +62,29 @@ Journal::Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::soc
       done_(capacity),
       committed_(store.last_sequence()) {}
 
-Journal::~Journal() { stop(); }
-
 void Journal::push(EnvelopePtr envelope) {
   // The capacity exceeds the number of envelopes there are, so this waits only for the engine's own events.
   while (!queue_.push(std::move(envelope))) std::this_thread::yield();
-  bell_.ring();
+  loop_.ring();
 }
 
 void Journal::start(Bell& done_bell) {
   done_bell_ = &done_bell;
-  thread_ = std::thread([this] { run(); });
-}
-
-void Journal::stop() {
-  stopping_.store(true);
-  bell_.ring();
-  if (thread_.joinable()) thread_.join();
+  loop_.start({.turn = [this] { return turn(); }, .waiting = [this] { return !queue_.empty(); }});
 }
 
 void Journal::wait_for(uint64_t sequence) const {
   while (committed() < sequence && !failed()) std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
-void Journal::run() {
-  std::vector<EnvelopePtr> group;
-  for (;;) {
-    EnvelopePtr envelope;
-    while (group.size() < kGroupMax && queue_.pop(envelope)) group.push_back(std::move(envelope));
-    if (failed()) retry();
-    if (group.empty()) {
-      if (stopping_.load()) return;
-      bell_.wait([&] { return !queue_.empty() || stopping_.load(); }, 100);
-      continue;
-    }
-    write(group);
-    group.clear();
-  }
+bool Journal::turn() {
+  EnvelopePtr envelope;
+  while (group_.size() < kGroupMax && queue_.pop(envelope)) group_.push_back(std::move(envelope));
+  if (failed()) retry();
+  if (group_.empty()) return false;
+  write(group_);
+  group_.clear();
+  return true;
 }
 
 void Journal::write(std::vector<EnvelopePtr>& group) {
@@ -112,18 +110,8 @@ void Journal::keep(std::vector<EnvelopePtr>& group) {
   failed_.store(true, std::memory_order_release);
   probe_.storage_failures.fetch_add(1, std::memory_order_relaxed);
   for (EnvelopePtr& one : group) {
-    if (!one->record.empty()) {
-      auto copy = std::make_unique<Envelope>();
-      copy->kind = one->kind;
-      copy->sequence = one->sequence;
-      copy->event.transaction.id = one->event.transaction.id;
-      copy->label = one->label;
-      copy->labelled = one->labelled;
-      copy->record = one->record;
-      kept_.push_back(std::move(copy));
-    }
-    const bool acknowledges = one->kind == Envelope::Kind::kTransaction ||
-                              one->kind == Envelope::Kind::kLabel || !one->record.empty();
+    if (!one->record.empty()) kept_.push_back(copy_for_log(*one));
+    const bool acknowledges = one->as<asked::Control>() == nullptr;
     if (acknowledges && !one->error) {
       one->error = Error{ErrorCode::kStorage, "",
                          "the log cannot be written; nothing is acknowledged until it can. Free disk space "
@@ -135,7 +123,7 @@ void Journal::keep(std::vector<EnvelopePtr>& group) {
 
 void Journal::retry() {
   const auto began = std::chrono::steady_clock::now();
-  if (began < next_retry_ && !stopping_.load()) return;
+  if (began < next_retry_ && !loop_.stopping()) return;
   if (auto resumed = store_.resume(); !resumed) spdlog::debug("resume: {}", resumed.error().reason);
   // Opening the store anew reads its write-ahead log, and refusals wait meanwhile: a tenth of the time at
   // most.
@@ -159,17 +147,21 @@ bool Journal::append(const std::vector<EnvelopePtr>& group) {
   for (const EnvelopePtr& one : group) {
     if (one->record.empty()) continue;
     storage::Record record{.sequence = one->sequence, .value = one->record};
-    const auto label_of = [&](const Key& transaction) {
-      states.push_back(encode(one->labelled.state));
+    const auto label_of = [&](const Key& transaction, const LabelState& state) {
+      states.push_back(encode(state));
       record.label = storage::LabelEntry{to_bytes(transaction), states.back()};
     };
-    if (one->kind == Envelope::Kind::kTransaction) {
-      record.transaction = to_bytes(one->event.transaction.id);
-      // Labels that came before it.
-      if (one->labelled.state.current != Verdict::kUnknown) label_of(one->event.transaction.id);
+    if (const auto* score = one->as<asked::Score>()) {
+      const Key& id = score->event.transaction.id;
+      record.transaction = to_bytes(id);
+      if (score->labels.current != Verdict::kUnknown) label_of(id, score->labels);
+    } else {
+      sync = true;
+      if (const auto* label = one->as<asked::Label>())
+        label_of(label->request.transaction, label->result.state);
+      if (const auto* outcome = one->as<asked::Outcome>())
+        label_of(outcome->request.transaction, outcome->result.state);
     }
-    if (one->kind == Envelope::Kind::kLabel) label_of(one->label.transaction);
-    sync |= one->kind != Envelope::Kind::kTransaction;
     records.push_back(std::move(record));
   }
   if (records.empty()) return true;
@@ -185,17 +177,21 @@ void Journal::announce(const Envelope& envelope) {
   if (envelope.error && envelope.error->code == ErrorCode::kConflict) {
     const auto& schema = config_->schema();
     alert(fmt::format("{} {} was sent again with another {}", schema.fields[schema.id].name,
-                      features::text(schema, envelope.event.transaction, schema.id), envelope.error->field));
+                      features::text(schema, *envelope.transaction(), schema.id), envelope.error->field));
   }
   if (envelope.record.empty()) return;
   const char* topic = "decision";
-  if (envelope.kind == Envelope::Kind::kTransaction) {
-    encode_answer_json(*config_, envelope.event, envelope.sequence, false, text_);
-  } else if (envelope.kind == Envelope::Kind::kLabel || envelope.is_config) {
-    return;
-  } else {
+  const auto* internal = envelope.as<asked::Internal>();
+  if (const auto* score = envelope.as<asked::Score>()) {
+    encode_answer_json(*config_, score->event, envelope.sequence, false, text_);
+  } else if (internal != nullptr && std::holds_alternative<ModelEvent>(internal->event)) {
     topic = "model";
-    text_ = model_event_text(envelope.sequence, envelope.model_event);
+    text_ = model_event_text(envelope.sequence, std::get<ModelEvent>(internal->event));
+  } else if (internal != nullptr && std::holds_alternative<JudgementEvent>(internal->event)) {
+    topic = "judgement";
+    text_ = judgement_text(envelope.sequence, std::get<JudgementEvent>(internal->event));
+  } else {
+    return;
   }
   events_.send(zmq::buffer(std::string_view(topic)), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
   events_.send(zmq::buffer(text_), zmq::send_flags::dontwait);

@@ -8,12 +8,12 @@
 #include <atomic>
 #include <chrono>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <zmq.hpp>
 
 #include "engine/config/config.h"
+#include "engine/threads/loop.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
 #include "engine/wire/request.h"
@@ -28,7 +28,6 @@ class Journal {
  public:
   // Announces what it has written on `events` (a bound PUB socket, which it owns from now on).
   Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::socket_t events, size_t capacity);
-  ~Journal();
 
   // Producer's side.
   void push(EnvelopePtr envelope);
@@ -36,7 +35,7 @@ class Journal {
   Queue<EnvelopePtr>& done() { return done_; }
   void start(Bell& done_bell);
   // Writes what was pushed and ends the thread.
-  void stop();
+  void stop() { loop_.stop(); }
 
   // Any thread.
   bool failed() const { return failed_.load(std::memory_order_acquire); }
@@ -45,7 +44,7 @@ class Journal {
   void wait_for(uint64_t sequence) const;
 
  private:
-  void run();
+  bool turn();
   void write(std::vector<EnvelopePtr>& group);
   void keep(std::vector<EnvelopePtr>& group);
   void retry();
@@ -59,14 +58,14 @@ class Journal {
   Probe& probe_;
   zmq::socket_t events_;
   Queue<EnvelopePtr> queue_, done_;
-  Bell bell_;
   Bell* done_bell_ = nullptr;
-  std::atomic<bool> stopping_{false}, failed_{false};
+  std::atomic<bool> failed_{false};
   std::atomic<uint64_t> committed_{0};
-  std::vector<EnvelopePtr> kept_;  // while failed: folded, not written, in order of sequence
+  std::vector<EnvelopePtr> group_;  // in hand
+  std::vector<EnvelopePtr> kept_;   // while failed: folded, not written, in order of sequence
   std::chrono::steady_clock::time_point next_retry_;
   std::string text_;
-  std::thread thread_;
+  Loop loop_;
 };
 
 }  // namespace shrike::engine

@@ -198,19 +198,12 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
   parts_->probe.requests.fetch_add(1, std::memory_order_relaxed);
   const bool delimited = frames.size() >= 2 && frames[1].size() == 0 && frames.size() != 2;
   const bool well_formed = frames.size() == (delimited ? 3 : 2);
-  if (free_.empty()) free_.push_back(std::make_unique<Envelope>());
-  EnvelopePtr envelope = std::move(free_.back());
-  free_.pop_back();
-  envelope->reset();
-  envelope->address = frames[0].to_string();
-  envelope->delimited = delimited;
-  envelope->feedback_socket = feedback;
-  envelope->kind = feedback ? Envelope::Kind::kLabel : Envelope::Kind::kTransaction;
-  envelope->format = Format::kJson;
-  envelope->received_us = now_us();
+  EnvelopePtr envelope = fresh(feedback);
+  envelope->peer.address.assign(frames[0].data<char>(), frames[0].size());
+  envelope->peer.delimited = delimited;
+  envelope->peer.feedback_socket = feedback;
   uint32_t deadline_ms = 0;
   if (!well_formed) {
-    envelope->event.transaction.reset(config_->schema());  // as the decoder does: no id of an earlier request
     envelope->error =
         Error{ErrorCode::kFrames, "",
               fmt::format("found {} message parts, expected one (after an optional empty delimiter)",
@@ -226,34 +219,49 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
           Error{ErrorCode::kUnavailable, "", "the server is shutting down; send it again to the next"};
     } else if (in_flight_ >= config_->sockets.queue_requests_max) {
       envelope->error = overloaded();
-    } else if (envelope->kind == Envelope::Kind::kControl && envelope->command == "activate") {
-      load_for_activation(*envelope);
+    } else if (auto* control = envelope->as<asked::Control>();
+               control != nullptr && control->command == Command::kActivate) {
+      if (auto loaded = load_for_activation(*control); !loaded) envelope->error = loaded.error();
     }
   }
-  envelope->deadline_us =
-      envelope->received_us + (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
+  if (auto* score = envelope->as<asked::Score>()) {
+    score->deadline_us = envelope->received_us +
+                         (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
+  }
   ++in_flight_;
   // The queue holds more than there can be in flight.
   [[maybe_unused]] const bool queued = parts_->engine->submit(std::move(envelope));
 }
 
-void Server::load_for_activation(Envelope& envelope) {
-  const auto hash = storage::find_model(*parts_->store, envelope.argument);
-  if (!hash) {
-    envelope.error = Error{ErrorCode::kNotFound, "argument", hash.error().reason};
-    return;
-  }
+// Empty, of its socket's kind, and it names no transaction of an earlier request.
+EnvelopePtr Server::fresh(bool feedback) {
+  auto& free = feedback ? free_others_ : free_scores_;
+  if (free.empty()) free.push_back(std::make_unique<Envelope>());
+  EnvelopePtr envelope = std::move(free.back());
+  free.pop_back();
+  envelope->reset();
+  Transaction& named =
+      feedback ? envelope->become<asked::Label>().named : envelope->become<asked::Score>().event.transaction;
+  named.reset(config_->schema());
+  envelope->format = Format::kJson;
+  envelope->received_us = now_us();
+  return envelope;
+}
+
+Result<void> Server::load_for_activation(asked::Control& control) const {
+  const auto hash = storage::find_model(*parts_->store, control.argument);
+  if (!hash) return refuse(ErrorCode::kNotFound, "argument", hash.error().reason);
   const auto bytes = parts_->store->get_model(*hash);
   auto model = bytes ? learners::load_model(*bytes)
                      : learners::Result<learners::ModelPtr>(tl::make_unexpected(
                            learners::Error{learners::ErrorCode::kDamaged, "", bytes.error().reason}));
   if (!model || (*model)->columns() != config_->columns) {
-    envelope.error = Error{ErrorCode::kInvalid, "argument",
-                           model ? std::string("the model is for other features") : model.error().reason};
-    return;
+    return refuse(ErrorCode::kInvalid, "argument",
+                  model ? std::string("the model is for other features") : model.error().reason);
   }
-  envelope.argument = *hash;
-  envelope.model = std::move(*model);
+  control.argument = *hash;
+  control.model = std::move(*model);
+  return {};
 }
 
 void Server::reply(Envelope& envelope) {
@@ -263,19 +271,21 @@ void Server::reply(Envelope& envelope) {
     parts_->probe.errors[static_cast<size_t>(envelope.error->code)].fetch_add(1, std::memory_order_relaxed);
   encode_reply(*config_, envelope, out_);
   if (!send(envelope)) parts_->probe.dropped_replies.fetch_add(1, std::memory_order_relaxed);
-  if (envelope.error || envelope.kind != Envelope::Kind::kTransaction) return;
+  const auto* score = envelope.as<asked::Score>();
+  if (envelope.error || score == nullptr) return;
   const int64_t now = now_us();
   parts_->probe.latency.add(now - envelope.received_us);
-  if (now > envelope.deadline_us) parts_->probe.late_replies.fetch_add(1, std::memory_order_relaxed);
+  if (now > score->deadline_us) parts_->probe.late_replies.fetch_add(1, std::memory_order_relaxed);
 }
 
 // False when the peer is gone, or owes us the reading of too many replies already.
 bool Server::send(const Envelope& envelope) {
-  zmq::socket_t& socket = envelope.feedback_socket ? feedback_ : score_;
+  const Peer& peer = envelope.peer;
+  zmq::socket_t& socket = peer.feedback_socket ? feedback_ : score_;
   constexpr auto kMore = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
   try {
-    if (!socket.send(zmq::buffer(envelope.address), kMore)) return false;
-    if (envelope.delimited && !socket.send(zmq::message_t(), kMore)) return false;
+    if (!socket.send(zmq::buffer(peer.address), kMore)) return false;
+    if (peer.delimited && !socket.send(zmq::message_t(), kMore)) return false;
     return socket.send(zmq::buffer(out_), zmq::send_flags::dontwait).has_value();
   } catch (const zmq::error_t&) {  // EHOSTUNREACH
     return false;
@@ -297,12 +307,12 @@ bool Server::take_done() {
   EnvelopePtr envelope;
   while (answered_.pop(envelope)) {  // async: answered, not yet on disk
     any = true;
-    if (envelope->kind == Envelope::Kind::kTransaction) reply(*envelope);
+    if (envelope->as<asked::Score>() != nullptr) reply(*envelope);
     parts_->journal->push(std::move(envelope));
   }
   while (parts_->journal->done().pop(envelope)) {
     any = true;
-    if (envelope->kind == Envelope::Kind::kInternal) continue;
+    if (envelope->as<asked::Internal>() != nullptr) continue;
     if (!envelope->replied) reply(*envelope);
     recycle(std::move(envelope));
   }
@@ -311,7 +321,8 @@ bool Server::take_done() {
 
 void Server::recycle(EnvelopePtr envelope) {
   --in_flight_;
-  free_.push_back(std::move(envelope));
+  auto& free = envelope->as<asked::Score>() != nullptr ? free_scores_ : free_others_;
+  free.push_back(std::move(envelope));
 }
 
 }  // namespace shrike::engine

@@ -50,7 +50,8 @@ class Server {
   void start_threads();
   bool receive(zmq::socket_t& socket, bool feedback);
   void accept(bool feedback, std::vector<zmq::message_t>& frames);
-  void load_for_activation(Envelope& envelope);
+  EnvelopePtr fresh(bool feedback);
+  Result<void> load_for_activation(asked::Control& control) const;
   void reply(Envelope& envelope);
   bool send(const Envelope& envelope);
   void drain(zmq::pollitem_t& bell);
@@ -67,7 +68,8 @@ class Server {
   Queue<EnvelopePtr> answered_;  // async: from the engine thread
   Bell bell_;
   std::unique_ptr<Composition> parts_;  // its threads use the two above
-  std::vector<EnvelopePtr> free_;
+  // By what they held last, so that a score finds the memory of one.
+  std::vector<EnvelopePtr> free_scores_, free_others_;
   size_t in_flight_ = 0;
   bool refuse_new_ = false;  // stopping, and clients go on
   std::string out_;

@@ -1,5 +1,7 @@
 #include "engine/threads/training_thread.h"
 
+#include <thread>
+
 namespace shrike::engine {
 namespace {
 constexpr size_t kMessagesMax = 1 << 14, kGatheredMax = 256;
@@ -22,15 +24,18 @@ TrainingThread::~TrainingThread() { stop(); }
 void TrainingThread::start(Bell& engine_bell) {
   engine_bell_ = &engine_bell;
   offer();  // what recovery left outstanding
-  thread_ = std::thread([this] { run(); });
+  loop_.start({.begin =
+                   [this] {
+                     if (config_->training.mode == TrainingMode::kBackground) yield_to_requests();
+                   },
+               .turn = [this] { return turn(); },
+               .waiting = [this] { return !queue_.empty(); }});
 }
 
 void TrainingThread::stop() {
-  if (!thread_.joinable()) return;
+  if (!loop_.running()) return;
   push_gathered();
-  stopping_.store(true);
-  bell_.ring();
-  thread_.join();
+  loop_.stop();
 }
 
 void TrainingThread::learn(const Example& example) {
@@ -60,7 +65,7 @@ void TrainingThread::push(MessagePtr message) {
   probe_.examples_waiting.fetch_add(message->examples.size(), std::memory_order_relaxed);
   ++sent_;
   while (!queue_.push(std::move(message))) std::this_thread::yield();
-  bell_.ring();
+  loop_.ring();
 }
 
 void TrainingThread::model_event(const ModelEvent& event, learners::ModelPtr champion) {
@@ -84,19 +89,13 @@ void TrainingThread::await() {
   for (uint64_t handled = handled_.load(); handled < sent_; handled = handled_.load()) handled_.wait(handled);
 }
 
-void TrainingThread::run() {
-  if (config_->training.mode == TrainingMode::kBackground) yield_to_requests();
-  for (;;) {
-    MessagePtr message;
-    if (queue_.pop(message)) {
-      handle(*message);
-      handled_.fetch_add(1);
-      handled_.notify_all();
-      continue;
-    }
-    if (stopping_.load()) return;
-    bell_.wait([&] { return !queue_.empty() || stopping_.load(); }, 100);
-  }
+bool TrainingThread::turn() {
+  MessagePtr message;
+  if (!queue_.pop(message)) return false;
+  handle(*message);
+  handled_.fetch_add(1);
+  handled_.notify_all();
+  return true;
 }
 
 void TrainingThread::handle(Message& message) {

@@ -8,10 +8,10 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "engine/fold/trainer.h"
+#include "engine/threads/loop.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
 
@@ -59,7 +59,7 @@ class TrainingThread : public ExampleSink {
 
   void push_gathered();
   void push(MessagePtr message);
-  void run();
+  bool turn();
   void handle(Message& message);
   void offer();
 
@@ -71,14 +71,12 @@ class TrainingThread : public ExampleSink {
   TakeState take_;
   Queue<MessagePtr> queue_;
   Queue<Proposal> proposals_;
-  Bell bell_;
   Bell* engine_bell_ = nullptr;
   MessagePtr gathering_;
   uint64_t offered_ = 0;  // the proposal last offered
   uint64_t sent_ = 0;
   std::atomic<uint64_t> handled_{0};
-  std::atomic<bool> stopping_{false};
-  std::thread thread_;
+  Loop loop_;
 };
 
 }  // namespace shrike::engine

@@ -157,9 +157,8 @@ Result<void> Decoder::check(std::string_view& message, Envelope& envelope) const
 }
 
 Result<void> Decoder::score_request(std::string_view message, Envelope& envelope, uint32_t& deadline_ms) {
-  envelope.kind = Envelope::Kind::kTransaction;
   deadline_ms = 0;
-  Transaction& transaction = envelope.event.transaction;
+  Transaction& transaction = envelope.become<asked::Score>().event.transaction;
   transaction.reset(config_->schema());
   if (auto ok = check(message, envelope); !ok) return ok;
   misspelt_.clear();
@@ -248,37 +247,52 @@ Result<void> Decoder::score_protobuf(std::string_view message, Transaction& tran
 }
 
 Result<void> Decoder::feedback_request(std::string_view message, Envelope& envelope) {
-  envelope.kind = Envelope::Kind::kLabel;
-  envelope.event.transaction.reset(config_->schema());
+  auto& label = envelope.become<asked::Label>();
+  label.named.reset(config_->schema());
   if (auto ok = check(message, envelope); !ok) return ok;
   return envelope.format == Format::kJson ? feedback_json(message, envelope)
                                           : feedback_protobuf(message, envelope);
 }
 
 // The id and the time of a label are read as the schema's id and time fields are.
-Result<void> Decoder::finish_label(Transaction& holder, bool has_time, Envelope& envelope) {
+Result<void> Decoder::finish_label(bool has_time, asked::Label& label) const {
   const Schema& schema = config_->schema();
+  const Transaction& holder = label.named;
   if (!holder.values[schema.id].present)
     return refuse(ErrorCode::kMissing, schema.fields[schema.id].name, "the field is missing");
-  envelope.label.transaction = features::key(schema, holder, schema.id);
+  label.request.transaction = features::key(schema, holder, schema.id);
   if (has_time) {
     const int64_t time_us = holder.values[schema.time].fixed;
     if (time_us < 0 || time_us < schema.time_origin_us) {
       return refuse(ErrorCode::kInvalid, "time", "the time is before the epoch of the schema");
     }
-    envelope.label.time_us = time_us;
+    label.request.time_us = time_us;
   }
   return {};
 }
+
+namespace {
+
+// What named a transaction and a time as labels do is an outcome.
+void as_outcome(Outcome outcome, asked::Label& label, Envelope& envelope) {
+  asked::Outcome reported{.named = std::move(label.named),
+                          .request = {label.request.transaction, outcome, label.request.time_us}};
+  envelope.request = std::move(reported);
+}
+
+}  // namespace
 
 Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope) {
   const Schema& schema = config_->schema();
   auto object = json_->object(message);
   if (!object) return tl::make_unexpected(object.error());
-  Transaction& holder = envelope.event.transaction;
+  auto& label = envelope.become<asked::Label>();
+  Transaction& holder = label.named;
+  std::string_view command, argument;
   const std::string& id_name = schema.fields[schema.id].name;
   const std::string& time_name = schema.fields[schema.time].name;
   bool has_time = false;
+  Outcome outcome = Outcome::kUnreported;
   // `transaction_id` and the schema's own name say the same, as `time` and its do: once each.
   enum Part : unsigned {
     kNothing = 0,
@@ -287,7 +301,8 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
     kSource = 4,
     kTime = 8,
     kCommand = 16,
-    kArgument = 32
+    kArgument = 32,
+    kOutcome = 64
   };
   unsigned seen = 0;
   for (const auto& [key, value] : *object) {
@@ -296,6 +311,7 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
                           : key == "source"                         ? kSource
                           : key == "time" || key == time_name       ? kTime
                           : key == "command"                        ? kCommand
+                          : key == "outcome"                        ? kOutcome
                           : key == "argument"                       ? kArgument
                                                                     : kNothing;
     if ((seen & part) != 0) return refuse(ErrorCode::kInvalid, std::string(key), "the field is given twice");
@@ -303,8 +319,7 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
     if (key == "command" || key == "argument") {
       std::string_view text;
       if (value.get(text)) return refuse(ErrorCode::kInvalid, std::string(key), "expected a text");
-      (key == "command" ? envelope.command : envelope.argument) = text;
-      envelope.kind = Envelope::Kind::kControl;
+      (key == "command" ? command : argument) = text;
     } else if (key == id_name || key == "transaction_id") {
       if (auto done = set_json(schema, schema.id, value, holder); !done) return done;
     } else if (key == schema.label) {
@@ -315,13 +330,19 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
       } else if (value.get(number) || (number != 0 && number != 1)) {
         return refuse(ErrorCode::kInvalid, schema.label, "expected 0, 1, true or false");
       }
-      envelope.label.verdict = number == 1 ? Verdict::kFraud : Verdict::kLegitimate;
+      label.request.verdict = number == 1 ? Verdict::kFraud : Verdict::kLegitimate;
+    } else if (key == "outcome") {
+      std::string_view text;
+      if (value.get(text)) return refuse(ErrorCode::kInvalid, "outcome", "expected a text");
+      const auto known = parse_outcome(text);
+      if (!known) return refuse(ErrorCode::kInvalid, "outcome", known.error());
+      outcome = *known;
     } else if (key == "source") {
       std::string_view text;
       if (value.get(text)) return refuse(ErrorCode::kInvalid, "source", "expected a text");
       const auto source = parse_source(text);
       if (!source) return refuse(ErrorCode::kInvalid, "source", source.error());
-      envelope.label.source = *source;
+      label.request.source = *source;
     } else if (key == "time" || key == time_name) {
       if (auto done = set_json(schema, schema.time, value, holder); !done) return done;
       has_time = holder.values[schema.time].present;
@@ -329,32 +350,54 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
       return tl::make_unexpected(unknown_field(key, {id_name, schema.label, "source", "time"}));
     }
   }
-  if (envelope.kind == Envelope::Kind::kControl) return {};
-  if (envelope.label.verdict == Verdict::kUnknown)
-    return refuse(ErrorCode::kMissing, schema.label, "the field is missing");
-  return finish_label(holder, has_time, envelope);
+  if ((seen & (kCommand | kArgument)) != 0) {
+    const auto known = parse_command(command);
+    if (!known) return tl::make_unexpected(known.error());
+    envelope.request =
+        asked::Control{.named = std::move(holder), .command = *known, .argument = std::string(argument)};
+    return {};
+  }
+  if (outcome != Outcome::kUnreported) {
+    if ((seen & (kVerdict | kSource)) != 0)
+      return refuse(ErrorCode::kInvalid, "outcome", "an outcome and a label are two messages");
+    if (auto done = finish_label(has_time, label); !done) return done;
+    as_outcome(outcome, label, envelope);
+    return {};
+  }
+  if (label.request.verdict == Verdict::kUnknown)
+    return refuse(ErrorCode::kMissing, schema.label, "the field is missing (a label), and so is `outcome`");
+  return finish_label(has_time, label);
 }
 
 Result<void> Decoder::feedback_protobuf(std::string_view message, Envelope& envelope) {
+  auto& label = envelope.become<asked::Label>();
+  Outcome outcome = Outcome::kUnreported;
   const Schema& schema = config_->schema();
   wire::LabelRequest request;
   if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
     return refuse(ErrorCode::kMalformed, "",
                   "neither JSON nor the Protobuf message shrike.wire.LabelRequest");
   }
-  Transaction& holder = envelope.event.transaction;
+  Transaction& holder = label.named;
   if (auto done = set_wire(schema, schema.id, request.transaction_id(), holder); !done) return done;
-  envelope.label.verdict = request.is_fraud() ? Verdict::kFraud : Verdict::kLegitimate;
+  if (!request.outcome().empty()) {
+    const auto known = parse_outcome(request.outcome());
+    if (!known) return refuse(ErrorCode::kInvalid, "outcome", known.error());
+    outcome = *known;
+  }
+  label.request.verdict = request.is_fraud() ? Verdict::kFraud : Verdict::kLegitimate;
   if (!request.source().empty()) {
     const auto source = parse_source(request.source());
     if (!source) return refuse(ErrorCode::kInvalid, "source", source.error());
-    envelope.label.source = *source;
+    label.request.source = *source;
   }
   const bool has_time = request.has_time() && request.time().kind_case() != wire::Value::KIND_NOT_SET;
   if (has_time) {
     if (auto done = set_wire(schema, schema.time, request.time(), holder); !done) return done;
   }
-  return finish_label(holder, has_time, envelope);
+  if (auto done = finish_label(has_time, label); !done) return done;
+  if (outcome != Outcome::kUnreported) as_outcome(outcome, label, envelope);
+  return {};
 }
 
 }  // namespace shrike::engine

@@ -55,12 +55,17 @@ void set_wire_value(const Schema& schema, const Transaction& transaction, size_t
   }
 }
 
+// Told as a label's is.
+std::string_view status_of(const OutcomeResult& result) {
+  return name(result.duplicate ? Effect::kDuplicate : Effect::kStored);
+}
+
 void encode_protobuf(const Config& config, const Envelope& envelope, std::string& out) {
   wire::Reply reply;
-  if (envelope.kind == Envelope::Kind::kTransaction) {
-    const Answer& answer = envelope.event.answer;
+  if (const auto* asked = envelope.as<asked::Score>()) {
+    const Answer& answer = asked->event.answer;
     wire::ScoreReply& score = *reply.mutable_score();
-    set_wire_value(config.schema(), envelope.event.transaction, config.schema().id,
+    set_wire_value(config.schema(), asked->event.transaction, config.schema().id,
                    *score.mutable_transaction_id());
     score.set_score(answer.score);
     score.set_risk(answer.risk);
@@ -72,12 +77,18 @@ void encode_protobuf(const Config& config, const Envelope& envelope, std::string
     score.set_step(std::string(name(answer.step)));
     score.set_duplicate(envelope.duplicate);
     if (answer.clock != Clock::kOnTime) score.set_clock(std::string(name(answer.clock)));
-  } else {
+    score.set_control(answer.control);
+    if (answer.arm != Arm::kChampion) score.set_arm(std::string(name(answer.arm)));
+  } else if (const auto* said = envelope.as<asked::Label>()) {
     wire::LabelReply& label = *reply.mutable_label();
-    label.set_status(std::string(name(envelope.labelled.event.outcome)));
-    label.set_seq(envelope.labelled.sequence);
-    set_wire_value(config.schema(), envelope.event.transaction, config.schema().id,
-                   *label.mutable_transaction_id());
+    label.set_status(std::string(name(said->result.event.outcome)));
+    label.set_seq(said->result.sequence);
+    set_wire_value(config.schema(), said->named, config.schema().id, *label.mutable_transaction_id());
+  } else if (const auto* reported = envelope.as<asked::Outcome>()) {
+    wire::LabelReply& label = *reply.mutable_label();
+    label.set_status(std::string(status_of(reported->result)));
+    label.set_seq(reported->result.sequence);
+    set_wire_value(config.schema(), reported->named, config.schema().id, *label.mutable_transaction_id());
   }
   reply.SerializeToString(&out);
 }
@@ -140,31 +151,39 @@ void encode_answer_json(const Config& config, const TransactionEvent& event, uin
                  sequence, name(answer.step));
   if (answer.clock != Clock::kOnTime)
     fmt::format_to(std::back_inserter(out), R"(,"clock":"{}")", name(answer.clock));
+  if (answer.control) out += R"(,"control":true)";
+  if (answer.arm != Arm::kChampion)
+    fmt::format_to(std::back_inserter(out), R"(,"arm":"{}")", name(answer.arm));
   out += duplicate ? R"(,"duplicate":true})" : "}";
 }
 
 void encode_reply(const Config& config, const Envelope& envelope, std::string& out) {
   if (envelope.error) {
     encode_error(config, envelope, out);
-  } else if (envelope.kind == Envelope::Kind::kControl) {
-    out = envelope.text;
+  } else if (const auto* control = envelope.as<asked::Control>()) {
+    out = control->text;
   } else if (envelope.format == Format::kProtobuf) {
     encode_protobuf(config, envelope, out);
-  } else if (envelope.kind == Envelope::Kind::kTransaction) {
-    encode_answer_json(config, envelope.event, envelope.sequence, envelope.duplicate, out);
-  } else {
+  } else if (const auto* score = envelope.as<asked::Score>()) {
+    encode_answer_json(config, score->event, envelope.sequence, envelope.duplicate, out);
+  } else if (const auto* label = envelope.as<asked::Label>()) {
     out = "{";
-    append_json_id(config.schema(), envelope.event.transaction, out);
-    fmt::format_to(std::back_inserter(out), R"(,"status":"{}","seq":{}}})",
-                   name(envelope.labelled.event.outcome), envelope.labelled.sequence);
+    append_json_id(config.schema(), label->named, out);
+    fmt::format_to(std::back_inserter(out), R"(,"status":"{}","seq":{}}})", name(label->result.event.outcome),
+                   label->result.sequence);
+  } else if (const auto* outcome = envelope.as<asked::Outcome>()) {
+    out = "{";
+    append_json_id(config.schema(), outcome->named, out);
+    fmt::format_to(std::back_inserter(out), R"(,"status":"{}","seq":{}}})", status_of(outcome->result),
+                   outcome->result.sequence);
   }
 }
 
 void encode_error(const Config& config, const Envelope& envelope, std::string& out) {
   const Error& error = *envelope.error;
-  const Transaction& transaction = envelope.event.transaction;
+  const Transaction* named = envelope.transaction();
   const size_t id = config.schema().id;
-  const bool has_id = id < transaction.values.size() && transaction.values[id].present;
+  const bool has_id = named != nullptr && id < named->values.size() && named->values[id].present;
   if (envelope.format == Format::kProtobuf) {
     wire::Reply reply;
     wire::ErrorReply& refusal = *reply.mutable_error();
@@ -172,7 +191,7 @@ void encode_error(const Config& config, const Envelope& envelope, std::string& o
     // A field's name may echo bytes of the request; proto3 strings are UTF-8.
     if (features::valid_utf8(error.field)) refusal.set_field(error.field);
     if (features::valid_utf8(error.reason)) refusal.set_reason(error.reason);
-    if (has_id) set_wire_value(config.schema(), transaction, id, *refusal.mutable_transaction_id());
+    if (has_id) set_wire_value(config.schema(), *named, id, *refusal.mutable_transaction_id());
     reply.SerializeToString(&out);
     return;
   }
@@ -180,7 +199,7 @@ void encode_error(const Config& config, const Envelope& envelope, std::string& o
                     json_escape(error.field), json_escape(error.reason));
   if (has_id) {
     out += ',';
-    append_json_id(config.schema(), transaction, out);
+    append_json_id(config.schema(), *named, out);
   }
   out += '}';
 }

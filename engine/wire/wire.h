@@ -25,10 +25,10 @@ class Decoder {
   void on_unknown_field(OnUnknown told) { on_unknown_ = std::move(told); }
   static constexpr size_t kUnknownNamesMax = 64;
 
-  // Fills envelope.format and envelope.event.transaction; sets deadline_ms when the request carries one (else
-  // 0).
+  // Makes it an asked::Score: fills envelope.format and the transaction; sets deadline_ms when the request
+  // carries one (else 0).
   Result<void> score_request(std::string_view message, Envelope& envelope, uint32_t& deadline_ms);
-  // Fills envelope.kind (kLabel or kControl) and what belongs to it.
+  // Makes it an asked::Label, an asked::Outcome or an asked::Control.
   Result<void> feedback_request(std::string_view message, Envelope& envelope);
 
  private:
@@ -40,7 +40,7 @@ class Decoder {
   Result<void> feedback_json(std::string_view message, Envelope& envelope);
   Result<void> feedback_protobuf(std::string_view message, Envelope& envelope);
   void note_unknown(std::string_view name);
-  Result<void> finish_label(Transaction& holder, bool has_time, Envelope& envelope);
+  Result<void> finish_label(bool has_time, asked::Label& label) const;
 
   ConfigPtr config_;
   uint64_t fingerprint_;  // of the schema

@@ -50,8 +50,8 @@ void AnomalyLearner::partial_fit(MatrixView rows, std::span<const float> labels,
     const double keep = fraud ? 1 : std::min(1.0, std::max(kNegativeRate, roomy));
     if (unit(mix(keys[i] ^ mix(seed_ + 1))) >= keep) continue;
     ReplayRing& ring = fraud ? frauds_ : negatives_;
-    ring.add(fraud ? kFraudsMax : kNegativesMax, rows.row(i).data(), columns_.size(),
-             static_cast<float>(weights[i] / keep), examples_, keys[i]);
+    ring.add(fraud ? kFraudsMax : kNegativesMax, rows.row(i), static_cast<float>(weights[i] / keep),
+             examples_, keys[i]);
   }
 }
 
@@ -59,7 +59,7 @@ ModelPtr AnomalyLearner::snapshot() const {
   if (!observed_enough()) return make_prior_model(columns_, logistic(early_margin(frauds_.next, examples_)));
   if (frauds_.size() + negatives_.size() == 0) return cold_snapshot();
   const ModelPtr raw = build({});
-  MarginWindow window;
+  PredictionWindow window;
   for (const ReplayRing* ring : {&frauds_, &negatives_}) {
     const std::vector<double> all = margins(*raw, ring->rows, columns_.size());
     for (size_t i = 0; i < all.size(); ++i)

@@ -115,7 +115,7 @@ class EnsembleLearner : public Learner {
     Stack stack = mixed(fit_stack(window_, members_.size()), switcher_);
     std::vector<double> margins(window_.size());
     for (size_t i = 0; i < margins.size(); ++i)
-      margins[i] = stack.margin(std::span(window_.logits).subspan(i * members_.size(), members_.size()));
+      margins[i] = stack.margin(std::span(window_.rows).subspan(i * members_.size(), members_.size()));
     Isotonic isotonic = fit_isotonic(margins, window_.labels, window_.weights);
     const double ceiling =
         options_.doubt > 0 ? 1 - options_.doubt / (frauds_judged_ + 10 * options_.doubt) : 1;
@@ -124,7 +124,7 @@ class EnsembleLearner : public Learner {
   }
 
   size_t state_bytes() const override {
-    size_t total = sizeof(*this) + window_.logits.capacity() * sizeof(float) +
+    size_t total = sizeof(*this) + window_.rows.capacity() * sizeof(float) +
                    window_.labels.capacity() * 2 * sizeof(float);
     for (const auto& member : members_) total += member->state_bytes();
     return total + (cold_ ? cold_->state_bytes() : 0);
@@ -138,7 +138,7 @@ class EnsembleLearner : public Learner {
     for (const auto& member : members_) record.add_members(member->save());
     if (cold_) record.set_cold(cold_->save());
     for (const ModelPtr& model : models_) record.add_models(serialize(*model));
-    record.set_logits(to_bytes(window_.logits));
+    record.set_logits(to_bytes(window_.rows));
     record.set_labels(to_bytes(window_.labels));
     record.set_weights(to_bytes(window_.weights));
     record.set_next(window_.next);
@@ -186,10 +186,9 @@ class EnsembleLearner : public Learner {
     examples_ = record.examples();
     judging_ = record.judging();
     window_.next = record.next();
-    bool sound = from_bytes(record.logits(), window_.logits) && from_bytes(record.labels(), window_.labels) &&
+    bool sound = from_bytes(record.logits(), window_.rows) && from_bytes(record.labels(), window_.labels) &&
                  from_bytes(record.weights(), window_.weights) &&
-                 window_.logits.size() == window_.size() * count &&
-                 window_.weights.size() == window_.size() &&
+                 window_.rows.size() == window_.size() * count && window_.weights.size() == window_.size() &&
                  window_.size() ==
                      std::min<uint64_t>(window_.next, static_cast<uint64_t>(options_.calibration_window));
     stack_.weights.assign(record.stack_weights().begin(), record.stack_weights().end());
@@ -200,7 +199,7 @@ class EnsembleLearner : public Learner {
             switcher_.shares.size() == count + 1 && frauds_judged_ >= 0 && frauds_judged_ < 1e15;
     for (const double weight : stack_.weights) sound &= weight >= 0 && weight < 1e4;
     for (const double share : switcher_.shares) sound &= share >= 0 && share <= 1;
-    for (const float logit : window_.logits) sound &= std::isfinite(logit);
+    for (const float logit : window_.rows) sound &= std::isfinite(logit);
     if (!sound) return damaged("the predictions kept are not sound");
     return {};
   }
@@ -232,8 +231,7 @@ class EnsembleLearner : public Learner {
       switcher_.update(margin, row, label, weights[i]);
       const double keep = chance_to_keep(label > 0, logistic(std::clamp(margin, -30.0, 30.0)));
       if (unit(mix(keys[i] ^ mix(seed_ + 2))) >= keep) continue;
-      window_.add(static_cast<size_t>(options_.calibration_window), row, label,
-                  static_cast<float>(weights[i] / keep));
+      window_.add(static_cast<size_t>(options_.calibration_window), row, label, weights[i] / keep);
     }
   }
 
@@ -256,7 +254,7 @@ class EnsembleLearner : public Learner {
   std::vector<ModelPtr> models_;  // the members as they stood then
   Stack stack_;                   // fitted then
   Switcher switcher_;
-  StackWindow window_;
+  PredictionWindow window_;
   std::vector<float> logits_, scores_;  // of the part in hand
 };
 

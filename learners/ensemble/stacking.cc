@@ -10,7 +10,7 @@
 namespace shrike::learners {
 namespace {
 
-Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& used) {
+Stack fit(const PredictionWindow& window, size_t members, const std::vector<size_t>& used) {
   constexpr double kPull = 10;
   const size_t n = used.size() + 1;
   const double equal = 1.0 / static_cast<double>(used.size());
@@ -19,7 +19,7 @@ Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& 
   const auto fill = [&](size_t first, size_t count, const LogisticBlock& block) {
     for (size_t r = 0; r < count; ++r) {
       for (size_t i = 0; i + 1 < n; ++i)
-        block.x[r * n + i] = static_cast<double>(window.logits[(first + r) * members + used[i]]);
+        block.x[r * n + i] = static_cast<double>(window.rows[(first + r) * members + used[i]]);
       block.x[r * n + n - 1] = 1;
       block.label[r] = static_cast<double>(window.labels[first + r]);
       block.weight[r] = static_cast<double>(window.weights[first + r]);
@@ -29,7 +29,7 @@ Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& 
     for (size_t r = 0; r < count; ++r) {
       double margin = w[n - 1];
       for (size_t i = 0; i + 1 < n; ++i)
-        margin += w[i] * static_cast<double>(window.logits[(first + r) * members + used[i]]);
+        margin += w[i] * static_cast<double>(window.rows[(first + r) * members + used[i]]);
       p[r] = static_cast<float>(margin);
     }
     logistic_in_place({p, count}, 1, 0);
@@ -48,18 +48,6 @@ Stack fit(const StackWindow& window, size_t members, const std::vector<size_t>& 
 }
 
 }  // namespace
-
-void StackWindow::add(size_t capacity, std::span<const float> row, float label, float weight) {
-  const auto at = static_cast<size_t>(next++ % capacity);
-  if (labels.size() <= at) {
-    logits.resize((at + 1) * row.size());
-    labels.resize(at + 1);
-    weights.resize(at + 1);
-  }
-  std::copy(row.begin(), row.end(), logits.begin() + static_cast<std::ptrdiff_t>(at * row.size()));
-  labels[at] = label;
-  weights[at] = weight;
-}
 
 void Switcher::update(double margin, std::span<const float> logits, float label, float weight) {
   constexpr double kShare = 1e-4;  // of each row, what all get alike: about one change in 10,000 rows
@@ -86,7 +74,7 @@ Stack mixed(Stack stack, const Switcher& switcher) {
   return stack;
 }
 
-Stack fit_stack(const StackWindow& window, size_t members) {
+Stack fit_stack(const PredictionWindow& window, size_t members) {
   std::vector<size_t> used;
   for (size_t k = 0; k < members; ++k) used.push_back(k);
   while (true) {

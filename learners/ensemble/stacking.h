@@ -4,20 +4,12 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
 
+#include "learners/calibration/prediction_window.h"
+
 namespace shrike::learners {
-
-// The newest predictions, in a ring: `members` log-odds a row.
-struct StackWindow {
-  std::vector<float> logits, labels, weights;
-  uint64_t next = 0;  // rows ever added
-
-  size_t size() const { return labels.size(); }
-  void add(size_t capacity, std::span<const float> row, float label, float weight);
-};
 
 // log-odds = bias + sum of weights[k] * logits[k].
 struct Stack {
@@ -32,8 +24,8 @@ struct Stack {
 };
 
 // Newton's method with a pull towards equal weights that add up to 1. A member whose weight would be negative
-// is left out.
-Stack fit_stack(const StackWindow& window, size_t members);
+// is left out. A row of the window has the log-odds of `members`.
+Stack fit_stack(const PredictionWindow& window, size_t members);
 
 // How far to trust the fit, and how far each member alone: shares that follow the log losses of the newest
 // predictions (fixed share: Herbster and Warmuth, "Tracking the Best Expert", Machine Learning 32, 1998).

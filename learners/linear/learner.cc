@@ -93,8 +93,8 @@ class LinearLearner : public Learner {
 
   size_t state_bytes() const override {
     const size_t floats = waiting_rows_.capacity() + waiting_labels_.capacity() +
-                          waiting_weights_.capacity() + sample_.fraud_rows.capacity() +
-                          sample_.negative_rows.capacity() + window_.margins.capacity() * 3;
+                          waiting_weights_.capacity() + sample_.frauds.rows.capacity() +
+                          sample_.negatives.rows.capacity() + window_.rows.capacity() * 3;
     return sizeof(*this) + floats * sizeof(float) + search_.state_bytes() +
            (z_.capacity() + n_.capacity() + w_.capacity() + counts_.capacity()) * sizeof(double);
   }
@@ -205,7 +205,7 @@ class LinearLearner : public Learner {
         learn(row, fraud, true_weight);
       }
       // Thinning keeps the negatives' ring a sample of the recent past rather than of the last minutes.
-      if (fraud || mix(dice) % 16 == 0 || sample_.negatives_next < BinSample::kNegativesMax / 4) {
+      if (fraud || mix(dice) % 16 == 0 || sample_.negatives.next < BinSample::kNegativesMax / 4) {
         sample_.add(row, columns_.size(), fraud);
       }
     }
@@ -376,7 +376,7 @@ class LinearLearner : public Learner {
   PairSearch search_;
   std::vector<float> waiting_rows_, waiting_labels_, waiting_weights_;
   BinSample sample_;
-  MarginWindow window_;
+  PredictionWindow window_;
 };
 
 Result<std::unique_ptr<LinearLearner>> make(const Options& given, std::vector<Column> columns,

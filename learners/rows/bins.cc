@@ -9,11 +9,7 @@
 namespace shrike::learners {
 
 void BinSample::add(const float* row, size_t columns, bool fraud) {
-  std::vector<float>& rows = fraud ? fraud_rows : negative_rows;
-  const size_t capacity = fraud ? kFraudsMax : kNegativesMax;
-  const size_t at = static_cast<size_t>((fraud ? frauds_next++ : negatives_next++) % capacity) * columns;
-  if (rows.size() < at + columns) rows.resize(at + columns);
-  std::copy_n(row, columns, rows.begin() + static_cast<std::ptrdiff_t>(at));
+  (fraud ? frauds : negatives).add(fraud ? kFraudsMax : kNegativesMax, {row, columns});
 }
 
 namespace {
@@ -38,8 +34,8 @@ std::vector<float> fit_cuts(const BinSample& sample, size_t columns, size_t colu
       if (std::isfinite(value)) values.emplace_back(value, 1.0 / static_cast<double>(n));
     }
   };
-  gather(sample.fraud_rows);
-  gather(sample.negative_rows);
+  gather(sample.frauds.rows);
+  gather(sample.negatives.rows);
   std::sort(values.begin(), values.end());
   double total = 0;
   for (const auto& [value, weight] : values) total += weight;
@@ -64,7 +60,7 @@ ColumnBins fit_bins(const BinSample& sample, size_t columns, size_t column, Colu
     size_t times[2] = {0, 0};  // of each class
     double weight = 0;
   };
-  const std::vector<float>* const rows[2] = {&sample.negative_rows, &sample.fraud_rows};
+  const std::vector<float>* const rows[2] = {&sample.negatives.rows, &sample.frauds.rows};
   std::map<float, Category> found;
   for (const bool fraud : {false, true}) {
     for (size_t at = column; at < rows[fraud]->size(); at += columns) {
@@ -77,7 +73,7 @@ ColumnBins fit_bins(const BinSample& sample, size_t columns, size_t column, Colu
   }
   std::vector<Category> categories;
   for (auto& [code, category] : found) {
-    const size_t frauds = sample.fraud_rows.size() / columns;
+    const size_t frauds = sample.frauds.rows.size() / columns;
     if (category.times[0] < kLegitimateMin &&
         category.times[1] < std::max(kFraudsMin, frauds / kFraudShareMin))
       continue;

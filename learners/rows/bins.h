@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "learners/matrix.h"
+#include "learners/numeric/ring_window.h"
 
 namespace shrike::learners {
 
 // The newest rows of each class, in two rings: what cut points are fitted on.
 struct BinSample {
   static constexpr size_t kFraudsMax = 4096, kNegativesMax = 12288;
-  std::vector<float> fraud_rows, negative_rows;
-  uint64_t frauds_next = 0, negatives_next = 0;  // rows ever added
+  RingWindow frauds, negatives;
 
   void add(const float* row, size_t columns, bool fraud);
 };

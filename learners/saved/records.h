@@ -84,21 +84,21 @@ bool from_bytes(std::string_view bytes, std::vector<T>& out) {
 // The window and the sample lie in their learner's record, under the same names in each. Reading says whether
 // sizes are right.
 template <typename Record>
-void write_window(const MarginWindow& window, Record& record) {
-  record.set_window_margins(to_bytes(window.margins));
+void write_window(const PredictionWindow& window, Record& record) {
+  record.set_window_margins(to_bytes(window.rows));
   record.set_window_labels(to_bytes(window.labels));
   record.set_window_weights(to_bytes(window.weights));
   record.set_window_next(window.next);
 }
 
 template <typename Record>
-bool read_window(const Record& record, int64_t capacity, MarginWindow& window) {
+bool read_window(const Record& record, int64_t capacity, PredictionWindow& window) {
   window.next = record.window_next();
-  return from_bytes(record.window_margins(), window.margins) &&
+  return from_bytes(record.window_margins(), window.rows) &&
          from_bytes(record.window_labels(), window.labels) &&
-         from_bytes(record.window_weights(), window.weights) &&
-         window.margins.size() == window.labels.size() && window.margins.size() == window.weights.size() &&
-         window.margins.size() == std::min<uint64_t>(window.next, static_cast<uint64_t>(capacity));
+         from_bytes(record.window_weights(), window.weights) && window.rows.size() == window.labels.size() &&
+         window.rows.size() == window.weights.size() &&
+         window.rows.size() == std::min<uint64_t>(window.next, static_cast<uint64_t>(capacity));
 }
 
 template <typename Record>
@@ -123,22 +123,22 @@ bool read_ring(const Record& in, size_t capacity, size_t columns, ReplayRing& ri
 
 template <typename Record>
 void write_sample(const BinSample& sample, Record& record) {
-  record.set_fraud_rows(to_bytes(sample.fraud_rows));
-  record.set_negative_rows(to_bytes(sample.negative_rows));
-  record.set_frauds_next(sample.frauds_next);
-  record.set_negatives_next(sample.negatives_next);
+  record.set_fraud_rows(to_bytes(sample.frauds.rows));
+  record.set_negative_rows(to_bytes(sample.negatives.rows));
+  record.set_frauds_next(sample.frauds.next);
+  record.set_negatives_next(sample.negatives.next);
 }
 
 template <typename Record>
 bool read_sample(const Record& record, size_t columns, BinSample& sample) {
-  sample.frauds_next = record.frauds_next();
-  sample.negatives_next = record.negatives_next();
-  return from_bytes(record.fraud_rows(), sample.fraud_rows) &&
-         from_bytes(record.negative_rows(), sample.negative_rows) &&
-         sample.fraud_rows.size() ==
-             std::min<uint64_t>(sample.frauds_next, BinSample::kFraudsMax) * columns &&
-         sample.negative_rows.size() ==
-             std::min<uint64_t>(sample.negatives_next, BinSample::kNegativesMax) * columns;
+  sample.frauds.next = record.frauds_next();
+  sample.negatives.next = record.negatives_next();
+  return from_bytes(record.fraud_rows(), sample.frauds.rows) &&
+         from_bytes(record.negative_rows(), sample.negatives.rows) &&
+         sample.frauds.rows.size() ==
+             std::min<uint64_t>(sample.frauds.next, BinSample::kFraudsMax) * columns &&
+         sample.negatives.rows.size() ==
+             std::min<uint64_t>(sample.negatives.next, BinSample::kNegativesMax) * columns;
 }
 
 }  // namespace shrike::learners

@@ -89,7 +89,7 @@ void BoostingLearner::take(const float* row, float margin, float label, float we
   ClassBuffer& buffer = fraud ? frauds_ : negatives_;
   const auto capacity = static_cast<size_t>(fraud ? options_.frauds_max : options_.negatives_max);
   const size_t at =
-      buffer.ring.add(capacity, row, columns_.size(), static_cast<float>(true_weight), examples_, key);
+      buffer.ring.add(capacity, {row, columns_.size()}, static_cast<float>(true_weight), examples_, key);
   if (buffer.margins.size() <= at) buffer.margins.resize(at + 1);
   buffer.margins[at] = fixed(margin);
   if (cuts_at_ > 0) buffer.bins.set(at, row);
@@ -108,7 +108,7 @@ size_t BoostingLearner::state_bytes() const {
     for (const auto& set : tree.sets) nodes += set.capacity() * sizeof(uint32_t) / sizeof(TreeNode);
   }
   return sizeof(*this) + buffered() * (columns_.size() * (sizeof(float) + sizeof(uint16_t)) + 32) +
-         nodes * sizeof(TreeNode) + window_.margins.capacity() * 3 * sizeof(float);
+         nodes * sizeof(TreeNode) + window_.rows.capacity() * 3 * sizeof(float);
 }
 
 std::string BoostingLearner::save() const {

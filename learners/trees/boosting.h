@@ -129,7 +129,7 @@ class BoostingLearner : public Learner {
   std::vector<Tree> trees_;  // oldest first
   std::unique_ptr<TreeScorer> scorer_;
   ClassBuffer frauds_, negatives_;
-  MarginWindow window_;
+  PredictionWindow window_;
   TreeGrower grower_;
   std::vector<float> margins_;  // of the batch
 };

@@ -130,12 +130,12 @@ class ForestLearner : public Learner {
   }
 
   size_t state_bytes() const override {
-    size_t total = sizeof(*this) + window_.margins.capacity() * 3 * sizeof(float);
+    size_t total = sizeof(*this) + window_.rows.capacity() * 3 * sizeof(float);
     for (const Member& member : members_) {
       total += member.tree.bytes() + (member.background ? member.background->bytes() : 0);
     }
     return total +
-           (sample_.fraud_rows.capacity() + sample_.negative_rows.capacity() + batch_.rows.capacity()) *
+           (sample_.frauds.rows.capacity() + sample_.negatives.rows.capacity() + batch_.rows.capacity()) *
                sizeof(float);
   }
 
@@ -183,7 +183,7 @@ class ForestLearner : public Learner {
       batch_.labels.push_back(fraud ? 1.0f : 0.0f);
       batch_.weights.push_back(weight);
       batch_.keys.push_back(key);
-      if (fraud || mix(dice) % 16 == 0 || sample_.negatives_next < BinSample::kNegativesMax / 4)
+      if (fraud || mix(dice) % 16 == 0 || sample_.negatives.next < BinSample::kNegativesMax / 4)
         sample_.add(&batch_.rows[at], columns_.size(), fraud);
     }
     if (examples_ < std::max(refit_at_, static_cast<uint64_t>(options_.bin_sample))) return;
@@ -297,7 +297,7 @@ class ForestLearner : public Learner {
   std::vector<uint16_t> bins_;  // of the batch
   std::vector<float> probabilities_;  // of the batch, by tree
   std::vector<uint32_t> found_;       // the leaves of a lone example
-  MarginWindow window_;
+  PredictionWindow window_;
 };
 
 std::string ForestLearner::save() const {

@@ -32,9 +32,9 @@ TEST(Journal, AFailingDiskStopsAcknowledgingAndLosesNothing) {
     const auto push = [&] {
       auto envelope = std::make_unique<Envelope>();
       envelope->sequence = ++sequence;
-      envelope->event.transaction =
-          make_transaction(config->schema(), static_cast<int64_t>(sequence), 1000, 7, 3, 20);
-      envelope->event.row.assign(15, 1.0f);
+      TransactionEvent& event = envelope->become<asked::Score>().event;
+      event.transaction = make_transaction(config->schema(), static_cast<int64_t>(sequence), 1000, 7, 3, 20);
+      event.row.assign(15, 1.0f);
       journal.push(std::move(envelope));
     };
     const auto take = [&] {

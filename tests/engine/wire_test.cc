@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/wire/model_json.h"
+#include "engine/wire/event_json.h"
 #include "engine/wire/wire.pb.h"
 #include "tests/engine/support.h"
 
@@ -15,6 +15,8 @@ const ConfigPtr& handbook() {
   static const ConfigPtr kConfig = must_parse(handbook_15());
   return kConfig;
 }
+
+TransactionEvent& scored(Envelope& envelope) { return envelope.as<asked::Score>()->event; }
 
 Error refused(const std::string& message) {
   Decoder decoder(handbook());
@@ -36,13 +38,13 @@ TEST(Decoder, JsonAndProtobufGiveTheSameTransaction) {
   uint32_t deadline_ms = 0;
   ASSERT_TRUE(decoder.score_request(json("57.16"), a, deadline_ms));
   EXPECT_EQ(a.format, Format::kJson);
-  const std::string bytes = score_request_protobuf(handbook()->schema(), a.event.transaction);
+  const std::string bytes = score_request_protobuf(handbook()->schema(), scored(a).transaction);
   ASSERT_TRUE(decoder.score_request(bytes, b, deadline_ms));
   EXPECT_EQ(b.format, Format::kProtobuf);
   for (size_t i = 0; i < 5; ++i)
-    EXPECT_EQ(a.event.transaction.values[i].fixed, b.event.transaction.values[i].fixed);
-  EXPECT_EQ(a.event.transaction.id, b.event.transaction.id);
-  EXPECT_EQ(score_request_json(handbook()->schema(), b.event.transaction), json("57.16"));
+    EXPECT_EQ(scored(a).transaction.values[i].fixed, scored(b).transaction.values[i].fixed);
+  EXPECT_EQ(scored(a).transaction.id, scored(b).transaction.id);
+  EXPECT_EQ(score_request_json(handbook()->schema(), scored(b).transaction), json("57.16"));
 }
 
 struct Bad {
@@ -99,7 +101,8 @@ TEST(Decoder, BadProtobufIsRefused) {
   uint32_t deadline_ms = 0;
   ASSERT_TRUE(decoder.score_request(json("5"), envelope, deadline_ms));
   wire::ScoreRequest good;
-  ASSERT_TRUE(good.ParseFromString(score_request_protobuf(handbook()->schema(), envelope.event.transaction)));
+  ASSERT_TRUE(
+      good.ParseFromString(score_request_protobuf(handbook()->schema(), scored(envelope).transaction)));
   const auto changed = [&](auto&& change) {
     wire::ScoreRequest request = good;
     change(request);
@@ -128,7 +131,7 @@ TEST(Decoder, TextsAreCheckedToo) {
     return R"({"click_id":")" + id + R"(","at":1700000000000,"user":"u","item":"i","price":3.5})";
   };
   ASSERT_TRUE(decoder.score_request(request("c-1"), envelope, deadline_ms));
-  EXPECT_FALSE(envelope.event.transaction.values[5].present);
+  EXPECT_FALSE(scored(envelope).transaction.values[5].present);
   auto empty = decoder.score_request(request(""), envelope, deadline_ms);
   ASSERT_FALSE(empty);
   EXPECT_EQ(empty.error().field, "click_id");
@@ -142,8 +145,9 @@ TEST(Decoder, LabelsAreChecked) {
   Envelope envelope;
   ASSERT_TRUE(decoder.feedback_request(R"({"transaction_id":1,"is_fraud":1,"source":"analyst","time":200})",
                                        envelope));
-  EXPECT_EQ(envelope.label.verdict, Verdict::kFraud);
-  EXPECT_EQ(envelope.label.source, Source::kAnalyst);
+  ASSERT_NE(envelope.as<asked::Label>(), nullptr);
+  EXPECT_EQ(envelope.as<asked::Label>()->request.verdict, Verdict::kFraud);
+  EXPECT_EQ(envelope.as<asked::Label>()->request.source, Source::kAnalyst);
   const auto field = [&](const std::string& message) {
     envelope.reset();
     const auto done = decoder.feedback_request(message, envelope);
@@ -178,6 +182,45 @@ TEST(Decoder, LabelPartsGivenTwiceAreRefused) {
   ASSERT_FALSE(done);
 }
 
+TEST(Decoder, CommandsAreThoseThatHaveAName) {
+  Decoder decoder(handbook());
+  Envelope envelope;
+  ASSERT_TRUE(decoder.feedback_request(R"({"command":"activate","argument":"3f2a"})", envelope));
+  const auto* control = envelope.as<asked::Control>();
+  ASSERT_NE(control, nullptr);
+  EXPECT_EQ(control->command, Command::kActivate);
+  EXPECT_EQ(control->argument, "3f2a");
+  for (const Command command : {Command::kStatus, Command::kActivate})
+    EXPECT_EQ(parse_command(name(command)).value(), command);
+  for (const char* unknown : {R"({"transaction_id":5,"command":"dance"})", R"({"argument":"3f2a"})"}) {
+    const auto done = decoder.feedback_request(unknown, envelope);
+    ASSERT_FALSE(done) << unknown;
+    EXPECT_EQ(done.error().field, "command");
+    EXPECT_EQ(done.error().reason, "allowed are status, activate");
+  }
+}
+
+TEST(Envelope, ARequestFindsTheMemoryOfTheOneBefore) {
+  Decoder decoder(handbook());
+  Envelope envelope;
+  uint32_t deadline_ms = 0;
+  ASSERT_TRUE(decoder.score_request(json("57.16"), envelope, deadline_ms));
+  auto& score = *envelope.as<asked::Score>();
+  score.event.row.assign(15, 1.0f);
+  score.labels.current = Verdict::kFraud;
+  envelope.sequence = 7;
+  const auto* values = score.event.transaction.values.data();
+  const auto* row = score.event.row.data();
+  envelope.reset();
+  ASSERT_TRUE(decoder.score_request(json("58", "2"), envelope, deadline_ms));
+  ASSERT_EQ(envelope.as<asked::Score>(), &score);
+  score.event.row.assign(15, 2.0f);
+  EXPECT_EQ(score.event.transaction.values.data(), values);
+  EXPECT_EQ(score.event.row.data(), row);
+  EXPECT_EQ(score.labels.current, Verdict::kUnknown);
+  EXPECT_EQ(envelope.sequence, 0u);
+}
+
 TEST(Decoder, WhoeverSendsTextIsAnsweredInJson) {
   Decoder decoder(handbook());
   uint32_t deadline_ms = 0;
@@ -198,7 +241,7 @@ TEST(Decoder, WhoeverSendsTextIsAnsweredInJson) {
   // A Protobuf request begins with a tab, and a fingerprint may go on with any byte.
   wire::ScoreRequest request;
   ASSERT_TRUE(
-      request.ParseFromString(score_request_protobuf(handbook()->schema(), envelope.event.transaction)));
+      request.ParseFromString(score_request_protobuf(handbook()->schema(), scored(envelope).transaction)));
   request.set_schema(0x202020202020207bull);
   EXPECT_EQ(form(request.SerializeAsString()), Format::kProtobuf);
   wire::LabelRequest label;
@@ -228,7 +271,7 @@ TEST(Decoder, FieldsThatTheSchemaDoesNotNameAreLeftOutOrRefused) {
   const auto done = refusing.score_request(more, envelope, deadline_ms);
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, ErrorCode::kUnknownField);
-  EXPECT_EQ(envelope.event.transaction.values[0].fixed, 1) << "the id is read, for the refusal";
+  EXPECT_EQ(scored(envelope).transaction.values[0].fixed, 1) << "the id is read, for the refusal";
 }
 
 TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
@@ -236,7 +279,7 @@ TEST(Encoder, RepliesHaveTheNamesThatScriptsRelyOn) {
   Envelope envelope;
   uint32_t deadline_ms = 0;
   ASSERT_TRUE(decoder.score_request(json("57.16", "42"), envelope, deadline_ms));
-  envelope.event.answer = Answer{
+  scored(envelope).answer = Answer{
       .score = 0.25f, .risk = 14.29, .decision = Decision::kReview, .reasons = {12, 0}, .reason_count = 2};
   envelope.sequence = 9;
   std::string out;

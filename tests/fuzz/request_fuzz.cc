@@ -26,13 +26,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (done.error().reason.empty()) std::abort();
     envelope.error = done.error();
   } else {  // what was understood reads back the same
-    const std::string again = score_request_protobuf(kConfig->schema(), envelope.event.transaction);
+    const auto& values = envelope.transaction()->values;
+    const std::string again = score_request_protobuf(kConfig->schema(), *envelope.transaction());
     Envelope second;
     if (!decoder.score_request(again, second, deadline_ms)) std::abort();
     for (size_t i = 0; i < kConfig->schema().fields.size(); ++i) {
-      if (second.event.transaction.values[i].fixed != envelope.event.transaction.values[i].fixed)
-        std::abort();
-      if (second.event.transaction.values[i].text != envelope.event.transaction.values[i].text) std::abort();
+      if (second.transaction()->values[i].fixed != values[i].fixed) std::abort();
+      if (second.transaction()->values[i].text != values[i].text) std::abort();
     }
   }
   encode_reply(*kConfig, envelope, reply);

@@ -1,4 +1,4 @@
-// The JSON form of a model event, the same on the events socket, in `shrike models` and in reports of
+// The JSON form of model events and judgements, the same on the events socket, in commands and in reports of
 // replays.
 #pragma once
 
@@ -16,5 +16,10 @@ nlohmann::ordered_json model_event_json(const ModelEvent& event);
 nlohmann::ordered_json model_event_json(uint64_t sequence, const ModelEvent& event);
 // On one line, as it is announced. Bytes that are no UTF-8 become U+FFFD.
 std::string model_event_text(uint64_t sequence, const ModelEvent& event);
+
+// {"monitor","subject","finding","severity","action","time_us","text","evidence"}, and "target" and "values"
+// where the action has some.
+nlohmann::ordered_json judgement_json(const JudgementEvent& event);
+std::string judgement_text(uint64_t sequence, const JudgementEvent& event);
 
 }  // namespace shrike::engine
