@@ -74,6 +74,9 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& accumulator, ui
     case kLabels:
       at_offset<CountState>(block, accumulator).n += (ring.flags(at) & kLabelFraud) != 0;
       break;
+    case kTold:
+      at_offset<CountState>(block, accumulator).n += (ring.flags(at) & kLabelHidden) == 0;
+      break;
     case kNewestFraud:
       if ((ring.flags(at) & kLabelFraud) != 0) at_offset<NewestState>(block, accumulator).next = at + 1;
       break;
@@ -107,6 +110,7 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& accumulator, ui
     }
     case kRun: {
       auto& run = at_offset<RunState>(block, accumulator);
+      if ((ring.flags(at) & kLabelHidden) != 0) break;
       if ((ring.flags(at) & kLabelFraud) == 0) {
         run = {0, 0, ring.time(at), 1};
       } else {
@@ -177,6 +181,9 @@ void EntityState::remove(const Accumulator& accumulator, uint64_t at) {
       break;
     case kLabels:
       at_offset<CountState>(block, accumulator).n -= (ring.flags(at) & kLabelFraud) != 0;
+      break;
+    case kTold:
+      at_offset<CountState>(block, accumulator).n -= (ring.flags(at) & kLabelHidden) == 0;
       break;
     case kNewestFraud:  // the newest leaves last: then there is none
       if (at_offset<NewestState>(block, accumulator).next == at + 1)
@@ -278,6 +285,7 @@ void EntityState::close(const EntityPlan& plan) {
 void EntityState::replay(const EntityPlan& plan, uint64_t at, bool clip_anew) {
   advance(plan, ring.time(at), at);
   if (plan.has_runs && (ring.flags(at) & kLabelKnown) != 0) note_known(plan, at, true);
+  if ((ring.flags(at) & kLabelHidden) != 0) note_hidden(at, true);
   for (size_t s = 0; s < plan.windows.size(); ++s) {
     if (plan.windows[s].delay_us > 0) continue;
     for (const uint16_t a : plan.windows[s].accumulators) add(plan.accumulators[a], at, clip_anew);
@@ -296,6 +304,7 @@ void EntityState::rebuild(const EntityPlan& plan) {
   sketches_ = base_sketches_;
   samples_ = base_samples_;
   known_.clear();
+  hidden_.clear();
   for (uint64_t at = ring.begin(); at < ring.end(); ++at) replay(plan, at, false);
 }
 
@@ -352,29 +361,36 @@ uint64_t EntityState::find(int64_t time_us, uint64_t sequence) const {
   return ring.end();
 }
 
-bool EntityState::label(const EntityPlan& plan, int64_t time_us, uint64_t sequence, Verdict verdict) {
+bool EntityState::label(const EntityPlan& plan, int64_t time_us, uint64_t sequence, Verdict verdict,
+                        bool hidden) {
   const uint64_t at = find(time_us, sequence);
   if (at == ring.end()) return false;
   const uint32_t before = ring.flags(at);
-  uint32_t after = before & ~(kLabelKnown | kLabelFraud);
+  uint32_t after = before & ~(kLabelKnown | kLabelFraud | kLabelHidden);
+  if (hidden) after |= kLabelHidden;
   if (verdict != Verdict::kUnknown) after |= kLabelKnown;
   if (verdict == Verdict::kFraud) after |= kLabelFraud;
   ring.set_flags(at, after);
   if (plan.has_runs && ((before ^ after) & kLabelKnown) != 0)
     note_known(plan, at, verdict != Verdict::kUnknown);
-  const int change = ((after & kLabelFraud) != 0) - ((before & kLabelFraud) != 0);
-  if (change == 0) return true;
+  if (((before ^ after) & kLabelHidden) != 0) note_hidden(at, hidden);
+  if (((before ^ after) & (kLabelFraud | kLabelHidden)) == 0) return true;
   for (const Accumulator& accumulator : plan.accumulators) {
     const Cursor& cursor = cursors_[accumulator.window];
-    if (cursor.tail <= at && at < cursor.head) relabel(accumulator, at, change);
+    if (cursor.tail <= at && at < cursor.head) relabel(accumulator, at, before, after);
   }
   return true;
 }
 
-// An event that has joined becomes known as fraud (change 1), or is known so no longer (-1).
-void EntityState::relabel(const Accumulator& accumulator, uint64_t at, int change) {
+// An event that has joined has other flags of labels than before.
+void EntityState::relabel(const Accumulator& accumulator, uint64_t at, uint32_t before, uint32_t after) {
   using enum AccumulatorKind;
+  const auto gains = [&](uint32_t flag) { return ((after & flag) != 0) - ((before & flag) != 0); };
   if (accumulator.kind == kRun) return settle_run(accumulator, at);
+  if (accumulator.kind == kTold && passes(accumulator, at))
+    at_offset<CountState>(block(), accumulator).n -= gains(kLabelHidden);
+  const int change = gains(kLabelFraud);  // known as fraud from now on, or no longer
+  if (change == 0) return;
   if ((accumulator.kind != kLabels && accumulator.kind != kNewestFraud) || !passes(accumulator, at)) return;
   if (accumulator.kind == kLabels) {
     at_offset<CountState>(block(), accumulator).n += change;
@@ -395,9 +411,11 @@ void EntityState::relabel(const Accumulator& accumulator, uint64_t at, int chang
 void EntityState::settle_run(const Accumulator& accumulator, uint64_t changed) {
   auto& settled = at_offset<RunState>(block(), accumulator);
   const uint64_t head = cursors_[accumulator.window].head;
-  if (changed + static_cast<uint64_t>(settled.length) + 1 < head) return;  // before what ended the last run
+  const uint64_t told_after = head - changed - 1 - hidden_between(changed + 1, head);
+  if (static_cast<uint64_t>(settled.length) < told_after) return;  // before what ended the last run
   RunState run{0, 0, 0, 0};
   for (uint64_t p = head; p-- > ring.begin();) {
+    if ((ring.flags(p) & kLabelHidden) != 0) continue;
     if ((ring.flags(p) & kLabelFraud) == 0) {
       run.before_us = ring.time(p);
       run.has_before = 1;
@@ -412,6 +430,23 @@ void EntityState::settle_run(const Accumulator& accumulator, uint64_t changed) {
   run.before_us = earlier.before_us;
   run.has_before = earlier.has_before;
   settled = run;
+}
+
+void EntityState::note_hidden(uint64_t at, bool hidden) {
+  const auto place = std::lower_bound(hidden_.begin(), hidden_.end(), at);
+  if (!hidden) {
+    if (place != hidden_.end() && *place == at) hidden_.erase(place);
+    return;
+  }
+  hidden_.insert(place, at);
+  const auto left = std::lower_bound(hidden_.begin(), hidden_.end(), ring.begin());
+  if (2 * (left - hidden_.begin()) > hidden_.end() - hidden_.begin()) hidden_.erase(hidden_.begin(), left);
+}
+
+uint64_t EntityState::hidden_between(uint64_t from, uint64_t to) const {
+  if (hidden_.empty()) return 0;
+  const auto first = std::lower_bound(hidden_.begin(), hidden_.end(), std::max(from, ring.begin()));
+  return static_cast<uint64_t>(std::lower_bound(first, hidden_.end(), to) - first);
 }
 
 void EntityState::note_known(const EntityPlan& plan, uint64_t at, bool known) {

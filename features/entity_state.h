@@ -19,6 +19,7 @@
 namespace shrike::features {
 
 // Event flags above the filter bits.
+inline constexpr uint32_t kLabelHidden = 1u << 29;  // it did not go through: silence tells nothing
 inline constexpr uint32_t kLabelKnown = 1u << 30;
 inline constexpr uint32_t kLabelFraud = 1u << 31;
 
@@ -90,8 +91,9 @@ class EntityState {
   void replay(const EntityPlan& plan, uint64_t at, bool clip_anew);
   // Cursors and accumulators as they were when the ring ended where it ends now.
   void rebuild(const EntityPlan& plan);
-  // Marks the event with this sequence number; false when it has left the ring.
-  bool label(const EntityPlan& plan, int64_t time_us, uint64_t sequence, Verdict verdict);
+  // Marks the event with this sequence number; false when it has left the ring. `hidden`: it has no verdict,
+  // and its silence tells nothing.
+  bool label(const EntityPlan& plan, int64_t time_us, uint64_t sequence, Verdict verdict, bool hidden);
 
   template <typename State>
   const State& state(const Accumulator& accumulator) const {
@@ -107,10 +109,10 @@ class EntityState {
   bool twice_median(const Accumulator& a, int64_t& out) const;
   // The run of frauds that ends the known labels: settled ones and those that arrived early.
   RunState run(const Accumulator& accumulator) const;
-  // How many events after the newest known fraud are older than the delay of `settled`.
+  // How many events after the newest known fraud are older than the delay of `settled`, but for hidden ones.
   uint64_t settled_since(const NewestState& newest, const Accumulator& settled) const {
     const uint64_t head = cursors_[settled.window].head;
-    return head > newest.next ? head - newest.next : 0;
+    return head > newest.next ? head - newest.next - hidden_between(newest.next, head) : 0;
   }
 
   // A look at what the newest event would see, undone afterwards in a time that does not grow with the ring:
@@ -150,7 +152,9 @@ class EntityState {
   uint64_t find(int64_t time_us, uint64_t sequence) const;
   void note_known(const EntityPlan& plan, uint64_t at, bool known);
   void trim_known(const EntityPlan& plan);
-  void relabel(const Accumulator& accumulator, uint64_t at, int change);
+  void relabel(const Accumulator& accumulator, uint64_t at, uint32_t before, uint32_t after);
+  void note_hidden(uint64_t at, bool hidden);
+  uint64_t hidden_between(uint64_t from, uint64_t to) const;
   void settle_run(const Accumulator& accumulator, uint64_t changed);
 
   std::vector<Word> block_;  // the fixed block, then the base copy of its unbounded part
@@ -164,6 +168,7 @@ class EntityState {
   // Positions of the events with a known label that no run has settled yet, ascending: a run need not walk
   // over the unlabelled ones.
   std::vector<uint64_t> known_;
+  std::vector<uint64_t> hidden_;  // positions of hidden events, ascending
   struct Trial {
     std::vector<Word> block;
     std::vector<std::vector<uint64_t>> displaced;  // by deque

@@ -220,13 +220,13 @@ void FeatureStore::subject(const Transaction& transaction, uint64_t sequence, Su
   plan_->entity_keys(transaction, out.entities);
 }
 
-void FeatureStore::label(const Subject& subject, Verdict verdict) {
+void FeatureStore::label(const Subject& subject, Verdict verdict, bool hidden) {
   for (size_t e = 0; e < kinds_.size(); ++e) {
     const EntityPlan& plan = plan_->entities[e];
     if (!plan.has_labels) continue;
     const uint64_t slot = kinds_[e].index.find(subject.entities[e]);
     if (slot != KeyIndex::kNone)
-      kinds_[e].states[slot]->label(plan, subject.time_us, subject.sequence, verdict);
+      kinds_[e].states[slot]->label(plan, subject.time_us, subject.sequence, verdict, hidden);
   }
 }
 

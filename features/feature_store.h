@@ -61,8 +61,11 @@ class FeatureStore {
   // Fills what label() needs for this transaction later.
   void subject(const Transaction& transaction, uint64_t sequence, Subject& out) const;
 
-  // From now on features of labels see this verdict.
-  void label(const Subject& subject, Verdict verdict);
+  // From now on features of labels see this verdict; kUnknown takes back what was seen.
+  void label(const Subject& subject, Verdict verdict) { label(subject, verdict, false); }
+  // It did not go through and has no verdict: it counts neither as fraud nor as legitimate, ends no run, and
+  // is in no denominator of label rates.
+  void hide(const Subject& subject) { label(subject, Verdict::kUnknown, true); }
 
   // Hands the state over in pieces of a few MiB each; restore() takes the same pieces in order, into a new
   // store with the same plan, and continues to the same bits. Damaged pieces are errors, never crashes.
@@ -75,6 +78,7 @@ class FeatureStore {
  private:
   struct Kind;
 
+  void label(const Subject& subject, Verdict verdict, bool hidden);
   EntityState& arrive(Kind& kind, const EntityPlan& plan, const Key& key);
   EntityState& prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us, uint64_t sequence);
   void set_aside_after(Kind& kind, const EntityPlan& plan, EntityState& state, int64_t t_us);

@@ -27,6 +27,7 @@ enum class AccumulatorKind : uint8_t {
   kMoments2,     // and int128 sum of squares
   kClipped,      // kMoments over values clipped as they enter; the clipped value is kept in the ring
   kLabels,       // int64 frauds
+  kTold,         // int64 n, of events whose silence tells: those not hidden
   kNewestFraud,  // ring position of the newest event known as fraud, plus 1; 0 for none
   kLast,         // int64 value, int64 time, whether there is one
   kDecayed,      // double sum, double weight, int64 time

@@ -13,6 +13,7 @@ uint32_t fixed_size(const Accumulator& accumulator) {
   switch (accumulator.kind) {
     case kCount:
     case kLabels:
+    case kTold:
     case kNewestFraud:
     case kOldest:
       return 16;

@@ -267,6 +267,7 @@ void encode(const OutcomeEvent& event, std::string& out) {
   outcome.set_outcome(static_cast<uint32_t>(event.outcome));
   outcome.set_time_us(event.time_us);
   outcome.set_transaction_sequence(event.transaction_sequence);
+  outcome.set_tells(event.tells);
   record.SerializeToString(&out);
 }
 
@@ -342,7 +343,8 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
       const proto::OutcomeRecord& outcome = record.outcome();
       OutcomeEvent event{.transaction = to_key(outcome.transaction()),
                          .time_us = outcome.time_us(),
-                         .transaction_sequence = outcome.transaction_sequence()};
+                         .transaction_sequence = outcome.transaction_sequence(),
+                         .tells = outcome.tells()};
       if (!from_record(outcome.outcome(), event.outcome))
         return tl::make_unexpected(std::string("an outcome has a value that this version does not know"));
       return Event(event);

@@ -184,6 +184,7 @@ struct OutcomeEvent {
   Outcome outcome = Outcome::kUnreported;
   int64_t time_us = 0;
   uint64_t transaction_sequence = 0;
+  bool tells = false;  // it changed what the silence of a transaction past its maturity period tells
 };
 
 // What a monitor found (see lifecycle/monitor.h), with its evidence and what follows from it.

@@ -34,6 +34,7 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       features_(config_->plan),
       pending_(config_->columns.size(), config_->schema().entities.size()),
       time_(config_),
+      delays_(config_->training.maturity_us),
       champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
       champion_hash_(learners::content_hash(learners::serialize(*champion_))) {}
 
@@ -209,11 +210,16 @@ void Fold::come_of_age(Pending::Entry& entry) {
   const bool silent = entry.labels.current == Verdict::kUnknown;
   if (silent && !went_through(entry.answer, entry.labels.outcome)) {
     ++counters_.unknown;
+    pending_.subject(entry, subject_);
+    features_.hide(subject_);
     return;
   }
-  if (silent || entry.held) {
-    emit({entry.id, silent ? Verdict::kLegitimate : entry.labels.current, weight_of(entry.answer),
+  if (silent) {
+    const double told = delays_.weight_of_silence(static_cast<double>(entry.answer.score), time_.watermark_us());
+    emit({entry.id, Verdict::kLegitimate, weight_of(entry.answer) * static_cast<float>(told),
           pending_.row(entry)});
+  } else if (entry.held) {
+    emit({entry.id, entry.labels.current, weight_of(entry.answer), pending_.row(entry)});
   }
   if (silent) settle(entry, Source::kMatured, false);
   entry.held = false;

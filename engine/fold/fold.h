@@ -23,6 +23,7 @@
 #include "engine/fold/error.h"
 #include "engine/fold/event.h"
 #include "engine/fold/event_time.h"
+#include "engine/fold/label_delay.h"
 #include "engine/fold/pending.h"
 #include "engine/fold/watch.h"
 #include "features/feature_store.h"
@@ -248,7 +249,9 @@ class Fold {
   float weight_of(const Answer& answer) const;
   Result<std::optional<Recorded>> look_up(const Key& transaction);
   void apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence);
-  void apply_outcome(const Labelling& of, Outcome outcome, uint64_t sequence);
+  void apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequence);
+  void show_or_hide(const features::Subject& subject, bool shown);
+  void note_delay(const features::Subject& subject, const LabelEvent& event, const Answer& answer);
   bool learn_at_once() const;
   void join_orphans(Pending::Entry& entry);
   void keep_orphan(const LabelEvent& event, uint64_t sequence);
@@ -277,6 +280,7 @@ class Fold {
   uint64_t next_mature_ = 0;  // position in pending_
   uint64_t released_ = 0;
   EventTime time_;
+  LabelDelays delays_;
   double labels_recent_ = 0, transactions_recent_ = 0;  // decayed counts: how complete is the feedback?
   uint64_t examples_ = 0;
   bool boundary_ = false;

@@ -28,6 +28,7 @@ void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence
   state.current = event.verdict;
   state.sequence = sequence;
   features_.label(of.subject, event.verdict);
+  if (known != event.verdict) note_delay(of.subject, event, of.answer);
   const bool corrects = known != Verdict::kUnknown && known != event.verdict;
   event.outcome = corrects ? Effect::kCorrected : Effect::kStored;
   counters_.corrections += corrects;
@@ -38,6 +39,12 @@ void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence
   if (!hold && corrects) change(example, known);
   if (!hold && !corrects) emit(example);
   if (of.entry != nullptr) settle(*of.entry, event.source, corrects);
+}
+
+// Only what went through by our own decision gets its label as chargebacks come.
+void Fold::note_delay(const features::Subject& subject, const LabelEvent& event, const Answer& answer) {
+  if (event.verdict == Verdict::kFraud && went_through(answer, Outcome::kUnreported))
+    delays_.add(subject.time_us, event.time_us, time_.watermark_us());
 }
 
 void Fold::change(const Example& example, Verdict learned) {
@@ -175,6 +182,8 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
   // The record's label state may already hold what comes later in the log; the event says what it did here.
   features_.subject(recorded->event.transaction, recorded->sequence, subject_);
   features_.label(subject_, event.verdict);
+  if (event.outcome == Effect::kCorrected || event.reveals)
+    note_delay(subject_, event, recorded->event.answer);
   counters_.corrections += event.outcome == Effect::kCorrected;
   const Answer& answer = recorded->event.answer;
   const Example example{event.transaction, event.verdict, weight_of(answer), recorded->event.row};
@@ -234,18 +243,24 @@ void Fold::expire_orphans() {
   }
 }
 
-// A transaction of which we hear late that it went through has been silent for as long.
-void Fold::apply_outcome(const Labelling& of, Outcome outcome, uint64_t sequence) {
+// A transaction of which we hear late that it went through has been silent for as long. What was learned of
+// the silence of one that did not stays learned.
+void Fold::apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequence) {
   const bool matured = of.entry == nullptr || of.entry->matured;
-  const bool before = went_through(of.answer, of.state.outcome), after = went_through(of.answer, outcome);
-  of.state.outcome = outcome;
+  const bool before = went_through(of.answer, of.state.outcome),
+             after = went_through(of.answer, event.outcome);
+  of.state.outcome = event.outcome;
   of.state.sequence = sequence;
-  if (!matured || before == after || of.state.current != Verdict::kUnknown) return;
-  if (!after) return;  // what was learned of its silence stays learned
-  if (of.entry != nullptr) {
-    emit({of.entry->id, Verdict::kLegitimate, weight_of(of.answer), of.row});
-    settle(*of.entry, Source::kMatured, false);
-  }
+  event.tells = matured && before != after && of.state.current == Verdict::kUnknown;
+  if (!event.tells) return;
+  show_or_hide(of.subject, after);
+  if (!after) return;
+  emit({event.transaction, Verdict::kLegitimate, weight_of(of.answer), of.row});
+  if (of.entry != nullptr) settle(*of.entry, Source::kMatured, false);
+}
+
+void Fold::show_or_hide(const features::Subject& subject, bool shown) {
+  shown ? features_.label(subject, Verdict::kUnknown) : features_.hide(subject);
 }
 
 Result<OutcomeResult> Fold::outcome(const OutcomeRequest& request) {
@@ -257,7 +272,7 @@ Result<OutcomeResult> Fold::outcome(const OutcomeRequest& request) {
       ++counters_.outcomes;
       result.event.transaction_sequence = transaction_sequence;
       result.sequence = next_sequence_++;
-      apply_outcome(of, request.outcome, result.sequence);
+      apply_outcome(of, result.event, result.sequence);
       settle_changes();
     }
     result.state = of.state;
@@ -284,8 +299,20 @@ Result<void> Fold::replay_outcome(const OutcomeEvent& event) {
   ++counters_.outcomes;
   if (Pending::Entry* entry = pending_.find(event.transaction)) {
     pending_.subject(*entry, subject_);
-    apply_outcome({entry->labels, entry, entry->answer, subject_, pending_.row(*entry)}, event.outcome,
-                  sequence);
+    OutcomeEvent reported = event;
+    apply_outcome({entry->labels, entry, entry->answer, subject_, pending_.row(*entry)}, reported, sequence);
+  } else if (event.tells) {
+    const auto found = look_up(event.transaction);
+    if (!found) return tl::make_unexpected(found.error());
+    const std::optional<Recorded>& recorded = *found;
+    if (recorded && !recorded->expired) {
+      // As with labels, the record's state may already hold what comes later in the log.
+      const Answer& answer = recorded->event.answer;
+      const bool shown = went_through(answer, event.outcome);
+      features_.subject(recorded->event.transaction, recorded->sequence, subject_);
+      show_or_hide(subject_, shown);
+      if (shown) emit({event.transaction, Verdict::kLegitimate, weight_of(answer), recorded->event.row});
+    }
   }
   settle_changes();
   return {};

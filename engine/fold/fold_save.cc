@@ -88,6 +88,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   record.set_outcomes(counters_.outcomes);
   record.set_judgements(counters_.judgements);
   record.set_hour(hour_);
+  record.set_delays(delays_.save());
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
   features_.save([&](std::string piece) { sink("features", std::move(piece)); });
@@ -161,6 +162,8 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   counters_.controls = record.controls();
   counters_.outcomes = record.outcomes();
   counters_.judgements = record.judgements();
+  if (!delays_.restore(record.delays()))
+    return tl::make_unexpected(std::string("what is known of label delays is damaged"));
   hour_ = record.has_hour() ? record.hour() : INT64_MIN;
   return {};
 }

@@ -1,0 +1,100 @@
+#include "engine/fold/label_delay.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace shrike::engine {
+namespace {
+
+size_t place(int64_t cohort) { return static_cast<size_t>(cohort) % LabelDelays::kBins; }
+
+}  // namespace
+
+// What is older than the span is forgotten, one cohort for each new one.
+void LabelDelays::slide(int64_t cohort) {
+  if (newest_ == INT64_MIN) newest_ = cohort;
+  const int64_t from = std::max(newest_ + 1, cohort - static_cast<int64_t>(kBins) + 1);
+  for (int64_t c = from; c <= cohort; ++c) counts_[place(c)].fill(0);
+  newest_ = std::max(newest_, cohort);
+}
+
+void LabelDelays::add(int64_t transaction_us, int64_t label_us, int64_t now_us) {
+  if (unit_us_ <= 0 || transaction_us < 0 || label_us < transaction_us) return;
+  slide(now_us / unit_us_);
+  const int64_t cohort = transaction_us / unit_us_;
+  if (cohort > newest_ || cohort <= newest_ - static_cast<int64_t>(kBins)) return;
+  // Rounded up: what takes exactly the maturity period comes within it.
+  const int64_t delay = (label_us - transaction_us + unit_us_ - 1) / unit_us_;
+  if (delay >= static_cast<int64_t>(kBins)) return;
+  ++counts_[place(cohort)][static_cast<size_t>(delay)];
+}
+
+// Backwards from the longest delay: of the labels that could show a delay of k (their transactions are old
+// enough) and took at most that, which share took exactly that?
+double LabelDelays::estimate(int64_t now) const {
+  std::array<double, kBins> took{}, at_risk{};
+  double labels = 0;
+  for (size_t age = 0; age < kBins; ++age) {
+    const auto& cohort = counts_[place(now - static_cast<int64_t>(age))];
+    double within = 0;
+    for (size_t delay = 0; delay < kBins; ++delay) {
+      took[delay] += cohort[delay];
+      within += cohort[delay];
+      // A cohort of `age` units has seen all delays up to `age`.
+      if (age >= delay) at_risk[delay] += within;
+    }
+    labels += within;
+  }
+  if (labels < static_cast<double>(kLabelsMin)) return 1;
+  double share = 1;
+  for (size_t delay = kBins - 1; delay > static_cast<size_t>(kPerMaturity); --delay) {
+    if (at_risk[delay] > 0) share *= 1 - std::min(1.0, took[delay] / at_risk[delay]);
+  }
+  return share;
+}
+
+double LabelDelays::share_by_maturity(int64_t now_us) {
+  if (unit_us_ <= 0 || now_us < 0) return 1;
+  const int64_t now = now_us / unit_us_;
+  if (now != estimated_at_ && newest_ != INT64_MIN) {
+    slide(now);
+    share_ = estimate(now);
+    estimated_at_ = now;
+  }
+  return share_;
+}
+
+double LabelDelays::weight_of_silence(double score, int64_t now_us) {
+  const double share = share_by_maturity(now_us);
+  if (share >= 1) return 1;
+  const double p = std::clamp(score, 0.0, 1.0);
+  return (1 - p) / std::max(1 - p * share, 1e-9);
+}
+
+std::string LabelDelays::save() const {
+  std::string bytes;
+  const auto append = [&](const auto& value) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  };
+  append(newest_);
+  append(estimated_at_);
+  append(share_);
+  append(counts_);
+  return bytes;
+}
+
+bool LabelDelays::restore(std::string_view bytes) {
+  if (bytes.empty()) return true;  // an earlier version had none
+  if (bytes.size() != sizeof(newest_) + sizeof(estimated_at_) + sizeof(share_) + sizeof(counts_)) return false;
+  const auto take = [&](auto& value) {
+    std::memcpy(&value, bytes.data(), sizeof(value));
+    bytes.remove_prefix(sizeof(value));
+  };
+  take(newest_);
+  take(estimated_at_);
+  take(share_);
+  take(counts_);
+  return share_ >= 0 && share_ <= 1;
+}
+
+}  // namespace shrike::engine
