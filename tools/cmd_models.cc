@@ -290,8 +290,10 @@ tl::expected<Inspected, int> look_up(const DataDir& data, const Options& options
 
 void print_inspected(const engine::Config& config, const Inspected& found, const std::string& transaction,
                      const std::string& answer, const Json& now) {
-  fmt::print("transaction   {}\nanswer        {}\nlabel         {} {}\nchampion now  {}\n\n", transaction,
-             answer, verdict_name(found.recorded.labels.current), to_text(found.labels), to_text(now));
+  fmt::print(
+      "transaction   {}\nanswer        {}\noutcome       {}\nlabel         {} {}\nchampion now  {}\n\n",
+      transaction, answer, name(found.recorded.labels.outcome), verdict_name(found.recorded.labels.current),
+      to_text(found.labels), to_text(now));
   size_t width = 30;
   for (const learners::Column& column : config.columns) width = std::max(width, column.name.size());
   fmt::print("{:<{}}  {:>14}{:>18}\n", "feature", width, "value", "to the margin now");
@@ -321,6 +323,9 @@ int inspect(const Options& options) {
   const Json all = {{"transaction", from_text(transaction)},
                     {"answer", from_text(answer)},
                     {"features", std::move(features)},
+                    {"outcome", name(found->recorded.labels.outcome)},
+                    {"wanted", name(event.answer.wanted)},
+                    {"propensity", number(event.answer.propensity)},
                     {"label", verdict_name(found->recorded.labels.current)},
                     {"labels", found->labels},
                     {"champion_now", now}};

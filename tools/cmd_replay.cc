@@ -75,6 +75,16 @@ Json swaps_json(const ReplayReport& report) {
   return swaps;
 }
 
+Json judgements_json(const ReplayReport& report) {
+  Json judgements = Json::array();
+  for (const auto& judged : report.judgements) {
+    Json one = {{"row", judged.row}, {"day", judged.day}};
+    one.update(engine::judgement_json(judged.event));
+    judgements.push_back(std::move(one));
+  }
+  return judgements;
+}
+
 size_t accepted_models(const ReplayReport& report) {
   return static_cast<size_t>(std::count_if(report.swaps.begin(), report.swaps.end(), [](const auto& swap) {
     return swap.event.action != engine::ModelAction::kRejected;
@@ -104,7 +114,10 @@ Json run_json(const ReplayReport& report, DayRange days) {
        {{"approve", report.decisions[0]}, {"review", report.decisions[1]}, {"decline", report.decisions[2]}}},
       {"labels", report.counters.labels},
       {"matured", report.counters.matured},
-      {"corrections", report.counters.corrections}};
+      {"corrections", report.counters.corrections},
+      {"unknown", report.counters.unknown},
+      {"controls", report.counters.controls},
+      {"outcomes", report.counters.outcomes}};
 }
 
 // What a replay gave, for reports.
@@ -130,6 +143,8 @@ Json report_json(const Outcome& outcome) {
               {"scores_compared", report.scores_compared},
               {"scores_different", report.scores_different},
               {"models", swaps_json(report)},
+              {"judgements", judgements_json(report)},
+              {"judgements_different", report.judgements_different},
               {"by_day", outcome.table.to_json(0, outcome.days, kRecall)}});
   if (outcome.comparison) all["comparison"] = comparison_json(*outcome.comparison);
   return all;

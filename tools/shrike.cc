@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   add_replay(app, exit_code);
   add_evaluate(app, exit_code);
   add_models(app, exit_code);
+  add_timeline(app, exit_code);
   add_inspect(app, exit_code);
   add_status(app, exit_code);
   add_check_config(app, exit_code);

@@ -17,9 +17,8 @@ void write_answer(const Answer& answer, Record& record) {
   record.set_step(static_cast<uint32_t>(answer.step));
   record.set_clock(static_cast<uint32_t>(answer.clock));
   record.set_wanted(answer.control ? static_cast<uint32_t>(answer.wanted) + 1 : 0);
-  // What follows from the decision needs no bytes.
-  const bool plain = answer.propensity == (answer.decision == Decision::kApprove ? 1.0f : 0.0f);
-  if (!plain) record.set_propensity(answer.propensity);
+  // Earlier versions wrote none: to them all silence told.
+  if (answer.propensity != 1) record.set_propensity(answer.propensity);
   record.set_arm(static_cast<uint32_t>(answer.arm));
   if (answer.other >= 0) record.set_other(answer.other);
   record.set_reasons(answer.reasons.data(), answer.reason_count * size_t{2});
@@ -40,9 +39,7 @@ template <typename Record>
   answer.control = record.wanted() > 0;
   answer.wanted = answer.decision;
   if (answer.control && !from_record(record.wanted() - 1, answer.wanted)) return false;
-  answer.propensity = record.has_propensity()                 ? record.propensity()
-                      : answer.decision == Decision::kApprove ? 1.0f
-                                                              : 0.0f;
+  answer.propensity = record.has_propensity() ? record.propensity() : 1;
   answer.reason_count = static_cast<uint8_t>(std::min(record.reasons().size() / 2, kReasonsMax));
   std::memcpy(answer.reasons.data(), record.reasons().data(), answer.reason_count * size_t{2});
   if (record.model().size() == answer.model.size()) {

@@ -123,8 +123,8 @@ struct Answer {
   Decision decision = Decision::kReview;
   Decision wanted = Decision::kReview;  // what was decided before the control group let it through
   bool control = false;                 // of the control group: approved, though something else was wanted
-  // The chance with which a transaction like this goes through, and so gets a label: 1 where approval is
-  // wanted, the control group's share where it is not, 0 where none is taken.
+  // The chance with which a transaction like this goes through, so that its silence tells: 1 where approval
+  // is wanted, the control group's share where it is not, 0 where none is taken.
   float propensity = 1;
   Arm arm = Arm::kChampion;
   float other = -1;  // the score of the arm that did not answer, or of a shadow; -1 without one

@@ -175,12 +175,6 @@ bool Fold::needs_answers(const Transaction& transaction) const {
          std::max(time_.watermark_us(), transaction.time_us);
 }
 
-bool Fold::went_through(const Answer& answer, Outcome outcome) const {
-  if (outcome != Outcome::kUnreported)
-    return outcome == Outcome::kApproved || outcome == Outcome::kChallengePassed;
-  return answer.control || !hides(config_->policy, answer.decision);
-}
-
 uint64_t Fold::judgement(const JudgementEvent& event) {
   ++counters_.judgements;
   if (watch_ != nullptr) watch_->judged(event);
@@ -215,7 +209,8 @@ void Fold::come_of_age(Pending::Entry& entry) {
     return;
   }
   if (silent) {
-    const double told = delays_.weight_of_silence(static_cast<double>(entry.answer.score), time_.watermark_us());
+    const double told =
+        delays_.weight_of_silence(static_cast<double>(entry.answer.score), time_.watermark_us());
     emit({entry.id, Verdict::kLegitimate, weight_of(entry.answer) * static_cast<float>(told),
           pending_.row(entry)});
   } else if (entry.held) {

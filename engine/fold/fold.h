@@ -151,9 +151,6 @@ class Fold {
   // What labels that came before it made of it; unknown when there were none. Belongs to its log record.
   LabelState label_state(const Folded& folded) const;
 
-  // Whether a transaction that got this answer, with this outcome, went through: whether its silence tells.
-  bool went_through(const Answer& answer, Outcome outcome) const;
-
   // Folds a label. Duplicates change nothing and take no sequence number. What was folded before it is
   // answered by now; alike for the events that follow.
   Result<LabelResult> label(const LabelRequest& request);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/fold/fold.h"
+#include "engine/fold/policy.h"
 
 namespace shrike::engine {
 namespace {

@@ -85,7 +85,8 @@ std::string LabelDelays::save() const {
 
 bool LabelDelays::restore(std::string_view bytes) {
   if (bytes.empty()) return true;  // an earlier version had none
-  if (bytes.size() != sizeof(newest_) + sizeof(estimated_at_) + sizeof(share_) + sizeof(counts_)) return false;
+  if (bytes.size() != sizeof(newest_) + sizeof(estimated_at_) + sizeof(share_) + sizeof(counts_))
+    return false;
   const auto take = [&](auto& value) {
     std::memcpy(&value, bytes.data(), sizeof(value));
     bytes.remove_prefix(sizeof(value));

@@ -1,9 +1,10 @@
-// How long fraud labels take, learned from those that came: so that a transaction which has been silent for the
-// maturity period counts as legitimate only as far as its label is not still under way.
+// How long fraud labels take, learned from those that came: so that a transaction which has been silent for
+// the maturity period counts as legitimate only as far as its label is not still under way.
 //
-// A label is seen only once it has come, so young transactions show short delays alone (right truncation). The
-// distribution is estimated by the product-limit estimator in reverse time (Lynden-Bell, MNRAS 1971; Lagakos,
-// Barraj and De Gruttola, Biometrika 1988), over a sliding span of kBins units. Part of the fold; no clock.
+// A label is seen only once it has come, so young transactions show short delays alone (right truncation).
+// The distribution is estimated by the product-limit estimator in reverse time (Lynden-Bell, MNRAS 1971;
+// Lagakos, Barraj and De Gruttola, Biometrika 1988), over a sliding span of kBins units. Part of the fold; no
+// clock.
 #pragma once
 
 #include <array>

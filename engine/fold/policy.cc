@@ -23,8 +23,15 @@ bool hides(const PolicyConfig& policy, Decision decision) {
                                          : false;
 }
 
+bool went_through(const Answer& answer, Outcome outcome) {
+  if (outcome != Outcome::kUnreported)
+    return outcome == Outcome::kApproved || outcome == Outcome::kChallengePassed;
+  return answer.control || answer.propensity >= 1;
+}
+
 void let_through(const Config& config, const Key& transaction, double amount, Answer& answer) {
   const ControlConfig& control = config.control;
+  answer.control = false;
   answer.wanted = answer.decision;
   answer.propensity = hides(config.policy, answer.decision) ? 0 : 1;
   const bool eligible =

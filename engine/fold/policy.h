@@ -24,6 +24,9 @@ void decide(const PolicyConfig& policy, double amount, Answer& answer);
 // Whether what got this decision gets no label by itself: it did not go through.
 bool hides(const PolicyConfig& policy, Decision decision);
 
+// Whether a transaction that got this answer, with this outcome, went through: whether its silence tells.
+bool went_through(const Answer& answer, Outcome outcome);
+
 // Lets a share of would-be declines through as the control group, by a seeded hash of the transaction's key,
 // and says with which chance a transaction like it goes through. After decide().
 void let_through(const Config& config, const Key& transaction, double amount, Answer& answer);

@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
 #include <tl/expected.hpp>
 
 #include "engine/config/config.h"
@@ -66,7 +65,6 @@ struct ReplayReport {
     JudgementEvent event;
   };
   std::vector<Judged> judgements;
-  nlohmann::json lifecycle;  // what monitors report at the end
   std::vector<features::EntityStats> features;
   size_t pending_bytes = 0, learner_bytes = 0;
   std::string champion;
@@ -76,6 +74,7 @@ struct ReplayReport {
   // Of a log replayed as recorded. After retention it begins at the oldest checkpoint.
   uint64_t first_event = 1, last_event = 0;
   uint64_t scores_compared = 0, scores_different = 0, rows_different = 0;
+  uint64_t judgements_different = 0;  // those by hand, and those that the log's monitors would not make again
 
   size_t state_bytes() const;
   void add_refusal(std::string why) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <unordered_map>
 
+#include "engine/fold/policy.h"
 #include "engine/lifecycle/lifecycle.h"
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
@@ -14,48 +15,55 @@
 namespace shrike::engine {
 namespace {
 
-using Verdicts = std::unordered_map<Key, Verdict, features::KeyHash>;
+// What the log's end knows of a transaction.
+struct Known {
+  Verdict verdict = Verdict::kUnknown;
+  Outcome outcome = Outcome::kUnreported;
+};
 
-// Each transaction's label as the log's end knows it; those matured by then and never labelled are
-// legitimate.
-tl::expected<Verdicts, std::string> final_verdicts(const features::Schema& schema,
-                                                   const storage::Store& store, int64_t& newest_us) {
-  Verdicts verdicts;
+// Each transaction's label as the log's end knows it: those that went through, matured by then and never
+// labelled are legitimate.
+class LabelAtEnd {
+ public:
+  explicit LabelAtEnd(const Config& config) : maturity_us_(config.training.maturity_us) {}
+
+  void see(const Event& event) {
+    if (const auto* label = std::get_if<LabelEvent>(&event))
+      known_[label->transaction].verdict = label->verdict;
+    if (const auto* outcome = std::get_if<OutcomeEvent>(&event))
+      known_[outcome->transaction].outcome = outcome->outcome;
+    const auto* t = std::get_if<TransactionEvent>(&event);
+    if (t != nullptr && t->answer.clock == Clock::kOnTime)
+      newest_us_ = std::max(newest_us_, t->transaction.time_us);
+    if (const auto* repair = std::get_if<RepairEvent>(&event)) newest_us_ = repair->watermark_us;
+  }
+
+  // `answer`: as it was recorded.
+  int operator()(const Transaction& transaction, const Answer& answer) const {
+    const auto found = known_.find(transaction.id);
+    const Known known = found == known_.end() ? Known{} : found->second;
+    if (known.verdict != Verdict::kUnknown) return known.verdict == Verdict::kFraud ? 1 : 0;
+    const bool tells = went_through(answer, known.outcome);
+    return tells && transaction.time_us <= newest_us_ - maturity_us_ ? 0 : -1;
+  }
+
+ private:
+  int64_t maturity_us_;
+  int64_t newest_us_ = INT64_MIN / 2;
+  std::unordered_map<Key, Known, features::KeyHash> known_;
+};
+
+tl::expected<LabelAtEnd, std::string> labels_at_end(const Config& config, const storage::Store& store) {
+  LabelAtEnd labels(config);
   auto cursor = store.read(1);
   while (true) {
     auto next = cursor.next();
     if (!next) return tl::make_unexpected(next.error().reason);
-    if (!*next) return verdicts;
-    auto event = decode_event(schema, (*next)->value);
+    if (!*next) return labels;
+    auto event = decode_event(config.schema(), (*next)->value);
     if (!event) return tl::make_unexpected(event.error());
-    if (const auto* label = std::get_if<LabelEvent>(&*event)) verdicts[label->transaction] = label->verdict;
-    const auto* t = std::get_if<TransactionEvent>(&*event);
-    if (t != nullptr && t->answer.clock == Clock::kOnTime)
-      newest_us = std::max(newest_us, t->transaction.time_us);
-    if (const auto* repair = std::get_if<RepairEvent>(&*event)) newest_us = repair->watermark_us;
+    labels.see(*event);
   }
-}
-
-class LabelAtEnd {
- public:
-  LabelAtEnd(Verdicts verdicts, int64_t matured_before_us)
-      : verdicts_(std::move(verdicts)), matured_before_us_(matured_before_us) {}
-  int operator()(const Transaction& transaction) const {
-    const auto found = verdicts_.find(transaction.id);
-    if (found != verdicts_.end()) return found->second == Verdict::kFraud ? 1 : 0;
-    return transaction.time_us <= matured_before_us_ ? 0 : -1;
-  }
-
- private:
-  Verdicts verdicts_;
-  int64_t matured_before_us_;
-};
-
-tl::expected<LabelAtEnd, std::string> labels_at_end(const Config& config, const storage::Store& store) {
-  int64_t newest_us = INT64_MIN / 2;
-  auto verdicts = final_verdicts(config.schema(), store, newest_us);
-  if (!verdicts) return tl::make_unexpected(verdicts.error());
-  return LabelAtEnd(std::move(*verdicts), newest_us - config.training.maturity_us);
 }
 
 }  // namespace
@@ -93,6 +101,10 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
       report.swaps.push_back({report.rows, report.days - 1, *model});
       return;
     }
+    if (const auto* judgement = std::get_if<JudgementEvent>(&event)) {
+      report.judgements.push_back({report.rows, report.days - 1, *judgement});
+      return;
+    }
     const auto* transaction = std::get_if<TransactionEvent>(&event);
     if (transaction == nullptr) return;
     days.see(transaction->transaction.time_us, transaction->answer.clock);
@@ -107,7 +119,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
       if (model) model->score(learners::MatrixView(transaction->row, config->columns.size()), {&score, 1});
       report.scores_different += std::bit_cast<uint32_t>(score) != std::bit_cast<uint32_t>(answer.score);
     }
-    const int label = (*labels)(transaction->transaction);
+    const int label = (*labels)(transaction->transaction, answer);
     if (on_row) on_row(transaction->transaction, transaction->row, label);
     if (on_score) on_score(transaction->transaction, answer, label);
   };
@@ -116,6 +128,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   // A row that came out differently was scored differently too, had it been served now.
   report.rows_different = folded->row_differences;
   report.scores_different += folded->row_differences;
+  report.judgements_different = folded->judgements_different;
   report.counters = fold.counters();
   report.features = fold.feature_stats();
   report.pending_bytes = fold.pending_bytes();
@@ -164,10 +177,12 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
       progress(static_cast<double>((*next)->sequence) / static_cast<double>(last), report.rows);
     if (const auto* t = std::get_if<TransactionEvent>(&*event)) {
       refuse((*next)->sequence,
-             replayer.transaction(t->transaction, (*labels)(t->transaction), t->answer.clock));
+             replayer.transaction(t->transaction, (*labels)(t->transaction, t->answer), t->answer.clock));
     } else if (const auto* label = std::get_if<LabelEvent>(&*event)) {
       refuse((*next)->sequence,
              replayer.label({label->transaction, label->verdict, label->source, label->time_us}));
+    } else if (const auto* outcome = std::get_if<OutcomeEvent>(&*event)) {
+      refuse((*next)->sequence, replayer.outcome({outcome->transaction, outcome->outcome, outcome->time_us}));
     } else if (const auto* repair = std::get_if<RepairEvent>(&*event)) {
       replayer.repair(*repair);
     }

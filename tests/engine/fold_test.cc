@@ -27,7 +27,9 @@ struct Stream {
   Key transact(int64_t id, int64_t seconds) {
     const Transaction transaction = make_transaction(config->schema(), id, seconds, id % 7, id % 5, 10);
     EXPECT_FALSE(fold.admit(transaction).value());
-    fold.answer(fold.fold(transaction, Clock::kOnTime, row), {});
+    Answer answer;
+    answer.decision = answer.wanted = Decision::kApprove;
+    fold.answer(fold.fold(transaction, Clock::kOnTime, row), answer);
     return transaction.id;
   }
   void label(const Key& key, Verdict verdict) {

@@ -15,6 +15,8 @@ namespace shrike::features::naive {
 
 inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
+inline constexpr int kHidden = -2;  // it did not go through: its silence tells nothing
+
 struct Event {
   int64_t time_us;
   uint64_t order;  // of arrival
@@ -22,7 +24,7 @@ struct Event {
   int64_t fixed;        // the input, x scale
   bool present = true;  // the input
   bool passes = true;   // the filter
-  int label = -1;       // -1 unknown, 0 legitimate, 1 fraud: as known now
+  int label = -1;       // -1 unknown, kHidden, 0 legitimate, 1 fraud: as known now
 };
 
 struct Question {
@@ -144,8 +146,11 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       return spread > 0 ? (x - mean) / spread : kNaN;
     case kLabelCount:
       return frauds;
-    case kLabelRate:
-      return n > 0 ? frauds / n : kNaN;
+    case kLabelRate: {
+      const auto told = static_cast<double>(
+          std::count_if(events.begin(), events.end(), [](const Event& e) { return e.label != kHidden; }));
+      return told > 0 ? frauds / told : kNaN;
+    }
     case kTimeSinceLabel:
     case kCountSinceLabel: {
       const auto fraud =
@@ -155,7 +160,7 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       double count = 0;
       bool after = false;
       for (const Event& e : mine) {
-        count += after && e.order != now.order && e.time_us <= now.time_us - q.delay_us;
+        count += after && e.order != now.order && e.time_us <= now.time_us - q.delay_us && e.label != kHidden;
         after |= e.order == fraud->order;
       }
       return count;
@@ -185,7 +190,7 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       for (size_t i = mine.size(); i-- > 0;) {
         const bool settled = mine[i].time_us <= now.time_us - q.delay_us;
         if (i + 1 == mine.size() && !settled) continue;
-        if (!settled && mine[i].label < 0) continue;
+        if (mine[i].label == kHidden || (!settled && mine[i].label < 0)) continue;
         if (mine[i].label != 1) {
           if (q.aggregate == kLabelRunBefore) return age(mine[i].time_us);
           break;
