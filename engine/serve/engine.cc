@@ -293,7 +293,7 @@ std::string Engine::status() const {
       R"("examples":{},"fraud_examples":{},"examples_waiting":{},"models_accepted":{},"models_rejected":{},)"
       R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
       R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
-      R"("clock_ahead":{},"clock_late":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
+      R"("clock_ahead":{},"clock_late":{},"unknown_outcomes":{},"controls":{},"outcomes":{},"judgements":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
       parts_.fold->next_sequence(), parts_.journal.committed(), parts_.journal.failed() ? "failing" : "ok",
       parts_.fold->champion_hash(), c.transactions, parts_.probe.duplicates.load(), c.labels,
@@ -302,8 +302,9 @@ std::string Engine::status() const {
       c.accepted, c.rejected, c.activated, parts_.fold->pending_size(), parts_.fold->pending_bytes(),
       parts_.probe.checkpoints.load(), parts_.probe.divergences.load(), parts_.probe.trial_examples.load(),
       parts_.config->gate.examples_min, parts_.probe.trial_frauds.load(), parts_.config->gate.frauds_min,
-      c.ahead, c.late, parts_.probe.unknown_fields.load(), unknown, parts_.probe.dropped_replies.load(),
-      parts_.probe.requests.load(), parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
+      c.ahead, c.late, c.unknown, c.controls, c.outcomes, c.judgements, parts_.probe.unknown_fields.load(),
+      unknown, parts_.probe.dropped_replies.load(), parts_.probe.requests.load(),
+      parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
       parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors);
 }
 

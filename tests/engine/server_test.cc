@@ -436,6 +436,62 @@ TEST_P(ServerTest, LabelsAreIdempotentAndCorrectionsWin) {
   EXPECT_EQ(field(feedback.ask(label(1, 1, "chargeback", 41 * 86400)), "status"), "duplicate");
 }
 
+// Everything is declined but for the control group: what the payment system reports, and what it does not.
+TEST_P(ServerTest, OutcomesAndControlsGoThroughTheLog) {
+  std::string text = small_handbook("background", GetParam());
+  text = with(text, "review_score = 0.1", "review_score = 0.001");
+  text = with(text, "decline_score = 0.5", "decline_score = 0.002");
+  text = with(text, "share = 0 ", "share = 0.5 ");
+  const ConfigPtr c = must_parse(text);
+  const std::string data = dir_ / "data";
+  int controls = 0, declined = 0;
+  const auto outcome = [](int id, const std::string& what) {
+    return R"({"transaction_id":)" + std::to_string(id) + R"(,"outcome":")" + what + "\"}";
+  };
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    for (int id = 1; id <= 40; ++id) {
+      const std::string reply = score.ask(transaction(id, 1000 + id));
+      const bool control = reply.find(R"("control":true)") != std::string::npos;
+      EXPECT_EQ(field(reply, "decision"), control ? "approve" : "decline");
+      controls += control;
+      if (!control && declined++ == 0) {
+        EXPECT_EQ(field(feedback.ask(outcome(id, "approved")), "status"), "stored");
+        EXPECT_EQ(field(feedback.ask(outcome(id, "approved")), "status"), "duplicate");
+        EXPECT_EQ(field(feedback.ask(outcome(id, "cancelled")), "status"), "stored") << "it may change";
+      }
+    }
+    EXPECT_GT(controls, 8);
+    EXPECT_GT(declined, 8);
+    EXPECT_EQ(error_code(feedback.ask(outcome(999, "approved"))), "not_found");
+    EXPECT_EQ(error_code(feedback.ask(outcome(1, "lost"))), "invalid_value");
+    EXPECT_EQ(error_code(feedback.ask(R"({"transaction_id":1,"outcome":"approved","is_fraud":1})")),
+              "invalid_value");
+  }
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    const bool control = score.ask(transaction(100, 9 * 86400)).find("control") != std::string::npos;
+    ++(control ? controls : declined);
+    score.ask(transaction(101, 40 * 86400));  // all before have left memory
+    const std::string status = feedback.ask(R"({"command":"status"})");
+    EXPECT_EQ(field(status, "unknown_outcomes"), std::to_string(declined)) << status;
+    EXPECT_EQ(field(status, "examples"), std::to_string(controls));
+    EXPECT_EQ(field(feedback.ask(outcome(1, "challenge_failed")), "status"), "stored") << "from the log";
+    EXPECT_EQ(field(feedback.ask(outcome(1, "challenge_failed")), "status"), "duplicate");
+    EXPECT_EQ(field(score.ask(transaction(102, 40 * 86400 + 60)), "step"), "full");
+    EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "row_divergences"), "0");
+  }
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  const auto report = replay_recorded(c, **store, nullptr, nullptr);
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_EQ(report->scores_different, 0u);
+  EXPECT_EQ(report->rows_different, 0u);
+  EXPECT_EQ(report->judgements_different, 0u);
+}
+
 TEST_P(ServerTest, ALabelMayOvertakeItsTransaction) {
   const std::string data = dir_ / "data";
   {
