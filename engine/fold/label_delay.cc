@@ -72,6 +72,7 @@ double LabelDelays::weight_of_silence(double score, int64_t now_us) {
 }
 
 std::string LabelDelays::save() const {
+  if (newest_ == INT64_MIN) return {};  // no label yet
   std::string bytes;
   const auto append = [&](const auto& value) {
     bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
@@ -84,7 +85,7 @@ std::string LabelDelays::save() const {
 }
 
 bool LabelDelays::restore(std::string_view bytes) {
-  if (bytes.empty()) return true;  // an earlier version had none
+  if (bytes.empty()) return true;  // no label yet, or an earlier version's
   if (bytes.size() != sizeof(newest_) + sizeof(estimated_at_) + sizeof(share_) + sizeof(counts_))
     return false;
   const auto take = [&](auto& value) {

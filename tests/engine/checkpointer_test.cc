@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/fold/trainer.h"
+#include "engine/lifecycle/lifecycle.h"
 #include "engine/log/recovery.h"
 #include "storage/store.h"
 #include "tests/engine/support.h"
@@ -25,7 +26,8 @@ TEST(Checkpointer, HoldsTheStateAsOfItsEvent) {
   ASSERT_TRUE(opened) << opened.error().reason;
   storage::Store& store = **opened;
   NoExamples nowhere;
-  Fold fold(config, nowhere, nullptr);
+  const std::unique_ptr<Fold> live = make_fold(config, nowhere, nullptr);
+  Fold& fold = *live;
   TransactionEvent event;
   event.row.resize(config->columns.size());
   constexpr int kEvents = 500, kAt = 300;
@@ -57,14 +59,16 @@ TEST(Checkpointer, HoldsTheStateAsOfItsEvent) {
   EXPECT_EQ(probe.divergences.load(), 0u) << "rows come out of the log as they were";
 
   ModelBook models(store, config);
-  Fold restored(config, nowhere, nullptr);
+  const std::unique_ptr<Fold> from_checkpoint = make_fold(config, nowhere, nullptr);
+  Fold& restored = *from_checkpoint;
   Trainer trainer(config);
   const auto sequence = restore_checkpoint(store, models, restored, &trainer);
   ASSERT_TRUE(sequence) << sequence.error();
   EXPECT_EQ(*sequence, static_cast<uint64_t>(kAt));
   EXPECT_EQ(restored.next_sequence(), static_cast<uint64_t>(kAt) + 1);
   // But for the epoch that the checkpoint itself marks.
-  Fold again(config, nowhere, nullptr);
+  const std::unique_ptr<Fold> from_log = make_fold(config, nowhere, nullptr);
+  Fold& again = *from_log;
   ASSERT_TRUE(fold_log(store, models, again, nullptr, 1, kAt, nullptr));
   EXPECT_EQ(saved(again), at_checkpoint);
   again.mark_epoch(std::nullopt);
