@@ -127,6 +127,26 @@ ControlConfig read_control(TomlReader root) {
   return control;
 }
 
+ThresholdConfig read_thresholds(TomlReader root) {
+  ThresholdConfig thresholds;
+  thresholds.learn = root.boolean("learn", thresholds.learn);
+  thresholds.fpr = root.number("fpr", thresholds.fpr, 1e-6, 0.5);
+  thresholds.reviews_per_day = root.number("reviews_per_day", thresholds.reviews_per_day, 0, 1e9);
+  thresholds.examples = static_cast<uint64_t>(root.integer("examples", 20'000, 1000, 1'000'000));
+  thresholds.move_min = root.number("move_min", thresholds.move_min, 0, 1);
+  root.finish();
+  return thresholds;
+}
+
+SourceConfig read_sources(TomlReader root) {
+  SourceConfig sources;
+  sources.quarantine = root.boolean("quarantine", sources.quarantine);
+  sources.labels_min = static_cast<uint64_t>(root.integer("labels_min", 50, 10, 1'000'000));
+  sources.z = root.number("z", sources.z, 1, 100);
+  root.finish();
+  return sources;
+}
+
 DeadlineConfig read_deadline(TomlReader root) {
   DeadlineConfig deadline;
   deadline.default_us = root.duration("default", "100ms");
@@ -207,6 +227,8 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->gate = read_gate(root.table("gate"));
   config->policy = read_policy(root.table("policy"));
   config->control = read_control(root.table("control"));
+  config->thresholds = read_thresholds(root.table("thresholds"));
+  config->sources = read_sources(root.table("sources"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));

@@ -65,6 +65,23 @@ struct ControlConfig {
   double weight_max = 50;  // the most transactions that one of them stands for
 };
 
+// Thresholds that are learned: the decline threshold is where the share of legitimate transactions declined
+// is `fpr`, the review threshold where `reviews_per_day` are reviewed, on recent matured labels.
+struct ThresholdConfig {
+  bool learn = false;
+  double fpr = 0.02;           // of legitimate transactions, at most so many are declined
+  double reviews_per_day = 0;  // 0: the review threshold stays below the decline threshold as configured
+  uint64_t examples = 20'000;  // the newest settled transactions that it looks at
+  double move_min = 0.02;      // relative; a smaller move is none
+};
+
+// Sources of labels that depart from the others are quarantined.
+struct SourceConfig {
+  bool quarantine = true;
+  uint64_t labels_min = 50;  // of a source before it is judged
+  double z = 5;              // how many standard errors its fraud labels score below the other sources'
+};
+
 struct PolicyConfig {
   double review_score = 0.1;  // at least this probability: review
   double decline_score = 0.5;
@@ -119,6 +136,8 @@ struct Config {
   GateConfig gate;
   PolicyConfig policy;
   ControlConfig control;
+  ThresholdConfig thresholds;
+  SourceConfig sources;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

@@ -33,6 +33,7 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       keep_us_(std::max(keep_us, config_->training.maturity_us)),
       features_(config_->plan),
       pending_(config_->columns.size(), config_->schema().entities.size()),
+      thresholds_{config_->policy.review_score, config_->policy.decline_score},
       time_(config_),
       delays_(config_->training.maturity_us),
       champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
@@ -175,8 +176,37 @@ bool Fold::needs_answers(const Transaction& transaction) const {
          std::max(time_.watermark_us(), transaction.time_us);
 }
 
+ModelEvent rollback_event(const JudgementEvent& judgement) {
+  return {ModelAction::kActivated, 0, judgement.target,
+          fmt::format(R"({{"reason":"rolled back by {}"}})", judgement.monitor)};
+}
+
+ModelEvent as_permitted(const ModelEvent& proposed, bool training_held) {
+  if (!training_held || proposed.action != ModelAction::kAccepted) return proposed;
+  ModelEvent refused = proposed;
+  refused.action = ModelAction::kRejected;
+  refused.report = R"({"reason":"it passed the gate while a judgement holds training"})";
+  return refused;
+}
+
 uint64_t Fold::judgement(const JudgementEvent& event) {
   ++counters_.judgements;
+  const auto source = parse_source(event.target);
+  switch (event.action) {
+    case Action::kThresholds:
+      thresholds_ = {event.values[0], event.values[1]};
+      break;
+    case Action::kHoldTraining:
+    case Action::kGoOnTraining:
+      training_held_ = event.action == Action::kHoldTraining;
+      break;
+    case Action::kQuarantine:
+    case Action::kRelease:
+      if (source) quarantined_[static_cast<size_t>(*source)] = event.action == Action::kQuarantine;
+      break;
+    default:
+      break;
+  }
   if (watch_ != nullptr) watch_->judged(event);
   return next_sequence_++;
 }
@@ -201,7 +231,8 @@ void Fold::mature() {
 void Fold::come_of_age(Pending::Entry& entry) {
   entry.matured = true;
   ++counters_.matured;
-  const bool silent = entry.labels.current == Verdict::kUnknown;
+  const Verdict verdict = entry.held ? trusted(entry.labels) : entry.labels.current;
+  const bool silent = verdict == Verdict::kUnknown;
   if (silent && !went_through(entry.answer, entry.labels.outcome)) {
     ++counters_.unknown;
     pending_.subject(entry, subject_);
@@ -214,7 +245,7 @@ void Fold::come_of_age(Pending::Entry& entry) {
     emit({entry.id, Verdict::kLegitimate, weight_of(entry.answer) * static_cast<float>(told),
           pending_.row(entry)});
   } else if (entry.held) {
-    emit({entry.id, entry.labels.current, weight_of(entry.answer), pending_.row(entry)});
+    emit({entry.id, verdict, weight_of(entry.answer), pending_.row(entry)});
   }
   if (silent) settle(entry, Source::kMatured, false);
   entry.held = false;
@@ -246,6 +277,17 @@ void Fold::settle(const Pending::Entry& entry, Source source, bool corrected) {
   watch_->settled({entry.sequence, entry.time_us, time_.watermark_us(), verdict, source, corrected,
                    static_cast<double>(weight_of(entry.answer)), pending_.row(entry), entry.answer,
                    entry.amount, pending_.entity(entry, 0)});
+}
+
+// The verdict as far as sources that are not quarantined gave one.
+Verdict Fold::trusted(const LabelState& state) const {
+  Verdict other = Verdict::kUnknown;
+  for (size_t i = 0; i < kSources; ++i) {
+    if (quarantined_[i] || state.by_source[i] == Verdict::kUnknown) continue;
+    if (state.by_source[i] == state.current) return state.current;
+    other = state.by_source[i];
+  }
+  return other;
 }
 
 // How many transactions like it one stands for that was let through although something else was wanted.

@@ -25,6 +25,7 @@
 #include "engine/fold/event_time.h"
 #include "engine/fold/label_delay.h"
 #include "engine/fold/pending.h"
+#include "engine/fold/policy.h"
 #include "engine/fold/watch.h"
 #include "features/feature_store.h"
 #include "learners/model.h"
@@ -116,6 +117,11 @@ struct Folded {
   Clock clock = Clock::kOnTime;
 };
 
+// By which a judgement's rollback takes place.
+ModelEvent rollback_event(const JudgementEvent& judgement);
+// What the gate decided, as it may enter the log: refused while training is held.
+ModelEvent as_permitted(const ModelEvent& proposed, bool training_held);
+
 class Fold {
  public:
   // `keep_us`: how long a matured transaction stays in memory (0: not at all).
@@ -165,8 +171,14 @@ class Fold {
   const JudgementEvent* next_judgement() const { return watch_ ? watch_->next() : nullptr; }
   // True once the transactions waiting for their answers end a period: they are to be answered now.
   bool closes_period() const { return close_at_ != 0; }
-  // A judgement is in the log.
+  // A judgement is in the log, and has its effect from now on; kRollBack is for the host, which swaps models.
   uint64_t judgement(const JudgementEvent& event);
+
+  // What judgements decided: the thresholds in force, whether candidates may take over, and whose labels are
+  // kept without being learned from.
+  const Thresholds& thresholds() const { return thresholds_; }
+  bool training_held() const { return training_held_; }
+  bool quarantined(Source source) const { return quarantined_[static_cast<size_t>(source)]; }
 
   // A model takes over, or a candidate was refused. `model` may be null for a refusal.
   uint64_t model(const ModelEvent& event, learners::ModelPtr model);
@@ -244,6 +256,7 @@ class Fold {
   void emit(const Example& example);
   void settle(const Pending::Entry& entry, Source source, bool corrected);
   float weight_of(const Answer& answer) const;
+  Verdict trusted(const LabelState& state) const;
   Result<std::optional<Recorded>> look_up(const Key& transaction);
   void apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence);
   void apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequence);
@@ -271,6 +284,9 @@ class Fold {
   Pending pending_;
   features::Subject subject_;
   std::unique_ptr<Watch> watch_;
+  Thresholds thresholds_;
+  bool training_held_ = false;
+  std::array<bool, kSources> quarantined_{};
   uint64_t close_at_ = 0;     // the transaction whose answer ends the period; 0: none does yet
   int64_t hour_ = INT64_MIN;  // of event time
   uint64_t next_sequence_ = 1;

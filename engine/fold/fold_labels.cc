@@ -19,6 +19,12 @@ constexpr uint64_t kSettleAfter = 1024;
 // the learner now, or when the transaction matures (see LearnWhen).
 void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence) {
   LabelState& state = of.state;
+  if (quarantined(event.source)) {  // kept, and nothing follows from it
+    state.by_source[static_cast<size_t>(event.source)] = event.verdict;
+    state.sequence = sequence;
+    event.outcome = Effect::kStored;
+    return;
+  }
   const bool matured = of.entry == nullptr || of.entry->matured;
   const bool silence_tells = matured && went_through(of.answer, state.outcome);
   if (!matured && state.current == Verdict::kUnknown) labels_recent_ += 1;
@@ -180,6 +186,10 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
   if (!found) return tl::make_unexpected(found.error());
   const std::optional<Recorded>& recorded = *found;
   if (!recorded || recorded->expired) return {};
+  if (quarantined(event.source)) {
+    settle_changes();
+    return {};
+  }
   // The record's label state may already hold what comes later in the log; the event says what it did here.
   features_.subject(recorded->event.transaction, recorded->sequence, subject_);
   features_.label(subject_, event.verdict);

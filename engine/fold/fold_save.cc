@@ -89,6 +89,15 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   record.set_judgements(counters_.judgements);
   record.set_hour(hour_);
   record.set_delays(delays_.save());
+  if (thresholds_.review != config_->policy.review_score ||
+      thresholds_.decline != config_->policy.decline_score) {
+    record.set_review_threshold(thresholds_.review);
+    record.set_decline_threshold(thresholds_.decline);
+  }
+  record.set_training_held(training_held_);
+  for (size_t i = 0; i < kSources; ++i) {
+    if (quarantined_[i]) record.add_quarantined(static_cast<uint32_t>(i));
+  }
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
   features_.save([&](std::string piece) { sink("features", std::move(piece)); });
@@ -164,6 +173,15 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   counters_.judgements = record.judgements();
   if (!delays_.restore(record.delays()))
     return tl::make_unexpected(std::string("what is known of label delays is damaged"));
+  // Thresholds that nobody learned are the configuration's, which may have changed.
+  if (record.has_review_threshold()) thresholds_ = {record.review_threshold(), record.decline_threshold()};
+  training_held_ = record.training_held();
+  for (const uint32_t saved : record.quarantined()) {
+    Source source{};
+    if (!from_record(saved, source))
+      return tl::make_unexpected(std::string("a quarantined source is not known to this version"));
+    quarantined_[static_cast<size_t>(source)] = true;
+  }
   hour_ = record.has_hour() ? record.hour() : INT64_MIN;
   return {};
 }

@@ -7,14 +7,14 @@ namespace shrike::engine {
 
 bool is_probability(float score) { return score >= 0 && score <= 1; }
 
-void decide(const PolicyConfig& policy, double amount, Answer& answer) {
+void decide(const PolicyConfig& policy, const Thresholds& thresholds, double amount, Answer& answer) {
   answer.risk = std::isfinite(amount) ? static_cast<double>(answer.score) * amount : 0;
   const auto reaches = [&](double score, double loss) {
     return static_cast<double>(answer.score) >= score || (loss > 0 && answer.risk >= loss);
   };
-  answer.decision = reaches(policy.decline_score, policy.decline_loss) ? Decision::kDecline
-                    : reaches(policy.review_score, policy.review_loss) ? Decision::kReview
-                                                                       : Decision::kApprove;
+  answer.decision = reaches(thresholds.decline, policy.decline_loss) ? Decision::kDecline
+                    : reaches(thresholds.review, policy.review_loss) ? Decision::kReview
+                                                                     : Decision::kApprove;
 }
 
 bool hides(const PolicyConfig& policy, Decision decision) {

@@ -18,8 +18,16 @@ struct NamedModel {
   learners::ModelPtr model;
 };
 
+// From which probabilities on a transaction is reviewed and declined: the configuration's, or learned ones.
+struct Thresholds {
+  double review = 0, decline = 0;
+};
+
 // Risk and decision for a score. `amount` is NaN or 0 when the schema has none.
-void decide(const PolicyConfig& policy, double amount, Answer& answer);
+void decide(const PolicyConfig& policy, const Thresholds& thresholds, double amount, Answer& answer);
+inline void decide(const PolicyConfig& policy, double amount, Answer& answer) {
+  decide(policy, {policy.review_score, policy.decline_score}, amount, answer);
+}
 
 // Whether what got this decision gets no label by itself: it did not go through.
 bool hides(const PolicyConfig& policy, Decision decision);

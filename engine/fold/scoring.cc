@@ -41,7 +41,7 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
   }
   for (size_t i = 0; i < waiting_.size(); ++i) {
     Answer given;
-    answer(scores_[i], rows.row(i), waiting_[i], left_us(i), given);
+    answer(fold, scores_[i], rows.row(i), waiting_[i], left_us(i), given);
     fold.answer(waiting_[i].folded, given);
     answered(i, rows.row(i), given);
   }
@@ -50,8 +50,8 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
 }
 
 // The degradation ladder: with less time, less answer; never late if it can be helped.
-void Scoring::answer(float score, std::span<const float> row, const Waiting& asked, int64_t left_us,
-                     Answer& answer) {
+void Scoring::answer(const Fold& fold, float score, std::span<const float> row, const Waiting& asked,
+                     int64_t left_us, Answer& answer) {
   const double amount = asked.amount;
   answer.clock = asked.folded.clock;
   const auto statically = [&] {
@@ -62,7 +62,7 @@ void Scoring::answer(float score, std::span<const float> row, const Waiting& ask
   answer.score = score;
   answer.model = champion_.id;
   if (!is_probability(score) && !score_by_fallback(fallbacks_, row, columns_, answer)) return statically();
-  decide(config_->policy, amount, answer);
+  decide(config_->policy, fold.thresholds(), amount, answer);
   let_through(*config_, asked.id, amount, answer);
   if (!reasons_ || answer.step != Step::kFull || answer.wanted == Decision::kApprove) return;
   if (left_us < config_->deadline.no_reasons_below_us) {

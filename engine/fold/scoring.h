@@ -53,7 +53,8 @@ class Scoring {
     Key id;
     double amount;  // NaN when the schema has none
   };
-  void answer(float score, std::span<const float> row, const Waiting& asked, int64_t left_us, Answer& answer);
+  void answer(const Fold& fold, float score, std::span<const float> row, const Waiting& asked,
+              int64_t left_us, Answer& answer);
 
   ConfigPtr config_;
   size_t columns_;

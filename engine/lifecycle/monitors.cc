@@ -1,10 +1,14 @@
 // The monitors there are: one line each.
 #include "engine/lifecycle/monitor.h"
+#include "engine/lifecycle/sources.h"
+#include "engine/lifecycle/thresholds.h"
 
 namespace shrike::engine {
 
-std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& /*config*/) {
+std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   std::vector<std::unique_ptr<Monitor>> monitors;
+  monitors.push_back(std::make_unique<SourceMonitor>(config));
+  monitors.push_back(std::make_unique<ThresholdMonitor>(config));
   return monitors;
 }
 

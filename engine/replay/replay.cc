@@ -102,6 +102,12 @@ void Replayer::take_judgements() {
     const JudgementEvent judgement = *made;
     fold_->judgement(judgement);
     report_.judgements.push_back({report_.rows, report_.days - 1, judgement});
+    if (judgement.action != Action::kRollBack) continue;
+    for (const auto& [hash, model] : std::vector(fold_->fallbacks())) {
+      if (hash != judgement.target) continue;
+      swap(rollback_event(judgement), model);
+      break;
+    }
   }
 }
 
@@ -145,10 +151,14 @@ void Replayer::swap_when_proposed() {
   training_->await();
   Proposal proposal;
   if (!training_->take_proposal(proposal)) return;
-  fold_->model(proposal.event, proposal.model);
-  training_->model_event(proposal.event, fold_->champion());
+  swap(as_permitted(proposal.event, fold_->training_held()), proposal.model);
+}
+
+void Replayer::swap(const ModelEvent& event, learners::ModelPtr model) {
+  fold_->model(event, std::move(model));
+  if (training_) training_->model_event(event, fold_->champion());
   scoring_->models_changed(*fold_);
-  report_.swaps.push_back({report_.rows, report_.days - 1, proposal.event});
+  report_.swaps.push_back({report_.rows, report_.days - 1, event});
 }
 
 tl::expected<void, std::string> Replayer::save_and_restore() {

@@ -127,6 +127,7 @@ class Replayer {
   void begin_training(std::unique_ptr<Trainer> trainer);
   void swap_when_proposed();
   void take_judgements();
+  void swap(const ModelEvent& event, learners::ModelPtr model);
   void tell_learned();
 
   ConfigPtr config_;

@@ -210,6 +210,14 @@ void Engine::outcome(Envelope& envelope, asked::Outcome& outcome) {
   }
 }
 
+// To an earlier champion, which is still in memory.
+void Engine::roll_back(const JudgementEvent& judgement) {
+  for (const auto& [hash, model] : std::vector(parts_.fold->fallbacks())) {
+    if (hash == judgement.target) return swap(rollback_event(judgement), model);
+  }
+  spdlog::error("model {} is no earlier champion any more; the present one stays", judgement.target);
+}
+
 // What monitors found at the end of a period enters the log before anything else does.
 void Engine::take_judgements(size_t until) {
   while (const JudgementEvent* made = parts_.fold->next_judgement()) {
@@ -218,18 +226,20 @@ void Engine::take_judgements(size_t until) {
     spdlog::log(judgement.severity == Severity::kInfo ? spdlog::level::info : spdlog::level::warn, "{}: {}",
                 judgement.monitor, judgement.text);
     log(judgement, parts_.fold->judgement(judgement));
+    if (judgement.action == Action::kRollBack) roll_back(judgement);
   }
 }
 
 void Engine::take_proposals() {
   Proposal proposal;
   while (parts_.training.take_proposal(proposal)) {
-    if (proposal.event.action == ModelAction::kAccepted) {
-      spdlog::info("model {} takes over: {}", proposal.event.model, proposal.event.report);
+    const ModelEvent event = as_permitted(proposal.event, parts_.fold->training_held());
+    if (event.action == ModelAction::kAccepted) {
+      spdlog::info("model {} takes over: {}", event.model, event.report);
     } else {
-      spdlog::info("candidate {} refused: {}", proposal.event.model, proposal.event.report);
+      spdlog::info("candidate {} refused: {}", event.model, event.report);
     }
-    swap(proposal.event, proposal.model);
+    swap(event, proposal.model);
   }
 }
 

@@ -1,0 +1,62 @@
+// Thresholds that keep their promise: the decline threshold is moved so that the share of legitimate
+// transactions that reach it stays at most thresholds.fpr, and the review threshold so that about
+// reviews_per_day are reviewed, through swaps of models, whose scores mean something else at the same
+// threshold.
+//
+// It looks at how the present champion scores the traffic of the last days, which needs no labels: of the
+// transactions above a threshold, those expected to be legitimate are the sum of 1 - score. (Its scores of
+// old labelled rows would not do: it has trained on them.) What matured labels say of the thresholds then in
+// force corrects it by half, and is in the evidence of each move, with its interval.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "engine/lifecycle/monitor.h"
+
+namespace shrike::engine {
+
+class ThresholdMonitor : public Monitor {
+ public:
+  explicit ThresholdMonitor(ConfigPtr config);
+
+  std::string_view name() const override { return "thresholds"; }
+  void scored(const Scored& scored) override;
+  void settled(const Settled& settled) override;
+  void model(const ModelEvent& event, const Fold& fold) override;
+  void close(const Period& period, std::vector<JudgementEvent>& found) override;
+  void judged(const JudgementEvent& event) override;
+  nlohmann::json report() const override;
+  std::string save() const override;
+  tl::expected<void, std::string> restore(std::string_view bytes) override;
+
+ private:
+  // Scores by their float's exponent and first mantissa bits: bins of 1/256 of their size.
+  static constexpr size_t kBins = 20 * 256 + 1;
+  static size_t bin_of(float score);
+  static double lower_edge(size_t bin);
+
+  // Of one day of matured labels, by inverse propensity: legitimate ones, and those of them that were above
+  // the threshold.
+  struct Matured {
+    double legitimate = 0, alarms = 0;
+  };
+  static constexpr size_t kDays = 7;
+
+  Matured matured() const;
+  double correction() const;
+  void move(const Period& period, std::vector<JudgementEvent>& found);
+
+  ConfigPtr config_;
+  double review_, decline_;
+  std::vector<double> recent_;  // by bin: transactions of the champion's last days, older ones counted less
+  std::vector<double> today_;
+  double days_ = 0;           // that recent_ stands for
+  uint64_t since_model_ = 0;  // transactions
+  uint64_t since_move_ = 0;
+  uint64_t learned_from_ = UINT64_MAX;    // sequence from which the thresholds in force were learned
+  std::array<Matured, kDays> matured_{};  // a ring of the last days
+  size_t day_ = 0;
+};
+
+}  // namespace shrike::engine

@@ -1,0 +1,258 @@
+// Judgements over the log: made when a period closes, kept until they are in the log, and in force from then
+// on.
+#include "engine/lifecycle/lifecycle.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/lifecycle/sources.h"
+#include "engine/lifecycle/thresholds.h"
+#include "engine/log/recovery.h"
+#include "tests/engine/support.h"
+
+namespace shrike::engine {
+namespace {
+
+constexpr int64_t kDay = 86400;
+
+// Says something at every new day, whatever was said before.
+class Daily : public Monitor {
+ public:
+  std::string_view name() const override { return "daily"; }
+  void scored(const Scored&) override { ++scored_; }
+  void judged(const JudgementEvent& event) override { in_log_ += event.monitor == "daily"; }
+  void close(const Period& period, std::vector<JudgementEvent>& found) override {
+    if (!period.new_day) return;
+    JudgementEvent judgement;
+    judgement.subject = std::to_string(scored_);
+    found.push_back(judgement);
+  }
+  nlohmann::json report() const override { return {{"scored", scored_}, {"in_log", in_log_}}; }
+  std::string save() const override { return std::to_string(scored_) + " " + std::to_string(in_log_); }
+  tl::expected<void, std::string> restore(std::string_view bytes) override {
+    scored_ = std::stoi(std::string(bytes));
+    in_log_ = std::stoi(std::string(bytes.substr(bytes.find(' '))));
+    return {};
+  }
+
+ private:
+  int scored_ = 0, in_log_ = 0;
+};
+
+std::unique_ptr<Fold> watched(const ConfigPtr& config, ExampleSink& sink) {
+  auto fold = std::make_unique<Fold>(config, sink, nullptr);
+  std::vector<std::unique_ptr<Monitor>> monitors;
+  monitors.push_back(std::make_unique<Daily>());
+  fold->watch(std::make_unique<Lifecycle>(config, std::move(monitors)));
+  return fold;
+}
+
+// In batches of any size, judged at the same places, with the same words.
+TEST(Lifecycle, JudgesAtTheSamePlacesWhateverTheBatch) {
+  const ConfigPtr config = must_parse(handbook_15());
+  std::vector<std::vector<std::string>> stories;
+  for (const size_t batch : {size_t{1}, size_t{7}, size_t{256}}) {
+    NoExamples nowhere;
+    auto fold = watched(config, nowhere);
+    std::vector<float> row(config->columns.size());
+    std::vector<Folded> waiting;
+    std::vector<std::string> story;
+    const auto answer_all = [&] {
+      for (const Folded& folded : waiting) fold->answer(folded, {});
+      waiting.clear();
+    };
+    for (int64_t id = 0; id < 3000; ++id) {
+      const Transaction t = make_transaction(config->schema(), id, id * kDay / 250, id % 7, id % 5, 10);
+      if (fold->needs_answers(t)) answer_all();
+      waiting.push_back(fold->fold(t, Clock::kOnTime, row));
+      if (waiting.size() >= batch || fold->closes_period()) answer_all();
+      while (const JudgementEvent* made = fold->next_judgement()) {
+        const JudgementEvent judgement = *made;
+        story.push_back(std::to_string(fold->judgement(judgement)) + " " + judgement.subject);
+      }
+    }
+    EXPECT_EQ(story.size(), 11u);
+    stories.push_back(std::move(story));
+  }
+  EXPECT_EQ(stories[0], stories[1]);
+  EXPECT_EQ(stories[0], stories[2]);
+}
+
+// A crash between a judgement and its place in the log: after recovery it is made, once.
+TEST(Lifecycle, AJudgementThatIsNotInTheLogIsKeptThroughACheckpoint) {
+  const ConfigPtr config = must_parse(handbook_15());
+  NoExamples nowhere;
+  auto fold = watched(config, nowhere);
+  std::vector<float> row(config->columns.size());
+  for (int64_t id = 0; id < 2; ++id) {
+    const Transaction t = make_transaction(config->schema(), id, id * kDay, 1, 1, 10);
+    fold->answer(fold->fold(t, Clock::kOnTime, row), {});
+  }
+  ASSERT_NE(fold->next_judgement(), nullptr);
+  std::vector<std::pair<std::string, std::string>> parts;
+  fold->save([&](const char* part, std::string piece) { parts.emplace_back(part, std::move(piece)); });
+  auto restored = watched(config, nowhere);
+  for (const auto& [part, piece] : parts)
+    ASSERT_TRUE(restored->restore(part, piece, [](const std::string&) { return nullptr; })) << part;
+  ASSERT_NE(restored->next_judgement(), nullptr);
+  const JudgementEvent judgement = *restored->next_judgement();
+  EXPECT_EQ(judgement, *fold->next_judgement());
+  restored->judgement(judgement);
+  EXPECT_EQ(restored->next_judgement(), nullptr);
+}
+
+TEST(Lifecycle, JudgementsGoThroughTheirRecords) {
+  const ConfigPtr config = must_parse(handbook_15());
+  const JudgementEvent event{
+      "drift",     "amount", Finding::kFailed, Severity::kCritical, Action::kThresholds, "x",
+      {0.25, 0.5}, 77,       "a sentence",     R"({"psi":0.3})"};
+  std::string bytes;
+  encode(event, bytes);
+  const auto decoded = decode_event(config->schema(), bytes);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(std::get<JudgementEvent>(*decoded), event);
+}
+
+TEST(Lifecycle, JudgementsAreInForceOnceTheyAreInTheLog) {
+  const ConfigPtr config = must_parse(handbook_15());
+  NoExamples nowhere;
+  Fold fold(config, nowhere, nullptr);
+  EXPECT_EQ(fold.thresholds().decline, config->policy.decline_score);
+  JudgementEvent event;
+  event.action = Action::kThresholds;
+  event.values = {0.03, 0.07};
+  fold.judgement(event);
+  event.action = Action::kHoldTraining;
+  fold.judgement(event);
+  event.action = Action::kQuarantine;
+  event.target = "customer";
+  fold.judgement(event);
+  Fold restored(config, nowhere, nullptr);
+  fold.save([&](const char* part, const std::string& piece) {
+    ASSERT_TRUE(restored.restore(part, piece, [](const std::string&) { return nullptr; }));
+  });
+  for (const Fold* one : {&fold, &restored}) {
+    EXPECT_EQ(one->thresholds().review, 0.03);
+    EXPECT_EQ(one->thresholds().decline, 0.07);
+    EXPECT_TRUE(one->training_held());
+    EXPECT_TRUE(one->quarantined(Source::kCustomer));
+    EXPECT_FALSE(one->quarantined(Source::kChargeback));
+  }
+  ModelEvent accepted{ModelAction::kAccepted, 5, "m", "{}"};
+  EXPECT_EQ(as_permitted(accepted, true).action, ModelAction::kRejected);
+  EXPECT_EQ(as_permitted(accepted, false).action, ModelAction::kAccepted);
+}
+
+class Sources : public testing::Test {
+ protected:
+  void say(Source source, float score, Verdict verdict = Verdict::kFraud) {
+    LabelEvent event;
+    event.source = source;
+    event.verdict = verdict;
+    Answer answer;
+    answer.score = score;
+    answer.decision = answer.wanted = Decision::kApprove;
+    monitor_.labelled({event, LabelState{}, &answer});
+  }
+  std::vector<JudgementEvent> close() {
+    NoExamples nowhere;
+    Fold fold(config_, nowhere, nullptr);
+    std::vector<JudgementEvent> found;
+    monitor_.close({{1, 0, 1, fold}}, found);
+    return found;
+  }
+  // Frauds that were missed score low, but not as honest traffic does.
+  float missed() { return std::min(0.45f, std::exp(std::normal_distribution<float>(-3, 1)(random_))); }
+  float honest() { return std::exp(std::normal_distribution<float>(-7, 1)(random_)); }
+
+  ConfigPtr config_ = must_parse(handbook_15());
+  SourceMonitor monitor_{config_};
+  std::mt19937 random_{1};
+};
+
+TEST_F(Sources, OneThatFloodsHonestEntitiesIsQuarantined) {
+  for (int i = 0; i < 200; ++i) say(Source::kChargeback, missed());
+  for (int i = 0; i < 49; ++i) say(Source::kCustomer, honest());
+  EXPECT_TRUE(close().empty()) << "not yet fifty labels";
+  for (int i = 0; i < 11; ++i) say(Source::kCustomer, honest());
+  const auto found = close();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].action, Action::kQuarantine);
+  EXPECT_EQ(found[0].target, "customer");
+  EXPECT_TRUE(close().empty()) << "said once";
+  for (int i = 0; i < 2000; ++i) say(Source::kCustomer, missed());
+  const auto again = close();
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].action, Action::kRelease) << "vindicated";
+}
+
+TEST_F(Sources, ThoseThatAgreeAreNot) {
+  for (int round = 0; round < 200; ++round) {
+    for (int i = 0; i < 20; ++i) {
+      say(Source::kChargeback, missed());
+      say(Source::kCustomer, missed());
+      say(Source::kAnalyst, missed());
+    }
+    ASSERT_TRUE(close().empty()) << round;
+  }
+}
+
+TEST_F(Sources, ChargebacksAreNotJudgedByCustomersAlone) {
+  for (int i = 0; i < 500; ++i) {
+    say(Source::kCustomer, missed());
+    say(Source::kChargeback, honest());
+  }
+  for (const JudgementEvent& judgement : close()) EXPECT_NE(judgement.target, "chargeback");
+}
+
+TEST_F(Sources, AreTheSameThroughACheckpoint) {
+  for (int i = 0; i < 100; ++i) say(Source::kChargeback, missed());
+  for (int i = 0; i < 40; ++i) say(Source::kCustomer, honest());
+  SourceMonitor restored(config_);
+  ASSERT_TRUE(restored.restore(monitor_.save()));
+  EXPECT_EQ(restored.report(), monitor_.report());
+  EXPECT_FALSE(restored.restore("short"));
+}
+
+// A model's scores double overnight, which makes twice as many alarms: the threshold follows within a day.
+TEST(Thresholds, KeepTheShareOfFalseAlarmsThroughASwap) {
+  const ConfigPtr config = must_parse(handbook_15() + "\n[thresholds]\nlearn = true\n");
+  NoExamples nowhere;
+  Fold fold(config, nowhere, nullptr);
+  ThresholdMonitor monitor(config);
+  std::mt19937 random(1);
+  std::normal_distribution<float> logit(-6, 1.5);
+  double decline = 0.5;
+  uint64_t sequence = 0;
+  const auto day = [&](float factor) {
+    uint64_t alarms = 0;
+    for (int i = 0; i < 10'000; ++i) {
+      Answer answer;
+      answer.score = std::min(factor * std::exp(logit(random)), 0.99f);
+      alarms += answer.score >= static_cast<float>(decline);
+      monitor.scored({++sequence, 0, {}, answer});
+      if (sequence % 1024 != 0 && i != 9999) continue;
+      std::vector<JudgementEvent> found;
+      monitor.close({{sequence, 0, sequence, fold}, i == 9999, i == 9999}, found);
+      for (const JudgementEvent& judgement : found) decline = judgement.values[1];
+    }
+    return static_cast<double>(alarms) / 10'000;
+  };
+  day(1);
+  for (int d = 0; d < 5; ++d) EXPECT_NEAR(day(1), 0.02, 0.005) << d;
+  ModelEvent swap{ModelAction::kAccepted, 1, "m", ""};
+  monitor.model(swap, fold);
+  EXPECT_LT(day(2), 0.035) << "found after two thousand transactions";
+  // Scores that are twice too high expect fewer of what is above to be legitimate, and nothing has matured.
+  for (int d = 0; d < 3; ++d) EXPECT_NEAR(day(2), 0.02, 0.008) << d;
+  ThresholdMonitor restored(config);
+  ASSERT_TRUE(restored.restore(monitor.save()));
+  EXPECT_EQ(restored.save(), monitor.save());
+  EXPECT_FALSE(restored.restore("short"));
+}
+
+}  // namespace
+}  // namespace shrike::engine
