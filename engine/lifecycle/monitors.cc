@@ -1,10 +1,14 @@
 // The monitors there are: one line each.
+#include "engine/lifecycle/drift.h"
 #include "engine/lifecycle/monitor.h"
+#include "engine/lifecycle/quality.h"
 
 namespace shrike::engine {
 
-std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& /*config*/) {
+std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   std::vector<std::unique_ptr<Monitor>> monitors;
+  if (config->quality.on) monitors.push_back(std::make_unique<Quality>(config));
+  if (config->drift.on) monitors.push_back(std::make_unique<Drift>(config));
   return monitors;
 }
 
