@@ -22,7 +22,7 @@ ROOMS = {
     "engine/config": set(),
     "engine/fold": {"engine/config"},
     # Judgements over the fold.
-    "engine/lifecycle": {"engine/config", "engine/fold"},
+    "engine/lifecycle": {"engine/config", "engine/fold", "learners/numeric"},
     "engine/log": {"engine/config", "engine/fold"},
     "engine/wire": {"engine/config", "engine/fold"},
     "engine/threads": {"engine/config", "engine/fold"},

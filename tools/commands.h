@@ -27,6 +27,7 @@ void add_timeline(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_check_config(CLI::App& app, int& exit_code);
+void add_quality(CLI::App& app, int& exit_code);
 void add_verify(CLI::App& app, int& exit_code);
 void add_repair(CLI::App& app, int& exit_code);
 void add_manual(CLI::App& app, int& exit_code);

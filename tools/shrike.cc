@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   add_inspect(app, exit_code);
   add_status(app, exit_code);
   add_check_config(app, exit_code);
+  add_quality(app, exit_code);
   add_verify(app, exit_code);
   add_repair(app, exit_code);
   add_manual(app, exit_code);

@@ -147,6 +147,39 @@ SourceConfig read_sources(TomlReader root) {
   return sources;
 }
 
+DriftConfig read_drift(TomlReader root) {
+  DriftConfig drift;
+  drift.on = root.boolean("on", drift.on);
+  drift.reference_rows = static_cast<uint64_t>(root.integer("reference_rows", 20'000, 100, 1'000'000));
+  drift.reference_us = root.duration("reference", "7d");
+  drift.window_us = root.duration("window", "1d");
+  drift.window_rows = static_cast<uint64_t>(root.integer("window_rows", 2'000, 100, 100'000'000));
+  drift.threshold = root.number("threshold", drift.threshold, 0.01, 10);
+  drift.alpha = root.number("alpha", drift.alpha, 1e-12, 1);
+  drift.share = root.number("share", drift.share, 0, 1);
+  drift.rate_ratio = root.number("rate_ratio", drift.rate_ratio, 1.01, 1000);
+  drift.loss_ratio = root.number("loss_ratio", drift.loss_ratio, 1.01, 1000);
+  root.finish();
+  return drift;
+}
+
+QualityConfig read_quality(TomlReader root) {
+  QualityConfig quality;
+  quality.on = root.boolean("on", quality.on);
+  quality.reference_us = root.duration("reference", "7d");
+  quality.rows = static_cast<uint64_t>(root.integer("rows", 500, 1, 100'000'000));
+  quality.missing = root.number("missing", quality.missing, 0, 1);
+  quality.unreadable = root.number("unreadable", quality.unreadable, 0, 1);
+  quality.outside = root.number("outside", quality.outside, 0, 1);
+  quality.duplicates = root.number("duplicates", quality.duplicates, 0, 1);
+  quality.shift = root.number("shift", quality.shift, 0.01, 100);
+  quality.unseen = root.number("unseen", quality.unseen, 0, 1);
+  quality.silence_us = root.duration("silence", "1h");
+  quality.fail_stops_training = root.boolean("fail_stops_training", quality.fail_stops_training);
+  root.finish();
+  return quality;
+}
+
 DeadlineConfig read_deadline(TomlReader root) {
   DeadlineConfig deadline;
   deadline.default_us = root.duration("default", "100ms");
@@ -229,6 +262,8 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->control = read_control(root.table("control"));
   config->thresholds = read_thresholds(root.table("thresholds"));
   config->sources = read_sources(root.table("sources"));
+  config->drift = read_drift(root.table("drift"));
+  config->quality = read_quality(root.table("quality"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));

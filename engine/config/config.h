@@ -94,6 +94,35 @@ struct PolicyConfig {
   std::vector<std::pair<std::string, std::string>> reason_codes;  // column name, or its prefix, to code
 };
 
+// When a shift of what comes in, of the score, of labels or of the loss is told (see lifecycle/drift.h).
+struct DriftConfig {
+  bool on = true;
+  uint64_t reference_rows = 20'000;  // that a reference has at least,
+  int64_t reference_us = 0;          // and the days that it covers at least
+  int64_t window_us = 0;             // the same of what is compared with it
+  uint64_t window_rows = 2'000;
+  double threshold = 0.1;   // how large a shift of a distribution must be
+  double alpha = 0.05;      // the expected share of false ones among columns found significant
+  double share = 0.05;      // critical once columns with this share of importance have drifted
+  double rate_ratio = 1.5;  // by which the rate of frauds rises or falls
+  double loss_ratio = 1.5;  // by which the log loss rises
+};
+
+// What a day's transactions must be like (see lifecycle/quality.h). Shares are of the day's transactions.
+struct QualityConfig {
+  bool on = true;
+  int64_t reference_us = 0;  // days from which is learned what is usual
+  uint64_t rows = 500;       // fewer in a day tell nothing
+  double missing = 0.05;     // of a field; of a column, and of an optional field, above what is usual
+  double unreadable = 0.01;
+  double outside = 0.01;  // beyond what the field allows, or the reference had
+  double duplicates = 0.01;
+  double shift = 0.25;     // PSI of a column
+  double unseen = 0.05;    // categories that were never seen, above what is usual
+  int64_t silence_us = 0;  // without a transaction; longer where that is usual at the hour
+  bool fail_stops_training = false;
+};
+
 struct DeadlineConfig {
   int64_t default_us = 100'000;
   int64_t no_reasons_below_us = 2'000;  // with less time left, reasons are left out
@@ -138,6 +167,8 @@ struct Config {
   ControlConfig control;
   ThresholdConfig thresholds;
   SourceConfig sources;
+  DriftConfig drift;
+  QualityConfig quality;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

@@ -1,5 +1,7 @@
 // The monitors there are: one line each.
+#include "engine/lifecycle/drift.h"
 #include "engine/lifecycle/monitor.h"
+#include "engine/lifecycle/quality.h"
 #include "engine/lifecycle/sources.h"
 #include "engine/lifecycle/thresholds.h"
 
@@ -7,6 +9,8 @@ namespace shrike::engine {
 
 std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   std::vector<std::unique_ptr<Monitor>> monitors;
+  if (config->quality.on) monitors.push_back(std::make_unique<Quality>(config));
+  if (config->drift.on) monitors.push_back(std::make_unique<Drift>(config));
   monitors.push_back(std::make_unique<SourceMonitor>(config));
   monitors.push_back(std::make_unique<ThresholdMonitor>(config));
   return monitors;
