@@ -150,9 +150,9 @@ void Drift::judge_columns(int64_t now_us, Found& found) {
     raise(c, now_us, {shift.magnitude, share_},
           missing ? fmt::format("{} is missing in {:.1f} % of transactions, in the reference in {:.1f} %",
                                 subject(c), 100 * shift.missing[1], 100 * shift.missing[0])
-                  : fmt::format("{} is distributed otherwise than in the reference: PSI {:.3g}, which is "
-                                "large above {:.3g}",
-                                subject(c), shift.psi, drift.threshold),
+                  : fmt::format("{} is distributed otherwise than in the reference by {:.3g} (PSI {:.3g}); from "
+                                "{:.3g} on that is much",
+                                subject(c), shift.magnitude, shift.psi, drift.threshold),
           found);
     if (share_ >= drift.share) found.back().severity = Severity::kCritical;
   }
@@ -169,9 +169,9 @@ void Drift::judge_score(int64_t now_us, Found& found) {
   alarm.evidence = evidence(score_alarm_, score_, 0, shift);
   if (!alarm.on && shift.chi2_p <= drift.alpha && shift.magnitude >= drift.threshold) {
     raise(score_alarm_, now_us, {shift.magnitude, share_},
-          fmt::format("scores are distributed otherwise than in the days after the model took over: PSI "
-                      "{:.3g}, which is large above {:.3g}",
-                      shift.psi, drift.threshold),
+          fmt::format("scores are distributed otherwise than in the days after the model took over by {:.3g} "
+                      "(PSI {:.3g}); from {:.3g} on that is much",
+                      shift.magnitude, shift.psi, drift.threshold),
           found);
   } else if (alarm.on && shift.magnitude < drift.threshold / 2) {
     resolve(score_alarm_, "scores are distributed again as they were in the reference", found);
