@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 
 #include "engine/serve/clocks.h"
+#include "engine/wire/event_json.h"
 #include "engine/wire/wire.h"
 
 namespace shrike::engine {
@@ -70,7 +72,7 @@ void Engine::process() {
       outcome(envelope, *reported);
     } else if (auto* wanted = envelope.as<asked::Control>()) {
       hand_over(i);
-      control(*wanted);
+      if (auto done = control(*wanted); !done) envelope.error = done.error();
     }
     // At a fixed number of examples a new model may take over: what is folded so far is the old one's.
     if (parts_.fold->take_boundary() && parts_.config->training.mode == TrainingMode::kAwaited) {
@@ -210,6 +212,28 @@ void Engine::outcome(Envelope& envelope, asked::Outcome& outcome) {
   }
 }
 
+// By an operator's hand.
+Result<void> Engine::judge(asked::Control& control) {
+  auto judgement = judgement_by_hand(control.argument);
+  if (!judgement) return tl::make_unexpected(judgement.error());
+  judgement->time_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
+  if (judgement->action == Action::kRollBack) {
+    const auto& earlier = parts_.fold->fallbacks();
+    const auto found = std::find_if(earlier.begin(), earlier.end(), [&](const auto& one) {
+      return one.first.starts_with(judgement->target);
+    });
+    if (found == earlier.end())
+      return refuse(ErrorCode::kNotFound, "target",
+                    "none of the last champions begins so; `activate` takes any kept model");
+    judgement->target = judgement->subject = found->first;
+  }
+  const uint64_t sequence = parts_.fold->judgement(*judgement);
+  log(*judgement, sequence);
+  if (judgement->action == Action::kRollBack) roll_back(*judgement);
+  control.text = fmt::format(R"({{"judged":"{}","seq":{}}})", name(judgement->action), sequence);
+  return {};
+}
+
 // To an earlier champion, which is still in memory.
 void Engine::roll_back(const JudgementEvent& judgement) {
   for (const auto& [hash, model] : std::vector(parts_.fold->fallbacks())) {
@@ -269,7 +293,7 @@ void Engine::checkpoint_when_due() {
   parts_.training.checkpoint(parts_.fold->next_sequence() - 1);
 }
 
-void Engine::control(asked::Control& control) {
+Result<void> Engine::control(asked::Control& control) {
   switch (control.command) {
     case Command::kStatus:
       control.text = status();
@@ -279,7 +303,11 @@ void Engine::control(asked::Control& control) {
       control.text =
           fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, parts_.fold->next_sequence() - 1);
       break;
+    case Command::kJudge:
+      if (auto judged = judge(control); !judged) return judged;
+      break;
   }
+  return {};
 }
 
 std::string Engine::status() const {

@@ -57,7 +57,8 @@ class Engine {
   void transaction(Envelope& envelope, asked::Score& score);
   void label(Envelope& envelope, asked::Label& label);
   void outcome(Envelope& envelope, asked::Outcome& outcome);
-  void control(asked::Control& control);
+  Result<void> control(asked::Control& control);
+  Result<void> judge(asked::Control& control);
   void log(std::variant<ModelEvent, ConfigEvent, JudgementEvent> event, uint64_t sequence);
   void score_batch();
   void tell_of_clock(const Transaction& transaction, Clock clock) const;

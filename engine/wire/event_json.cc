@@ -1,5 +1,8 @@
 #include "engine/wire/event_json.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include <nlohmann/json.hpp>
 
 namespace shrike::engine {
@@ -55,6 +58,51 @@ Json model_event_json(uint64_t sequence, const ModelEvent& event) {
 
 std::string model_event_text(uint64_t sequence, const ModelEvent& event) {
   return on_one_line(model_event_json(sequence, event));
+}
+
+Result<JudgementEvent> judgement_by_hand(std::string_view text) {
+  const auto invalid = [](std::string field, std::string reason) {
+    return refuse(ErrorCode::kInvalid, std::move(field), std::move(reason));
+  };
+  const Json said = Json::parse(text, nullptr, false);
+  if (!said.is_object()) return invalid("argument", "expected a JSON object with action, target and why");
+  const auto word = [&](const char* key) {
+    const auto found = said.find(key);
+    return found != said.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  JudgementEvent event;
+  event.monitor = "operator";
+  event.severity = Severity::kWarning;
+  event.target = word("target");
+  event.text = word("why");
+  const std::string action = word("action");
+  constexpr Action kByHand[] = {Action::kThresholds, Action::kHoldTraining, Action::kGoOnTraining,
+                                Action::kQuarantine, Action::kRelease,      Action::kRollBack};
+  const auto found =
+      std::find_if(std::begin(kByHand), std::end(kByHand), [&](Action one) { return name(one) == action; });
+  if (found == std::end(kByHand)) {
+    return invalid("action",
+                   "allowed are thresholds, hold_training, go_on_training, quarantine, release, roll_back");
+  }
+  event.action = *found;
+  if (event.text.empty()) return invalid("why", "say why: the log keeps it");
+  if (event.action == Action::kQuarantine || event.action == Action::kRelease) {
+    if (const auto source = parse_source(event.target); !source) return invalid("target", source.error());
+  }
+  if (event.action == Action::kRollBack && event.target.empty())
+    return invalid("target",
+                   "give how the hash of an earlier champion begins; `status` and `models` name them");
+  if (event.action == Action::kThresholds) {
+    const auto values = said.find("values");
+    const bool two = values != said.end() && values->is_array() && values->size() == 2 &&
+                     (*values)[0].is_number() && (*values)[1].is_number();
+    if (two) event.values = {(*values)[0].get<double>(), (*values)[1].get<double>()};
+    if (!two || !(event.values[0] >= 0 && event.values[0] <= event.values[1] && event.values[1] <= 1))
+      return invalid("values",
+                     "expected two probabilities, review and decline score, the first not above the other");
+  }
+  event.subject = event.target;
+  return event;
 }
 
 }  // namespace shrike::engine

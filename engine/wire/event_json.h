@@ -6,6 +6,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "engine/fold/error.h"
 #include "engine/fold/event.h"
 
 namespace shrike::engine {
@@ -21,5 +22,10 @@ std::string model_event_text(uint64_t sequence, const ModelEvent& event);
 // where the action has some.
 nlohmann::ordered_json judgement_json(const JudgementEvent& event);
 std::string judgement_text(uint64_t sequence, const JudgementEvent& event);
+
+// A judgement by an operator's hand: {"action","target","values","why"}. Allowed are thresholds (values:
+// review and decline score), hold_training, go_on_training, quarantine and release (target: a source) and
+// roll_back (target: how an earlier champion's hash begins).
+Result<JudgementEvent> judgement_by_hand(std::string_view text);
 
 }  // namespace shrike::engine

@@ -18,7 +18,7 @@ namespace shrike::engine {
 enum class Format : uint8_t { kJson, kProtobuf };
 
 // What may be asked for on the feedback socket besides labels.
-enum class Command : uint8_t { kStatus, kActivate };
+enum class Command : uint8_t { kStatus, kActivate, kJudge };
 std::string_view name(Command command);
 // The error says what is allowed.
 Result<Command> parse_command(std::string_view text);

@@ -492,6 +492,38 @@ TEST_P(ServerTest, OutcomesAndControlsGoThroughTheLog) {
   EXPECT_EQ(report->judgements_different, 0u);
 }
 
+TEST_P(ServerTest, AnOperatorJudgesAndTheLogKeepsIt) {
+  const std::string data = dir_ / "data";
+  const auto judge = [](const std::string& what) {
+    std::string escaped;
+    for (const char c : what) escaped += c == '"' ? std::string("\\\"") : std::string(1, c);
+    return R"({"command":"judge","argument":")" + escaped + "\"}";
+  };
+  {
+    Running server(config(), data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    EXPECT_EQ(field(score.ask(transaction(1)), "decision"), "approve");
+    EXPECT_EQ(error_code(feedback.ask(judge("release"))), "invalid_value");
+    EXPECT_EQ(error_code(feedback.ask(judge(R"({"action":"release","target":"nobody","why":"w"})"))),
+              "invalid_value");
+    EXPECT_EQ(error_code(feedback.ask(judge(R"({"action":"hold_training"})"))), "invalid_value") << "no why";
+    EXPECT_EQ(error_code(feedback.ask(judge(R"({"action":"roll_back","target":"ff","why":"w"})"))),
+              "not_found");
+    EXPECT_EQ(
+        field(feedback.ask(judge(R"({"action":"thresholds","values":[0.001,0.002],"why":"w"})")), "judged"),
+        "thresholds");
+    EXPECT_EQ(field(score.ask(transaction(2)), "decision"), "decline");
+    EXPECT_EQ(
+        field(feedback.ask(judge(R"({"action":"quarantine","target":"customer","why":"w"})")), "judged"),
+        "quarantine");
+    EXPECT_EQ(field(feedback.ask(label(1, 1, "customer")), "status"), "stored") << "kept";
+  }
+  Running server(config(), data);
+  Peer score(server.at().score), feedback(server.at().feedback);
+  EXPECT_EQ(field(score.ask(transaction(3)), "decision"), "decline") << "after a restart";
+  EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "fraud_examples"), "0") << "and not learned from";
+}
+
 TEST_P(ServerTest, ALabelMayOvertakeItsTransaction) {
   const std::string data = dir_ / "data";
   {

@@ -1,0 +1,68 @@
+// shrike judge: what an operator decides in a monitor's place, as an event with its reason.
+#include <fmt/format.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/client.h"
+#include "tools/commands.h"
+#include "tools/json.h"
+
+namespace shrike::tools {
+namespace {
+
+struct Options {
+  std::string action, why, endpoint = "tcp://127.0.0.1:7202";
+  std::vector<std::string> what;
+};
+
+int run(const Options& options) {
+  Json said = {{"action", options.action}, {"why", options.why}};
+  if (options.action == "thresholds") {
+    Json values = Json::array();
+    for (const std::string& text : options.what) {
+      const Json value = Json::parse(text, nullptr, false);
+      if (!value.is_number())
+        return complain(fmt::format("thresholds: \"{}\" is no number", text), kBadInput);
+      values.push_back(value);
+    }
+    said["values"] = std::move(values);
+  } else if (options.what.size() > 1) {
+    return complain(fmt::format("{} takes one target", options.action), kBadInput);
+  } else if (!options.what.empty()) {
+    said["target"] = options.what[0];
+  }
+  const auto reply =
+      Client::ask(options.endpoint, to_text({{"command", "judge"}, {"argument", said.dump()}}), 10'000);
+  if (!reply) return complain(reply.error(), kFailed);
+  fmt::print("{}\n", *reply);
+  return reply->rfind("{\"error\"", 0) == 0 ? kNotAllWell : 0;
+}
+
+}  // namespace
+
+void add_judge(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "judge",
+      "Decides in a monitor's place on a running server; the log keeps it with its reason.\n\n"
+      "  shrike judge release customer --why \"their form was mended\"\n"
+      "  shrike judge quarantine analyst --why \"a test account labels\"\n"
+      "  shrike judge thresholds 0.1 0.5 --why \"back to what the policy says\"\n"
+      "  shrike judge hold_training --why \"a migration runs\"\n"
+      "  shrike judge roll_back 3f2a --why \"complaints since noon\"\n");
+  command
+      ->add_option("action", options->action,
+                   "thresholds, hold_training, go_on_training, quarantine, release or roll_back")
+      ->required();
+  command->add_option("what", options->what, "a source, a model, or the two scores");
+  command->add_option("--why", options->why, "the reason")->required();
+  command->add_option("--endpoint,-e", options->endpoint, "the server's feedback socket")
+      ->capture_default_str();
+  command->callback([options, &exit_code] { exit_code = run(*options); });
+}
+
+}  // namespace shrike::tools
