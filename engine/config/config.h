@@ -77,6 +77,14 @@ struct PolicyConfig {
   std::vector<std::pair<std::string, std::string>> reason_codes;  // column name, or its prefix, to code
 };
 
+// When the champion's performance has dropped, in per cent of its baseline (see lifecycle/performance.h).
+struct PerformanceConfig {
+  double accuracy_drop = 5, precision_drop = 8, recall_drop = 8, f1_drop = 7, auc_drop = 6,
+         average_precision_drop = 8;
+  double standard_errors = 3;  // by so many the drop must exceed its threshold, so that chance raises nothing
+  double seen_min = 0.5;       // of what is declined so much must get a verdict; with less nothing is judged
+};
+
 struct DeadlineConfig {
   int64_t default_us = 100'000;
   int64_t no_reasons_below_us = 2'000;  // with less time left, reasons are left out
@@ -119,6 +127,7 @@ struct Config {
   GateConfig gate;
   PolicyConfig policy;
   ControlConfig control;
+  PerformanceConfig performance;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;
