@@ -81,8 +81,8 @@ struct PolicyConfig {
 struct PerformanceConfig {
   double accuracy_drop = 5, precision_drop = 8, recall_drop = 8, f1_drop = 7, auc_drop = 6,
          average_precision_drop = 8;
-  double standard_errors = 3;  // by so many the drop must exceed its threshold, so that chance raises nothing
-  double seen_min = 0.5;       // of what is declined so much must get a verdict; with less nothing is judged
+  double standard_errors = 3.5;  // by so many a drop must exceed its threshold: chance raises nothing
+  double seen_min = 0.5;         // of what is declined so much must get a verdict, or nothing is judged
 };
 
 struct DeadlineConfig {

@@ -236,8 +236,8 @@ TEST(Performance, FiveFraudsADayRaiseNothing) {
   }
 }
 
-TEST(Performance, LosingAThirdOfRecallIsFoundWithinTenSettledDaysAndEndsWithIt) {
-  Feeder feeder(7);
+void find_lost_recall(uint64_t seed) {
+  Feeder feeder(seed);
   feeder.take_over();
   for (int day = 0; day < 40; ++day) feeder.day({});
   ASSERT_TRUE(feeder.found().empty());
@@ -252,8 +252,7 @@ TEST(Performance, LosingAThirdOfRecallIsFoundWithinTenSettledDaysAndEndsWithIt) 
     if (recall && found_after < 0) {
       // This day begins; the newest complete one is the day before the maturity period.
       found_after = day - 1 - maturity;
-      RecordProperty("found_after_days", found_after);
-      std::printf("found after %d settled days:\n%s", found_after, subjects(found).c_str());
+      std::printf("seed %d: found after %d settled days\n", static_cast<int>(seed), found_after);
     }
   }
   EXPECT_GE(found_after, 1);
@@ -268,7 +267,7 @@ TEST(Performance, LosingAThirdOfRecallIsFoundWithinTenSettledDaysAndEndsWithIt) 
   EXPECT_EQ(report["trends"]["recall"], "declining");
 
   feeder.found();
-  for (int day = 0; day < 20; ++day) feeder.day({});
+  for (int day = 0; day < 45; ++day) feeder.day({});
   size_t resolved = 0;
   for (const JudgementEvent& event : feeder.found()) {
     EXPECT_EQ(event.action, Action::kResolve) << event.text;
@@ -277,6 +276,13 @@ TEST(Performance, LosingAThirdOfRecallIsFoundWithinTenSettledDaysAndEndsWithIt) 
   }
   EXPECT_EQ(resolved, 1u);
   EXPECT_TRUE(feeder.monitor.report()["alerts"].empty()) << feeder.monitor.report()["alerts"].dump(1);
+}
+
+TEST(Performance, LosingAThirdOfRecallIsFoundWithinTenSettledDaysAndEndsWithIt) {
+  for (const uint64_t seed : {7, 8, 9, 10}) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    find_lost_recall(seed);
+  }
 }
 
 TEST(Performance, ATakeoverBringsTheLastWeekAndThenItsOwnFirst) {
