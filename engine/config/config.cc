@@ -180,6 +180,21 @@ QualityConfig read_quality(TomlReader root) {
   return quality;
 }
 
+PerformanceConfig read_performance(TomlReader root) {
+  PerformanceConfig performance;
+  for (const auto& [key, drop] :
+       {std::pair("accuracy_drop", &performance.accuracy_drop),
+        std::pair("precision_drop", &performance.precision_drop),
+        std::pair("recall_drop", &performance.recall_drop), std::pair("f1_drop", &performance.f1_drop),
+        std::pair("auc_drop", &performance.auc_drop),
+        std::pair("average_precision_drop", &performance.average_precision_drop)})
+    *drop = root.number(key, *drop, 0.1, 100);
+  performance.standard_errors = root.number("standard_errors", performance.standard_errors, 0, 10);
+  performance.seen_min = root.number("seen_min", performance.seen_min, 0, 1);
+  root.finish();
+  return performance;
+}
+
 DeadlineConfig read_deadline(TomlReader root) {
   DeadlineConfig deadline;
   deadline.default_us = root.duration("default", "100ms");
@@ -264,6 +279,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->sources = read_sources(root.table("sources"));
   config->drift = read_drift(root.table("drift"));
   config->quality = read_quality(root.table("quality"));
+  config->performance = read_performance(root.table("performance"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));

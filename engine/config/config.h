@@ -123,6 +123,14 @@ struct QualityConfig {
   bool fail_stops_training = false;
 };
 
+// When the champion's performance has dropped, in per cent of its baseline (see lifecycle/performance.h).
+struct PerformanceConfig {
+  double accuracy_drop = 5, precision_drop = 8, recall_drop = 8, f1_drop = 7, auc_drop = 6,
+         average_precision_drop = 8;
+  double standard_errors = 3.5;  // by so many a drop must exceed its threshold: chance raises nothing
+  double seen_min = 0.5;         // of what is declined so much must get a verdict, or nothing is judged
+};
+
 struct DeadlineConfig {
   int64_t default_us = 100'000;
   int64_t no_reasons_below_us = 2'000;  // with less time left, reasons are left out
@@ -169,6 +177,7 @@ struct Config {
   SourceConfig sources;
   DriftConfig drift;
   QualityConfig quality;
+  PerformanceConfig performance;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

@@ -171,6 +171,8 @@ class Fold {
   const JudgementEvent* next_judgement() const { return watch_ ? watch_->next() : nullptr; }
   // True once the transactions waiting for their answers end a period: they are to be answered now.
   bool closes_period() const { return close_at_ != 0; }
+  // Where the monitors stand, as JSON text: an object by name, empty where nothing watches.
+  std::string watch_report() const { return watch_ ? watch_->report() : "{}"; }
   // A judgement is in the log, and has its effect from now on; kRollBack is for the host, which swaps models.
   uint64_t judgement(const JudgementEvent& event);
 

@@ -79,6 +79,8 @@ class Watch {
   virtual const JudgementEvent* next() const = 0;
   // A judgement is in the log: what next() gave, or by hand.
   virtual void judged(const JudgementEvent& event) = 0;
+  // Where all that judge stand, as JSON text: an object by name.
+  virtual std::string report() const { return "{}"; }
   virtual void save(const std::function<void(std::string)>& sink) const = 0;
   virtual tl::expected<void, std::string> restore(std::string_view piece) = 0;
 };

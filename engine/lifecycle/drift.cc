@@ -148,11 +148,12 @@ void Drift::judge_columns(int64_t now_us, Found& found) {
     if (told || !now) continue;
     const bool missing = std::fabs(shift.missing[1] - shift.missing[0]) >= drift.threshold;
     raise(c, now_us, {shift.magnitude, share_},
-          missing ? fmt::format("{} is missing in {:.1f} % of transactions, in the reference in {:.1f} %",
-                                subject(c), 100 * shift.missing[1], 100 * shift.missing[0])
-                  : fmt::format("{} is distributed otherwise than in the reference by {:.3g} (PSI {:.3g}); from "
-                                "{:.3g} on that is much",
-                                subject(c), shift.magnitude, shift.psi, drift.threshold),
+          missing
+              ? fmt::format("{} is missing in {:.1f} % of transactions, in the reference in {:.1f} %",
+                            subject(c), 100 * shift.missing[1], 100 * shift.missing[0])
+              : fmt::format("{} is distributed otherwise than in the reference by {:.3g} (PSI {:.3g}); from "
+                            "{:.3g} on that is much",
+                            subject(c), shift.magnitude, shift.psi, drift.threshold),
           found);
     if (share_ >= drift.share) found.back().severity = Severity::kCritical;
   }

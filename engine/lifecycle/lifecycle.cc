@@ -103,10 +103,10 @@ tl::expected<void, std::string> Lifecycle::restore(std::string_view piece) {
   return {};
 }
 
-nlohmann::json Lifecycle::report() const {
+std::string Lifecycle::report() const {
   nlohmann::json all = nlohmann::json::object();
   for (const auto& monitor : monitors_) all[std::string(monitor->name())] = monitor->report();
-  return all;
+  return all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 std::unique_ptr<Fold> make_fold(const ConfigPtr& config, ExampleSink& examples, History* history,

@@ -7,8 +7,6 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "engine/fold/fold.h"
 #include "engine/lifecycle/monitor.h"
 
@@ -27,11 +25,9 @@ class Lifecycle : public Watch {
   void close(const Moment& moment) override;
   const JudgementEvent* next() const override { return made_.empty() ? nullptr : &made_.front(); }
   void judged(const JudgementEvent& event) override;
+  std::string report() const override;
   void save(const std::function<void(std::string)>& sink) const override;
   tl::expected<void, std::string> restore(std::string_view piece) override;
-
-  // Of all monitors, by name.
-  nlohmann::json report() const;
 
  private:
   std::vector<std::unique_ptr<Monitor>> monitors_;

@@ -1,6 +1,7 @@
 // The monitors there are: one line each.
 #include "engine/lifecycle/drift.h"
 #include "engine/lifecycle/monitor.h"
+#include "engine/lifecycle/performance.h"
 #include "engine/lifecycle/quality.h"
 #include "engine/lifecycle/sources.h"
 #include "engine/lifecycle/thresholds.h"
@@ -13,6 +14,7 @@ std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   if (config->drift.on) monitors.push_back(std::make_unique<Drift>(config));
   monitors.push_back(std::make_unique<SourceMonitor>(config));
   monitors.push_back(std::make_unique<ThresholdMonitor>(config));
+  monitors.push_back(std::make_unique<Performance>(config));
   return monitors;
 }
 
