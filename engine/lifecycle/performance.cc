@@ -22,6 +22,7 @@ constexpr size_t kWeeksKept = 26, kAnomaliesKept = 20;
 constexpr size_t kTrendDaysMin = 10, kUsualDaysMin = 14;
 constexpr double kTrendZ = 1.96;  // p < 0.05, two-sided
 constexpr double kAnomalyZ = 3.5;
+constexpr double kSeenWell = 0.9;     // of declines; with fewer the report says what that does
 constexpr double kDayFraudsMin = 10;  // of a day that may be called unusual
 
 constexpr std::string_view kCannotSee =
@@ -543,7 +544,13 @@ json Performance::report() const {
                       "how well it is told apart, and nothing is judged. A control group ([control] "
                       "share) lets them show it.",
                       100 * seen));
-    } else if (!baseline_) {
+    } else if (seen < kSeenWell) {
+      notes.push_back(fmt::format(
+          "{:.0f} % of what the threshold declines got a verdict. Precision speaks of these, and is "
+          "flattered where frauds are reported and the rest stays unknown.",
+          100 * seen));
+    }
+    if (!baseline_ && seen >= config_->performance.seen_min) {
       notes.push_back(
           "There is no baseline yet: it is taken of the champion's first 7 complete settled days.");
     }
