@@ -99,21 +99,23 @@ bool from_record(uint64_t value, Severity& out) { return read_enum(kSeverityName
 bool from_record(uint64_t value, Action& out) { return read_enum(kActionNames, value, out); }
 bool from_record(uint64_t value, Verdict& out) { return read_enum(kVerdictNames, value, out); }
 
-tl::expected<Source, std::string> parse_source(std::string_view text) {
-  for (size_t i = 0; i < kSources; ++i) {
-    if (text == kSourceNames[i]) return static_cast<Source>(i);
+// A name from a request; those before `first` may not be sent.
+template <typename Enum, size_t N>
+static tl::expected<Enum, std::string> parse_enum(const std::string_view (&names)[N], std::string_view text,
+                                                  size_t first = 0) {
+  for (size_t i = first; i < N; ++i) {
+    if (text == names[i]) return static_cast<Enum>(i);
   }
-  return tl::make_unexpected(
-      fmt::format("found \"{}\", allowed are {}", text.substr(0, 40), fmt::join(kSourceNames, ", ")));
+  return tl::make_unexpected(fmt::format("found \"{}\", allowed are {}", text.substr(0, 40),
+                                         fmt::join(std::span(names).subspan(first), ", ")));
+}
+
+tl::expected<Source, std::string> parse_source(std::string_view text) {
+  return parse_enum<Source>(kSourceNames, text);
 }
 
 tl::expected<Outcome, std::string> parse_outcome(std::string_view text) {
-  const auto reported = std::span(kOutcomeNames).subspan(1);
-  for (size_t i = 0; i < reported.size(); ++i) {
-    if (text == reported[i]) return static_cast<Outcome>(i + 1);
-  }
-  return tl::make_unexpected(
-      fmt::format("found \"{}\", allowed are {}", text.substr(0, 40), fmt::join(reported, ", ")));
+  return parse_enum<Outcome>(kOutcomeNames, text, 1);  // unreported is not reported
 }
 
 std::string to_hex(const ModelId& id) {

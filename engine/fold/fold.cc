@@ -191,7 +191,6 @@ ModelEvent as_permitted(const ModelEvent& proposed, bool training_held) {
 
 uint64_t Fold::judgement(const JudgementEvent& event) {
   ++counters_.judgements;
-  const auto source = parse_source(event.target);
   switch (event.action) {
     case Action::kThresholds:
       thresholds_ = {event.values[0], event.values[1]};
@@ -202,7 +201,8 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
       break;
     case Action::kQuarantine:
     case Action::kRelease:
-      if (source) quarantined_[static_cast<size_t>(*source)] = event.action == Action::kQuarantine;
+      if (const auto source = parse_source(event.target))
+        quarantined_[static_cast<size_t>(*source)] = event.action == Action::kQuarantine;
       break;
     default:
       break;

@@ -6,14 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/lifecycle/lifecycle.pb.h"
-#include "features/schema.h"
+#include "engine/lifecycle/numbers.h"
 
 namespace shrike::engine {
 namespace {
 constexpr uint32_t kVersion = 1;
-constexpr int64_t kHourUs = features::kDayUs / 24;
-
-int64_t floor_div(int64_t value, int64_t by) { return value / by - (value % by < 0); }
 }  // namespace
 
 Lifecycle::Lifecycle(const ConfigPtr&, std::vector<std::unique_ptr<Monitor>> monitors)
@@ -41,10 +38,8 @@ void Lifecycle::model(const ModelEvent& event, const Fold& fold) {
 
 void Lifecycle::close(const Moment& moment) {
   const bool first = last_close_us_ == INT64_MIN;
-  const auto passed = [&](int64_t length_us) {
-    return !first && floor_div(moment.now_us, length_us) > floor_div(last_close_us_, length_us);
-  };
-  const Period period{moment, passed(kHourUs), passed(features::kDayUs)};
+  const Period period{moment, !first && start_of_hour(moment.now_us) > start_of_hour(last_close_us_),
+                      !first && start_of_day(moment.now_us) > start_of_day(last_close_us_)};
   last_close_us_ = moment.now_us;
   std::vector<JudgementEvent> found;
   for (const auto& monitor : monitors_) {
