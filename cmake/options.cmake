@@ -8,6 +8,31 @@ target_compile_options(shrike_options INTERFACE
   -ffp-contract=off)
 target_include_directories(shrike_options INTERFACE ${CMAKE_SOURCE_DIR})
 
+# Headers that most sources of a target read anyway are compiled once for all of them: about a third of the time of a
+# build. Sources still include what they use: the fuzz preset builds without. `want` names further sets beside std:
+# fmt, json, cli, gtest.
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS)
+  # ccache asks for the first. Of libstdc++'s own std::string, GCC 12 warns without cause (PR 105651), and a header that was
+  # compiled before is no system header to it.
+  target_compile_options(shrike_options INTERFACE -fpch-preprocess -Wno-array-bounds -Wno-restrict)
+endif()
+set(shrike_headers_std <algorithm> <array> <bit> <chrono> <cmath> <cstdint> <cstring> <deque> <functional> <limits> <map>
+  <memory> <optional> <span> <string> <string_view> <unordered_map> <utility> <variant> <vector> <tl/expected.hpp>)
+set(shrike_headers_fmt <fmt/format.h> <fmt/ranges.h>)
+set(shrike_headers_json <nlohmann/json.hpp>)
+set(shrike_headers_cli <CLI/CLI.hpp>)
+set(shrike_headers_gtest <gtest/gtest.h>)
+function(shrike_precompile target)
+  set(headers ${shrike_headers_std})
+  foreach(want ${ARGN})
+    list(APPEND headers ${shrike_headers_${want}})
+  endforeach()
+  target_precompile_headers(${target} PRIVATE ${headers})
+endfunction()
+
 # One library per folder, named shrike_FOLDER, made of all its .cc files and .proto files, rooms included.
 # Generated code is compiled apart, so that our warnings do not judge it.
 function(shrike_folder name)

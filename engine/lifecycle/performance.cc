@@ -319,10 +319,10 @@ bool Performance::is_judged(int64_t last_day) const {
 void Performance::take_baseline(int64_t last_day, bool first_week) {
   if (!is_judged(last_day)) return;
   const auto days = week(last_day);
-  Baseline baseline{.counts = {},
-                    .error = figures(days, scale_).error,
-                    .first_day = last_day - kWindow + 1,
-                    .first_week = first_week};
+  PerformanceBaseline baseline{.counts = {},
+                               .error = figures(days, scale_).error,
+                               .first_day = last_day - kWindow + 1,
+                               .first_week = first_week};
   for (const SettledCounts* day : days) baseline.counts += *day;
   baseline_ = std::move(baseline);
   if (first_week) waits_for_week_ = false;
@@ -658,7 +658,7 @@ tl::expected<void, std::string> Performance::restore(std::string_view bytes) {
   }
   if (record.has_baseline()) {
     const proto::BaselineRecord& saved = record.baseline();
-    Baseline& baseline = restored.baseline_.emplace();
+    PerformanceBaseline& baseline = restored.baseline_.emplace();
     if (saved.error_size() != static_cast<int>(kMetrics) || !is_day(saved.first_day()) ||
         !read(saved.counts(), baseline.counts))
       return damaged();

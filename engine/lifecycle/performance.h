@@ -30,6 +30,14 @@ namespace shrike::engine {
 enum class Trend : uint8_t { kUnknown, kImproving, kStable, kDeclining };
 std::string_view name(Trend trend);
 
+// What the champion's figures are compared with.
+struct PerformanceBaseline {
+  SettledCounts counts;  // of its days together: a new threshold gives new figures
+  std::array<double, kMetrics> error{};
+  int64_t first_day = 0;
+  bool first_week = false;  // the champion's own
+};
+
 class Performance : public Monitor {
  public:
   static constexpr int64_t kDaysKept = 60;  // and the maturity period
@@ -53,12 +61,6 @@ class Performance : public Monitor {
   Trend trend(Metric metric) const;
 
  private:
-  struct Baseline {
-    SettledCounts counts;  // of its days together: a new threshold gives new figures
-    std::array<double, kMetrics> error{};
-    int64_t first_day = 0;
-    bool first_week = false;  // the champion's own
-  };
   struct Alert {
     bool critical = false;
     int64_t since_us = 0;
@@ -114,7 +116,7 @@ class Performance : public Monitor {
   double next_threshold_;                     // from the next close on
   std::map<int64_t, SettledCounts> settled_;  // by day since 1970
   std::map<int64_t, ScoredCounts> scored_;
-  std::optional<Baseline> baseline_;
+  std::optional<PerformanceBaseline> baseline_;
   bool took_over_ = false;             // since the last close
   bool waits_for_week_ = true;         // for the champion's own first 7 days
   int64_t champion_from_ = INT64_MIN;  // its first whole day; INT64_MIN before the first transaction
