@@ -17,7 +17,8 @@ endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS)
   # ccache asks for the first. Of libstdc++'s own std::string, GCC 12 warns without cause (PR 105651), and a header that was
   # compiled before is no system header to it.
-  target_compile_options(shrike_options INTERFACE -fpch-preprocess -Wno-array-bounds -Wno-restrict)
+  target_compile_options(shrike_options INTERFACE -fpch-preprocess -Wno-array-bounds -Wno-restrict
+    -Wno-stringop-overread -Wno-stringop-overflow)
 endif()
 set(shrike_headers_std <algorithm> <array> <bit> <chrono> <cmath> <cstdint> <cstring> <deque> <functional> <limits> <map>
   <memory> <optional> <span> <string> <string_view> <unordered_map> <utility> <variant> <vector> <tl/expected.hpp>)
