@@ -21,12 +21,12 @@ struct Options {
 
 int run(const Options& options) {
   Json said = {{"action", options.action}, {"why", options.why}};
-  if (options.action == "thresholds") {
+  if (options.action == "thresholds" || options.action == "canary") {
     Json values = Json::array();
     for (const std::string& text : options.what) {
       const Json value = Json::parse(text, nullptr, false);
       if (!value.is_number())
-        return complain(fmt::format("thresholds: \"{}\" is no number", text), kBadInput);
+        return complain(fmt::format("{}: \"{}\" is no number", options.action, text), kBadInput);
       values.push_back(value);
     }
     said["values"] = std::move(values);
@@ -53,12 +53,17 @@ void add_judge(CLI::App& app, int& exit_code) {
       "  shrike judge quarantine analyst --why \"a test account labels\"\n"
       "  shrike judge thresholds 0.1 0.5 --why \"back to what the policy says\"\n"
       "  shrike judge hold_training --why \"a migration runs\"\n"
-      "  shrike judge roll_back 3f2a --why \"complaints since noon\"\n");
+      "  shrike judge roll_back 3f2a --why \"complaints since noon\"\n"
+      "  shrike judge canary 0.5 --why \"half of the customers at once\"\n"
+      "  shrike judge abort --why \"the call centre asks for it\"\n");
   command
-      ->add_option("action", options->action,
-                   "thresholds, hold_training, go_on_training, quarantine, release or roll_back")
+      ->add_option(
+          "action", options->action,
+          "thresholds, hold_training, go_on_training, quarantine, release, roll_back; and of a challenger: "
+          "canary, shadow, hold_rollout, go_on_rollout, promote, abort")
       ->required();
-  command->add_option("what", options->what, "a source, a model, or the two scores");
+  command->add_option("what", options->what,
+                      "a source, a model, the two scores, or a challenger's share of the entities");
   command->add_option("--why", options->why, "the reason")->required();
   command->add_option("--endpoint,-e", options->endpoint, "the server's feedback socket")
       ->capture_default_str();

@@ -53,7 +53,7 @@ tl::expected<ModelHistory, std::string> read_history(const DataDir& data) {
     if (!event) return tl::make_unexpected(event.error());
     const auto* model = std::get_if<engine::ModelEvent>(&*event);
     if (model == nullptr) continue;
-    if (model->action != engine::ModelAction::kRejected) history.champion = model->model;
+    if (engine::takes_over(model->action)) history.champion = model->model;
     history.entries.push_back({(*next)->sequence, *model});
   }
 }
@@ -82,8 +82,8 @@ int list(const Options& options) {
   for (const auto& entry : history->entries) {
     const engine::ModelEvent& e = entry.event;
     fmt::print("{} {:>10}  {:<9}  {}  after {} examples\n",
-               e.model == history->champion && e.action != engine::ModelAction::kRejected ? "*" : " ",
-               entry.sequence, name(e.action), e.model, e.candidate);
+               e.model == history->champion && engine::takes_over(e.action) ? "*" : " ", entry.sequence,
+               name(e.action), e.model, e.candidate);
   }
   return 0;
 }
@@ -225,9 +225,10 @@ int score_rows(const Options& options) {
   return 0;
 }
 
-int activate(const Options& options) {
+// "activate" or "challenge" it.
+int tell_server(const Options& options, const char* command) {
   const auto reply =
-      Client::ask(options.endpoint, to_text({{"command", "activate"}, {"argument", options.model}}), 10'000);
+      Client::ask(options.endpoint, to_text({{"command", command}, {"argument", options.model}}), 10'000);
   if (!reply) return complain(reply.error(), kFailed);
   fmt::print("{}\n", *reply);
   return reply->rfind("{\"error\"", 0) == 0 ? kNotAllWell : 0;
@@ -390,11 +391,18 @@ void add_models(CLI::App& app, int& exit_code) {
   one->add_option("--out,-o", options->out, "write here instead of printing");
   one->add_option("--data,-d", options->data, "the data directory")->capture_default_str();
   one->callback([options, &exit_code] { exit_code = score_rows(*options); });
-  one = models->add_subcommand("activate",
-                               "makes a kept model the champion of a running server, between two requests");
-  one->add_option("model", options->model, "its hash, or how it begins")->required();
-  one->add_option("--endpoint,-e", options->endpoint, "the server's feedback socket")->capture_default_str();
-  one->callback([options, &exit_code] { exit_code = activate(*options); });
+  const auto add_for_server = [&](const char* name, const char* help) {
+    one = models->add_subcommand(name, help);
+    one->add_option("model", options->model, "its hash, or how it begins")->required();
+    one->add_option("--endpoint,-e", options->endpoint, "the server's feedback socket")
+        ->capture_default_str();
+    one->callback([options, name, &exit_code] { exit_code = tell_server(*options, name); });
+  };
+  add_for_server("activate", "makes a kept model the champion of a running server, between two requests");
+  add_for_server(
+      "challenge",
+      "tries a kept model beside the champion of a running server: first it answers nobody, then a "
+      "growing share of the entities, and becomes champion if it is not worse (see [rollout])");
 }
 
 void add_inspect(CLI::App& app, int& exit_code) {

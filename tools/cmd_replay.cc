@@ -87,7 +87,7 @@ Json judgements_json(const ReplayReport& report) {
 
 size_t accepted_models(const ReplayReport& report) {
   return static_cast<size_t>(std::count_if(report.swaps.begin(), report.swaps.end(), [](const auto& swap) {
-    return swap.event.action != engine::ModelAction::kRejected;
+    return engine::takes_over(swap.event.action);
   }));
 }
 
@@ -144,6 +144,7 @@ Json report_json(const Outcome& outcome) {
               {"scores_different", report.scores_different},
               {"models", swaps_json(report)},
               {"judgements", judgements_json(report)},
+              {"arms_different", report.arms_different},
               {"judgements_different", report.judgements_different},
               {"by_day", outcome.table.to_json(0, outcome.days, kRecall)}});
   if (outcome.comparison) all["comparison"] = comparison_json(*outcome.comparison);

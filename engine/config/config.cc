@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -195,6 +196,50 @@ PerformanceConfig read_performance(TomlReader root) {
   return performance;
 }
 
+RolloutConfig read_rollout(TomlReader root, const Schema& schema, int64_t maturity_us) {
+  RolloutConfig rollout;
+  rollout.on = root.boolean("on", rollout.on);
+  rollout.entity = root.text("entity", rollout.entity);
+  std::vector<std::string> entities;
+  for (const features::EntityKind& kind : schema.entities) entities.push_back(kind.name);
+  const auto found = std::find(entities.begin(), entities.end(), rollout.entity);
+  if (found != entities.end()) {
+    rollout.entity_kind = static_cast<size_t>(found - entities.begin());
+  } else if (!rollout.entity.empty()) {
+    root.problem("entity", fmt::format("found \"{}\", allowed are the schema's entities: {}", rollout.entity,
+                                       fmt::join(entities, ", ")));
+  }
+  rollout.start = root.number("start", rollout.start, 0.001, 1);
+  rollout.step = root.number("step", rollout.step, 0.001, 1);
+  rollout.step_min_us = root.duration("step_min", "6h");
+  rollout.step_max_us = root.duration("step_max", "21d");
+  rollout.recall_margin = root.number("recall_margin", rollout.recall_margin, 0, 1);
+  rollout.fpr_margin = root.number("fpr_margin", rollout.fpr_margin, 0, 1);
+  rollout.log_loss_margin = root.number("log_loss_margin", rollout.log_loss_margin, 0, 10);
+  rollout.alarm_margin = root.number("alarm_margin", rollout.alarm_margin, 0, 1);
+  rollout.alpha = root.number("alpha", rollout.alpha, 1e-6, 0.5);
+  rollout.weight_max = root.number("weight_max", rollout.weight_max, 1, 1e6);
+  if (rollout.step_max_us < rollout.step_min_us) root.problem("step_max", "it must be at least step_min");
+  if (rollout.on && rollout.step_max_us <= maturity_us) {
+    root.problem("step_max",
+                 "it must be longer than training.maturity: before that no transaction counts as legitimate");
+  }
+  root.finish();
+  return rollout;
+}
+
+RollbackConfig read_rollback(TomlReader root) {
+  RollbackConfig rollback;
+  rollback.on = root.boolean("on", rollback.on);
+  rollback.rows = static_cast<uint64_t>(root.integer("rows", 4000, 100, 1'000'000));
+  rollback.frauds = static_cast<uint64_t>(root.integer("frauds", 400, 10, 1'000'000));
+  rollback.gain_min = root.number("gain_min", rollback.gain_min, 0, 1);
+  rollback.failures = root.number("failures", rollback.failures, 0, 1);
+  rollback.cooldown_us = root.duration("cooldown", "1d");
+  root.finish();
+  return rollback;
+}
+
 DeadlineConfig read_deadline(TomlReader root) {
   DeadlineConfig deadline;
   deadline.default_us = root.duration("default", "100ms");
@@ -280,6 +325,8 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->drift = read_drift(root.table("drift"));
   config->quality = read_quality(root.table("quality"));
   config->performance = read_performance(root.table("performance"));
+  config->rollout = read_rollout(root.table("rollout"), schema, config->training.maturity_us);
+  config->rollback = read_rollback(root.table("rollback"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));

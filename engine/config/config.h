@@ -131,6 +131,34 @@ struct PerformanceConfig {
   double seen_min = 0.5;         // of what is declined so much must get a verdict, or nothing is judged
 };
 
+// How a candidate that has passed the gate takes over: at once, or tried beside the champion first (see
+// lifecycle/rollout.h).
+struct RolloutConfig {
+  bool on = false;
+  std::string entity;                      // by which a canary is sticky; the schema's first one when empty
+  size_t entity_kind = 0;                  // its place in the schema
+  double start = 0.05;                     // share of entities that a canary answers at first,
+  double step = 0.1;                       // and by how much it grows
+  int64_t step_min_us = features::kDayUs / 4;  // each share is held at least so long, the shadow too
+  int64_t step_max_us = 21 * features::kDayUs;  // not shown to be good enough by then: back
+  double recall_margin = 0.05;                  // absolute: how much worse a challenger may be
+  double fpr_margin = 0.005;                    // absolute
+  double log_loss_margin = 0.15;                // relative
+  double alarm_margin = 0.01;                   // absolute: of all transactions, declined or reviewed
+  double alpha = 0.05;     // chance that one without a difference is called better or worse
+  double weight_max = 20;  // the most transactions that one stands for whose like are mostly hidden
+};
+
+// When it goes back to an earlier champion by itself (see lifecycle/rollback.h).
+struct RollbackConfig {
+  bool on = true;
+  uint64_t rows = 4000;    // newest labelled transactions by which models are compared, and
+  uint64_t frauds = 400;   // newest frauds
+  double gain_min = 0.02;  // by which an earlier champion must be better, of average precision
+  double failures = 0.01;  // share of answers without a probability, that is an error spike
+  int64_t cooldown_us = features::kDayUs;  // between two
+};
+
 struct DeadlineConfig {
   int64_t default_us = 100'000;
   int64_t no_reasons_below_us = 2'000;  // with less time left, reasons are left out
@@ -178,6 +206,8 @@ struct Config {
   DriftConfig drift;
   QualityConfig quality;
   PerformanceConfig performance;
+  RolloutConfig rollout;
+  RollbackConfig rollback;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

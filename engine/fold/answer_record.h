@@ -20,7 +20,7 @@ void write_answer(const Answer& answer, Record& record) {
   // Earlier versions wrote none: to them all silence told.
   if (answer.propensity != 1) record.set_propensity(answer.propensity);
   record.set_arm(static_cast<uint32_t>(answer.arm));
-  if (answer.other >= 0) record.set_other(answer.other);
+  if (answer.other != kNoOther) record.set_other(answer.other);
   record.set_reasons(answer.reasons.data(), answer.reason_count * size_t{2});
   record.set_model(answer.model.data(), answer.model.size());
 }
@@ -35,7 +35,7 @@ template <typename Record>
       !from_record(record.clock(), answer.clock) || !from_record(record.arm(), answer.arm)) {
     return false;
   }
-  answer.other = record.has_other() ? record.other() : -1;
+  answer.other = record.has_other() ? record.other() : kNoOther;
   answer.control = record.wanted() > 0;
   answer.wanted = answer.decision;
   if (answer.control && !from_record(record.wanted() - 1, answer.wanted)) return false;

@@ -55,14 +55,15 @@ static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
 static constexpr std::string_view kArmNames[] = {"champion", "canary"};
 static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
 static constexpr std::string_view kEffectNames[] = {"stored", "duplicate", "corrected", "pending", "expired"};
-static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated"};
+static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated", "challenger"};
 static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",         "declined",
                                                      "cancelled",  "challenge_passed", "challenge_failed"};
 static constexpr std::string_view kFindingNames[] = {"successful", "failed", "inconclusive"};
 static constexpr std::string_view kSeverityNames[] = {"info", "warning", "critical"};
 static constexpr std::string_view kActionNames[] = {
-    "none",      "thresholds", "retrain", "hold_training", "go_on_training", "quarantine", "release",
-    "roll_back", "shadow",     "canary",  "promote",       "abort",          "resolve"};
+    "none",       "thresholds", "retrain",   "hold_training", "go_on_training",
+    "quarantine", "release",    "roll_back", "shadow",        "canary",
+    "promote",    "abort",      "resolve",   "hold_rollout",  "go_on_rollout"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
 static_assert(std::size(kSourceNames) == kSources);
 

@@ -69,8 +69,16 @@ enum class Outcome : uint8_t {
 std::string_view name(Outcome outcome);
 tl::expected<Outcome, std::string> parse_outcome(std::string_view text);
 
-enum class ModelAction : uint8_t { kAccepted, kRejected, kActivated };
+enum class ModelAction : uint8_t {
+  kAccepted,    // by the gate: it takes over
+  kRejected,    // by the gate
+  kActivated,   // it takes over: by a person, a rollback, or as the end of a rollout
+  kChallenger,  // it is tried beside the champion (see fold/challenger.h)
+};
 std::string_view name(ModelAction action);
+inline bool takes_over(ModelAction action) {
+  return action == ModelAction::kAccepted || action == ModelAction::kActivated;
+}
 
 // Of a judgement: what progressive delivery calls it.
 enum class Finding : uint8_t { kSuccessful, kFailed, kInconclusive };
@@ -88,14 +96,22 @@ enum class Action : uint8_t {
   kGoOnTraining,
   kQuarantine,  // target: the source whose labels are kept and not learned from, until kRelease
   kRelease,
-  kRollBack,  // target: the model that takes over
-  kShadow,    // target: the model that scores beside the champion
-  kCanary,    // target: the model; values: its share of entities
-  kPromote,   // target: the canary that becomes champion
-  kAbort,     // target: the shadow or canary that ends
-  kResolve,   // an alert of the same monitor and subject is over
+  kRollBack,     // target: the model that takes over
+  kShadow,       // target: the challenger, which answers nobody any more
+  kCanary,       // target: the challenger; values: the share of entities that it answers from now on
+  kPromote,      // target: the challenger, which becomes champion
+  kAbort,        // target: the challenger, which is gone
+  kResolve,      // an alert of the same monitor and subject is over
+  kHoldRollout,  // the challenger's share stays as it is, until kGoOnRollout
+  kGoOnRollout,
 };
 std::string_view name(Action action);
+
+// Of the challenger that is tried.
+inline bool is_of_challenger(Action action) {
+  return action == Action::kShadow || action == Action::kCanary || action == Action::kPromote ||
+         action == Action::kAbort || action == Action::kHoldRollout || action == Action::kGoOnRollout;
+}
 
 // The enum's value in a record; false, and `out` as it was, when this version knows none like it.
 bool from_record(uint64_t value, Decision& out);
@@ -116,6 +132,8 @@ std::string to_hex(const ModelId& id);
 ModelId from_hex(std::string_view hex);  // zeros when it is not 32 hex digits
 
 inline constexpr size_t kReasonsMax = 4;
+inline constexpr float kNoOther = -1;        // there was one model
+inline constexpr float kNoProbability = -2;  // the other one gave what is no probability
 
 struct Answer {
   float score = 0;
@@ -127,13 +145,22 @@ struct Answer {
   // is wanted, the control group's share where it is not, 0 where none is taken.
   float propensity = 1;
   Arm arm = Arm::kChampion;
-  float other = -1;  // the score of the arm that did not answer, or of a shadow; -1 without one
+  float other = kNoOther;  // the score of the arm that did not answer, or of a shadow
   Step step = Step::kFull;
   Clock clock = Clock::kOnTime;
   std::array<uint16_t, kReasonsMax> reasons{};  // columns, strongest first
   uint8_t reason_count = 0;
   ModelId model{};
 };
+
+// The champion's score, whoever answered; negative where it gave no probability.
+inline float champions_score(const Answer& answer) {
+  return answer.arm == Arm::kCanary ? answer.other : answer.score;
+}
+// The challenger's; kNoOther without one, kNoProbability where it gave none.
+inline float challengers_score(const Answer& answer) {
+  return answer.arm == Arm::kCanary ? answer.score : answer.other;
+}
 
 // What is known of a transaction's label, by source and together.
 struct LabelState {

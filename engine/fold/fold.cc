@@ -37,7 +37,8 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       time_(config_),
       delays_(config_->training.maturity_us),
       champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
-      champion_hash_(learners::content_hash(learners::serialize(*champion_))) {}
+      champion_hash_(learners::content_hash(learners::serialize(*champion_))),
+      prior_(champion_hash_, champion_) {}
 
 Result<std::optional<Recorded>> Fold::look_up(const Key& transaction) {
   if (history_ == nullptr) return std::nullopt;
@@ -161,12 +162,23 @@ void Fold::answer(const Folded& folded, const Answer& answer) {
     entry.answered = true;
     if (watch_ != nullptr) {
       watch_->scored({folded.sequence, entry.time_us, pending_.row(entry), entry.answer, entry.amount,
-                      pending_.entity(entry, 0)});
+                      rollout_entity(entry)});
     }
   }
   if (folded.sequence != close_at_) return;
   close_at_ = 0;
   watch_->close({next_sequence_ - 1, time_.watermark_us(), counters_.transactions, *this});
+}
+
+// The entity by which a canary is sticky; the transaction itself where the schema has none.
+uint64_t Fold::rollout_entity(const Pending::Entry& entry) const {
+  const size_t kind = config_->rollout.entity_kind;
+  return kind < config_->schema().entities.size() ? pending_.entity(entry, kind) : features::mix(entry.id);
+}
+
+Arm Fold::arm(const Folded& folded) const {
+  const Pending::Entry* entry = challenger_ ? pending_entry(folded) : nullptr;
+  return entry == nullptr ? Arm::kChampion : challenger_.arm(rollout_entity(*entry));
 }
 
 bool Fold::needs_answers(const Transaction& transaction) const {
@@ -176,17 +188,50 @@ bool Fold::needs_answers(const Transaction& transaction) const {
          std::max(time_.watermark_us(), transaction.time_us);
 }
 
-ModelEvent rollback_event(const JudgementEvent& judgement) {
-  return {ModelAction::kActivated, 0, judgement.target,
-          fmt::format(R"({{"reason":"rolled back by {}"}})", judgement.monitor)};
+std::string Fold::earlier_champion(std::string_view prefix) const {
+  std::string found;
+  const auto look = [&](const std::string& hash) {
+    if (!hash.starts_with(prefix) || hash == found) return true;
+    if (!found.empty()) return false;
+    found = hash;
+    return true;
+  };
+  if (prefix.empty() || !look(prior_.first)) return "";
+  for (const auto& [hash, model] : fallbacks_) {
+    if (!look(hash)) return "";
+  }
+  return found;
 }
 
-ModelEvent as_permitted(const ModelEvent& proposed, bool training_held) {
-  if (!training_held || proposed.action != ModelAction::kAccepted) return proposed;
-  ModelEvent refused = proposed;
-  refused.action = ModelAction::kRejected;
-  refused.report = R"({"reason":"it passed the gate while a judgement holds training"})";
-  return refused;
+std::optional<ModelChange> Fold::change_by(const JudgementEvent& judgement) const {
+  const auto activated = [&](const char* how) {
+    return ModelEvent{ModelAction::kActivated, 0, judgement.target,
+                      fmt::format(R"({{"reason":"{} by {}"}})", how, judgement.monitor)};
+  };
+  if (judgement.action == Action::kPromote && challenger_ && challenger_.hash == judgement.target)
+    return ModelChange{activated("promoted"), challenger_.model};
+  if (judgement.action != Action::kRollBack) return std::nullopt;
+  for (const auto& [hash, model] : fallbacks_) {
+    if (hash == judgement.target) return ModelChange{activated("rolled back"), model};
+  }
+  if (judgement.target == prior_.first) return ModelChange{activated("rolled back"), prior_.second};
+  return std::nullopt;
+}
+
+ModelEvent Fold::permitted(const ModelEvent& proposed) const {
+  if (proposed.action != ModelAction::kAccepted) return proposed;
+  ModelEvent event = proposed;
+  const bool first = fallbacks_.empty();  // there is nobody to try it beside
+  if (training_held_) {
+    event.action = ModelAction::kRejected;
+    event.report = R"({"reason":"it passed the gate while a judgement holds training"})";
+  } else if (challenger_) {
+    event.action = ModelAction::kRejected;
+    event.report = R"({"reason":"it passed the gate while an earlier challenger is tried"})";
+  } else if (config_->rollout.on && !first) {
+    event.action = ModelAction::kChallenger;
+  }
+  return event;
 }
 
 uint64_t Fold::judgement(const JudgementEvent& event) {
@@ -203,6 +248,14 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
     case Action::kRelease:
       if (const auto source = parse_source(event.target))
         quarantined_[static_cast<size_t>(*source)] = event.action == Action::kQuarantine;
+      break;
+    case Action::kShadow:
+    case Action::kCanary:
+      if (challenger_.hash == event.target)
+        challenger_.share = event.action == Action::kCanary ? event.values[0] : 0;
+      break;
+    case Action::kAbort:
+      if (challenger_.hash == event.target) challenger_ = {};
       break;
     default:
       break;
@@ -276,7 +329,7 @@ void Fold::settle(const Pending::Entry& entry, Source source, bool corrected) {
       entry.labels.current == Verdict::kUnknown ? Verdict::kLegitimate : entry.labels.current;
   watch_->settled({entry.sequence, entry.time_us, time_.watermark_us(), verdict, source, corrected,
                    static_cast<double>(weight_of(entry.answer)), pending_.row(entry), entry.answer,
-                   entry.amount, pending_.entity(entry, 0)});
+                   entry.amount, rollout_entity(entry)});
 }
 
 // The verdict as far as sources that are not quarantined gave one.
@@ -309,6 +362,12 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
     return sequence;
   }
   assert(model != nullptr);
+  if (event.action == ModelAction::kChallenger) {
+    challenger_ = {event.model, std::move(model), 0};
+    if (watch_ != nullptr) watch_->model(event, *this);
+    return sequence;
+  }
+  challenger_ = {};  // it was tried beside another champion
   ++(event.action == ModelAction::kAccepted ? counters_.accepted : counters_.activated);
   fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
   if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "engine/config/config.h"
+#include "engine/fold/challenger.h"
 #include "engine/fold/error.h"
 #include "engine/fold/event.h"
 #include "engine/fold/event_time.h"
@@ -117,10 +118,11 @@ struct Folded {
   Clock clock = Clock::kOnTime;
 };
 
-// By which a judgement's rollback takes place.
-ModelEvent rollback_event(const JudgementEvent& judgement);
-// What the gate decided, as it may enter the log: refused while training is held.
-ModelEvent as_permitted(const ModelEvent& proposed, bool training_held);
+// A model event with its model.
+struct ModelChange {
+  ModelEvent event;
+  learners::ModelPtr model;
+};
 
 class Fold {
  public:
@@ -173,8 +175,14 @@ class Fold {
   bool closes_period() const { return close_at_ != 0; }
   // Where the monitors stand, as JSON text: an object by name, empty where nothing watches.
   std::string watch_report() const { return watch_ ? watch_->report() : "{}"; }
-  // A judgement is in the log, and has its effect from now on; kRollBack is for the host, which swaps models.
+  // A judgement is in the log, and has its effect from now on, but for the change of models that the host is
+  // to log next: see change_by().
   uint64_t judgement(const JudgementEvent& event);
+  // The change of models that a judgement asks for: kRollBack, to an earlier champion or to the prior;
+  // kPromote. Nothing when it asks for none, or the model is not there (any more).
+  std::optional<ModelChange> change_by(const JudgementEvent& judgement) const;
+  // The hash of the earlier champion, or prior, whose hash begins so; "" when none or several do.
+  std::string earlier_champion(std::string_view prefix) const;
 
   // What judgements decided: the thresholds in force, whether candidates may take over, and whose labels are
   // kept without being learned from.
@@ -182,7 +190,10 @@ class Fold {
   bool training_held() const { return training_held_; }
   bool quarantined(Source source) const { return quarantined_[static_cast<size_t>(source)]; }
 
-  // A model takes over, or a candidate was refused. `model` may be null for a refusal.
+  // What the gate decided, as it may enter the log: refused while training is held or a challenger is tried,
+  // a challenger where there is a rollout.
+  ModelEvent permitted(const ModelEvent& proposed) const;
+  // A model takes over or is tried, or a candidate was refused. `model` may be null for a refusal.
   uint64_t model(const ModelEvent& event, learners::ModelPtr model);
   // Event time was wrong: windows and waiting transactions forget what is dated after it.
   uint64_t repair(const RepairEvent& event);
@@ -190,6 +201,9 @@ class Fold {
   uint64_t skip() { return next_sequence_++; }
 
   const learners::ModelPtr& champion() const { return champion_; }
+  const Challenger& challenger() const { return challenger_; }
+  // Who is to answer it.
+  Arm arm(const Folded& folded) const;
   const std::string& champion_hash() const { return champion_hash_; }
   // Earlier champions, newest first, at most kFallbacksMax.
   const std::vector<std::pair<std::string, learners::ModelPtr>>& fallbacks() const { return fallbacks_; }
@@ -257,6 +271,7 @@ class Fold {
   void come_of_age(Pending::Entry& entry);
   void emit(const Example& example);
   void settle(const Pending::Entry& entry, Source source, bool corrected);
+  uint64_t rollout_entity(const Pending::Entry& entry) const;
   float weight_of(const Answer& answer) const;
   Verdict trusted(const LabelState& state) const;
   Result<std::optional<Recorded>> look_up(const Key& transaction);
@@ -310,6 +325,8 @@ class Fold {
   uint64_t settle_at_ = 0;  // the sequence number at which they are learned
   learners::ModelPtr champion_;
   std::string champion_hash_;
+  std::pair<std::string, learners::ModelPtr> prior_;
+  Challenger challenger_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;
   struct Epoch {
     uint64_t next_sequence;

@@ -95,6 +95,10 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     record.set_decline_threshold(thresholds_.decline);
   }
   record.set_training_held(training_held_);
+  if (challenger_) {
+    record.set_challenger(challenger_.hash);
+    record.set_challenger_share(challenger_.share);
+  }
   for (size_t i = 0; i < kSources; ++i) {
     if (quarantined_[i]) record.add_quarantined(static_cast<uint32_t>(i));
   }
@@ -138,6 +142,12 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   fallbacks_.clear();
   for (const std::string& hash : record.fallbacks()) {
     if (auto model = load(hash)) fallbacks_.emplace_back(hash, std::move(model));
+  }
+  challenger_ = {};
+  if (!record.challenger().empty()) {
+    challenger_ = {record.challenger(), load(record.challenger()), record.challenger_share()};
+    if (!challenger_)
+      return tl::make_unexpected(fmt::format("challenger {} is missing", record.challenger()));
   }
   for (const proto::OrphanRecord& one : record.orphans()) {
     Orphan waiting{.transaction = to_key(one.transaction()),

@@ -39,9 +39,17 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
   } else {
     champion_.model->score(rows, scores_);
   }
+  const bool challenged = fold.challenger() && !scorer_;
+  if (challenged) {
+    challenger_scores_.resize(waiting_.size());
+    fold.challenger().model->score(rows, challenger_scores_);
+  }
   for (size_t i = 0; i < waiting_.size(); ++i) {
     Answer given;
-    answer(fold, scores_[i], rows.row(i), waiting_[i], left_us(i), given);
+    Said said{scores_[i]};
+    if (challenged)
+      said.challenger = is_probability(challenger_scores_[i]) ? challenger_scores_[i] : kNoProbability;
+    answer(fold, said, rows.row(i), waiting_[i], left_us(i), given);
     fold.answer(waiting_[i].folded, given);
     answered(i, rows.row(i), given);
   }
@@ -50,7 +58,7 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
 }
 
 // The degradation ladder: with less time, less answer; never late if it can be helped.
-void Scoring::answer(const Fold& fold, float score, std::span<const float> row, const Waiting& asked,
+void Scoring::answer(const Fold& fold, const Said& said, std::span<const float> row, const Waiting& asked,
                      int64_t left_us, Answer& answer) {
   const double amount = asked.amount;
   answer.clock = asked.folded.clock;
@@ -59,9 +67,16 @@ void Scoring::answer(const Fold& fold, float score, std::span<const float> row, 
     let_through(*config_, asked.id, amount, answer);
   };
   if (left_us < config_->deadline.static_below_us) return statically();
-  answer.score = score;
-  answer.model = champion_.id;
-  if (!is_probability(score) && !score_by_fallback(fallbacks_, row, columns_, answer)) return statically();
+  // A canary that fails on a row leaves it to the champion.
+  if (said.challenger >= 0) answer.arm = fold.arm(asked.folded);
+  const bool by_canary = answer.arm == Arm::kCanary;
+  const Challenger& challenger = fold.challenger();
+  answer.score = by_canary ? said.challenger : said.champion;
+  answer.other = by_canary ? said.champion : said.challenger;
+  if (by_canary && !is_probability(said.champion)) answer.other = kNoProbability;
+  answer.model = by_canary ? from_hex(challenger.hash) : champion_.id;
+  if (!is_probability(answer.score) && !score_by_fallback(fallbacks_, row, columns_, answer))
+    return statically();
   decide(config_->policy, fold.thresholds(), amount, answer);
   let_through(*config_, asked.id, amount, answer);
   if (!reasons_ || answer.step != Step::kFull || answer.wanted == Decision::kApprove) return;
@@ -69,7 +84,8 @@ void Scoring::answer(const Fold& fold, float score, std::span<const float> row, 
     answer.step = Step::kNoReasons;
     return;
   }
-  engine::give_reasons(config_->policy, *champion_.model, row, answer, contributions_);
+  engine::give_reasons(config_->policy, by_canary ? *challenger.model : *champion_.model, row, answer,
+                       contributions_);
 }
 
 }  // namespace shrike::engine

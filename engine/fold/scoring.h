@@ -53,7 +53,12 @@ class Scoring {
     Key id;
     double amount;  // NaN when the schema has none
   };
-  void answer(const Fold& fold, float score, std::span<const float> row, const Waiting& asked,
+  // What the models said of a row.
+  struct Said {
+    float champion;
+    float challenger = kNoOther;
+  };
+  void answer(const Fold& fold, const Said& said, std::span<const float> row, const Waiting& asked,
               int64_t left_us, Answer& answer);
 
   ConfigPtr config_;
@@ -63,7 +68,7 @@ class Scoring {
   Scorer scorer_;
   bool reasons_ = false;
   std::vector<Waiting> waiting_;
-  std::vector<float> rows_, scores_;
+  std::vector<float> rows_, scores_, challenger_scores_;
   std::vector<double> contributions_;
 };
 

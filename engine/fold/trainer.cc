@@ -136,7 +136,7 @@ void Trainer::model_event(const ModelEvent& event, learners::ModelPtr champion) 
     candidate_.reset();
     candidate_at_ = 0;
   }
-  if (event.action == ModelAction::kRejected) return;
+  if (!takes_over(event.action)) return;
   served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
   champion_ = std::move(champion);
   if (event.action == ModelAction::kActivated && champion_ != nullptr && !champion_->origin().empty()) {

@@ -76,7 +76,7 @@ void Drift::scored(const Scored& scored) {
   const Answer& answer = scored.answer;
   if (answer.clock != Clock::kOnTime || answer.step == Step::kFallback || answer.step == Step::kStatic)
     return;
-  const float score = answer.arm == Arm::kCanary ? answer.other : answer.score;
+  const float score = champions_score(answer);
   if (score >= 0) score_.add(learners::mix(scored.sequence), scored.time_us, {&score, 1});
 }
 
@@ -103,7 +103,7 @@ void Drift::settled(const Settled& settled) {
 }
 
 void Drift::model(const ModelEvent& event, const Fold&) {
-  if (event.action == ModelAction::kRejected) return;
+  if (!takes_over(event.action)) return;
   inputs_.renew();
   score_.forget();
   score_.renew();

@@ -88,13 +88,9 @@ std::string_view advice(Metric metric) {
   }
 }
 
-float score_of_champion(const Answer& answer) {
-  return answer.arm == Arm::kCanary && answer.other >= 0 ? answer.other : answer.score;
-}
-
 // What is not on time belongs to no day.
 bool counts(const Answer& answer) {
-  const float score = score_of_champion(answer);
+  const float score = champions_score(answer);
   return answer.clock == Clock::kOnTime && score >= 0 && score <= 1;
 }
 
@@ -193,12 +189,12 @@ Performance::Performance(ConfigPtr config)
       next_threshold_(config_->policy.decline_score) {}
 
 void Performance::scored(const Scored& scored) {
-  if (counts(scored.answer)) scored_[day_of(scored.time_us)].add(scale_, score_of_champion(scored.answer));
+  if (counts(scored.answer)) scored_[day_of(scored.time_us)].add(scale_, champions_score(scored.answer));
 }
 
 void Performance::settled(const Settled& settled) {
   if (!counts(settled.answer)) return;
-  const float score = score_of_champion(settled.answer);
+  const float score = champions_score(settled.answer);
   const bool fraud = settled.verdict == Verdict::kFraud;
   const double amount = is_amount(settled.amount) ? settled.amount : 0;
   const int64_t at = day_of(settled.time_us);
@@ -208,9 +204,7 @@ void Performance::settled(const Settled& settled) {
   day.add(scale_, score, fraud, settled.weight, amount, 1);
 }
 
-void Performance::model(const ModelEvent& event, const Fold&) {
-  took_over_ |= event.action != ModelAction::kRejected;
-}
+void Performance::model(const ModelEvent& event, const Fold&) { took_over_ |= takes_over(event.action); }
 
 void Performance::judged(const JudgementEvent& event) {
   if (event.action == Action::kThresholds && event.values[1] >= 0 && event.values[1] <= 1)

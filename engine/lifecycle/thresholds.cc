@@ -44,7 +44,7 @@ double ThresholdMonitor::lower_edge(size_t bin) {
 
 void ThresholdMonitor::scored(const Scored& scored) {
   if (!config_->thresholds.learn || scored.answer.step == Step::kStatic) return;
-  ++today_[bin_of(scored.answer.score)];
+  ++today_[bin_of(champions_score(scored.answer))];
   ++since_model_;
   ++since_move_;
 }
@@ -61,7 +61,7 @@ void ThresholdMonitor::settled(const Settled& settled) {
 
 // The new champion's scores mean something else.
 void ThresholdMonitor::model(const ModelEvent& event, const Fold&) {
-  if (event.action == ModelAction::kRejected) return;
+  if (!takes_over(event.action)) return;
   std::fill(recent_.begin(), recent_.end(), 0);
   std::fill(today_.begin(), today_.end(), 0);
   days_ = 0;

@@ -49,7 +49,12 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
     }
     ++report.events;
     if (const auto* transaction = std::get_if<TransactionEvent>(&*event)) {
-      fold.answer(fold.fold(transaction->transaction, transaction->answer.clock, row), transaction->answer);
+      const Answer& answer = transaction->answer;
+      const Folded folded = fold.fold(transaction->transaction, answer.clock, row);
+      // Who answered is the fold's to say, but where the canary gave no probability or there was no time.
+      if (challengers_score(answer) >= 0 && answer.step != Step::kStatic)
+        report.arms_different += fold.arm(folded) != answer.arm;
+      fold.answer(folded, answer);
       ++report.transactions;
       const bool same = transaction->row.size() == row.size() &&
                         std::memcmp(transaction->row.data(), row.data(), row.size() * sizeof(float)) == 0;

@@ -38,6 +38,7 @@ struct FoldReport {
   uint64_t row_differences =
       0;  // feature rows that differ from what was logged: never, unless there is a bug
   uint64_t first_difference = 0;
+  uint64_t arms_different = 0;        // answered by another arm than the challenger's share says: never
   uint64_t judgements_different = 0;  // those by hand, and those that the log's monitors would not make
 };
 

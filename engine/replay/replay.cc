@@ -102,12 +102,7 @@ void Replayer::take_judgements() {
     const JudgementEvent judgement = *made;
     fold_->judgement(judgement);
     report_.judgements.push_back({report_.rows, report_.days - 1, judgement});
-    if (judgement.action != Action::kRollBack) continue;
-    for (const auto& [hash, model] : std::vector(fold_->fallbacks())) {
-      if (hash != judgement.target) continue;
-      swap(rollback_event(judgement), model);
-      break;
-    }
+    if (const auto change = fold_->change_by(judgement)) swap(change->event, change->model);
   }
 }
 
@@ -151,7 +146,7 @@ void Replayer::swap_when_proposed() {
   training_->await();
   Proposal proposal;
   if (!training_->take_proposal(proposal)) return;
-  swap(as_permitted(proposal.event, fold_->training_held()), proposal.model);
+  swap(fold_->permitted(proposal.event), proposal.model);
 }
 
 void Replayer::swap(const ModelEvent& event, learners::ModelPtr model) {
@@ -174,6 +169,7 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
   const std::string champion_hash = fold_->champion_hash();
   const learners::ModelPtr champion = fold_->champion();
   const auto fallbacks = fold_->fallbacks();
+  const Challenger challenger = fold_->challenger();
   if (!trainer_state.empty()) {
     auto trainer = std::make_unique<Trainer>(config_);
     if (auto ok = trainer->restore(trainer_state); !ok) return ok;
@@ -185,7 +181,7 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
     for (const auto& [name, model] : fallbacks) {
       if (name == hash) return model;
     }
-    return nullptr;
+    return hash == challenger.hash ? challenger.model : nullptr;
   };
   for (const auto& [part, piece] : pieces) {
     if (auto ok = fold_->restore(part, piece, load); !ok) return ok;

@@ -128,6 +128,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   // A row that came out differently was scored differently too, had it been served now.
   report.rows_different = folded->row_differences;
   report.scores_different += folded->row_differences;
+  report.arms_different = folded->arms_different;
   report.judgements_different = folded->judgements_different;
   report.counters = fold.counters();
   report.features = fold.feature_stats();

@@ -218,28 +218,32 @@ Result<void> Engine::judge(asked::Control& control) {
   if (!judgement) return tl::make_unexpected(judgement.error());
   judgement->time_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
   if (judgement->action == Action::kRollBack) {
-    const auto& earlier = parts_.fold->fallbacks();
-    const auto found = std::find_if(earlier.begin(), earlier.end(), [&](const auto& one) {
-      return one.first.starts_with(judgement->target);
-    });
-    if (found == earlier.end())
+    judgement->target = parts_.fold->earlier_champion(judgement->target);
+    if (judgement->target.empty())
       return refuse(ErrorCode::kNotFound, "target",
-                    "none of the last champions begins so; `activate` takes any kept model");
-    judgement->target = judgement->subject = found->first;
+                    "not one of the last champions begins so; `activate` takes any kept model");
+    judgement->subject = judgement->target;
+  } else if (is_of_challenger(judgement->action)) {
+    const std::string& challenger = parts_.fold->challenger().hash;
+    if (challenger.empty())
+      return refuse(ErrorCode::kNotFound, "action",
+                    "no challenger is tried; `shrike models challenge` begins with one");
+    if (!challenger.starts_with(judgement->target))
+      return refuse(ErrorCode::kNotFound, "target", fmt::format("the challenger is {}", challenger));
+    judgement->target = judgement->subject = challenger;
   }
   const uint64_t sequence = parts_.fold->judgement(*judgement);
   log(*judgement, sequence);
-  if (judgement->action == Action::kRollBack) roll_back(*judgement);
+  follow(*judgement);
   control.text = fmt::format(R"({{"judged":"{}","seq":{}}})", name(judgement->action), sequence);
   return {};
 }
 
-// To an earlier champion, which is still in memory.
-void Engine::roll_back(const JudgementEvent& judgement) {
-  for (const auto& [hash, model] : std::vector(parts_.fold->fallbacks())) {
-    if (hash == judgement.target) return swap(rollback_event(judgement), model);
-  }
-  spdlog::error("model {} is no earlier champion any more; the present one stays", judgement.target);
+// The swap that a judgement asks for follows it in the log.
+void Engine::follow(const JudgementEvent& judgement) {
+  if (const auto change = parts_.fold->change_by(judgement)) return swap(change->event, change->model);
+  if (judgement.action == Action::kRollBack || judgement.action == Action::kPromote)
+    spdlog::error("model {} is not there any more; the present one stays", judgement.target);
 }
 
 // What monitors found at the end of a period enters the log before anything else does.
@@ -250,16 +254,19 @@ void Engine::take_judgements(size_t until) {
     spdlog::log(judgement.severity == Severity::kInfo ? spdlog::level::info : spdlog::level::warn, "{}: {}",
                 judgement.monitor, judgement.text);
     log(judgement, parts_.fold->judgement(judgement));
-    if (judgement.action == Action::kRollBack) roll_back(judgement);
+    follow(judgement);
   }
 }
 
 void Engine::take_proposals() {
   Proposal proposal;
   while (parts_.training.take_proposal(proposal)) {
-    const ModelEvent event = as_permitted(proposal.event, parts_.fold->training_held());
+    const ModelEvent event = parts_.fold->permitted(proposal.event);
     if (event.action == ModelAction::kAccepted) {
       spdlog::info("model {} takes over: {}", event.model, event.report);
+    } else if (event.action == ModelAction::kChallenger) {
+      spdlog::info("model {} passed the gate and is tried beside the champion: {}", event.model,
+                   event.report);
     } else {
       spdlog::info("candidate {} refused: {}", event.model, event.report);
     }
@@ -303,6 +310,16 @@ Result<void> Engine::control(asked::Control& control) {
       control.text =
           fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, parts_.fold->next_sequence() - 1);
       break;
+    case Command::kChallenge:
+      if (parts_.fold->challenger()) {
+        return refuse(ErrorCode::kInvalid, "argument",
+                      fmt::format("challenger {} is tried already; `shrike judge abort` ends it",
+                                  parts_.fold->challenger().hash));
+      }
+      swap({ModelAction::kChallenger, 0, control.argument, R"({"reason":"by hand"})"}, control.model);
+      control.text = fmt::format(R"({{"challenger":"{}","seq":{}}})", control.argument,
+                                 parts_.fold->next_sequence() - 1);
+      break;
     case Command::kJudge:
       if (auto judged = judge(control); !judged) return judged;
       break;
@@ -326,7 +343,7 @@ std::string Engine::status() const {
   for (const std::string& field : parts_.probe.unknown_names.all())
     unknown += fmt::format(R"({}"{}")", unknown.empty() ? "" : ",", json_escape(field));
   return fmt::format(
-      R"({{"next_seq":{},"committed_seq":{},"storage":"{}","champion":"{}","transactions":{},"duplicates":{},)"
+      R"({{"next_seq":{},"committed_seq":{},"storage":"{}","champion":"{}","challenger":"{}","challenger_share":{},"transactions":{},"duplicates":{},)"
       R"("labels":{},"duplicate_labels":{},"corrections":{},"labels_pending":{},"labels_expired":{},"matured":{},)"
       R"("examples":{},"fraud_examples":{},"examples_waiting":{},"models_accepted":{},"models_rejected":{},)"
       R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
@@ -334,16 +351,17 @@ std::string Engine::status() const {
       R"("clock_ahead":{},"clock_late":{},"unknown_outcomes":{},"controls":{},"outcomes":{},"judgements":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
       parts_.fold->next_sequence(), parts_.journal.committed(), parts_.journal.failed() ? "failing" : "ok",
-      parts_.fold->champion_hash(), c.transactions, parts_.probe.duplicates.load(), c.labels,
-      parts_.probe.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
-      c.orphans_expired, c.matured, parts_.fold->examples(), c.frauds, parts_.probe.examples_waiting.load(),
-      c.accepted, c.rejected, c.activated, parts_.fold->pending_size(), parts_.fold->pending_bytes(),
-      parts_.probe.checkpoints.load(), parts_.probe.divergences.load(), parts_.probe.trial_examples.load(),
-      parts_.config->gate.examples_min, parts_.probe.trial_frauds.load(), parts_.config->gate.frauds_min,
-      c.ahead, c.late, c.unknown, c.controls, c.outcomes, c.judgements, parts_.probe.unknown_fields.load(),
-      unknown, parts_.probe.dropped_replies.load(), parts_.probe.requests.load(),
-      parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
-      parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors);
+      parts_.fold->champion_hash(), parts_.fold->challenger().hash, parts_.fold->challenger().share,
+      c.transactions, parts_.probe.duplicates.load(), c.labels, parts_.probe.duplicate_labels.load(),
+      c.corrections, c.orphans - c.orphans_joined - c.orphans_expired, c.orphans_expired, c.matured,
+      parts_.fold->examples(), c.frauds, parts_.probe.examples_waiting.load(), c.accepted, c.rejected,
+      c.activated, parts_.fold->pending_size(), parts_.fold->pending_bytes(), parts_.probe.checkpoints.load(),
+      parts_.probe.divergences.load(), parts_.probe.trial_examples.load(), parts_.config->gate.examples_min,
+      parts_.probe.trial_frauds.load(), parts_.config->gate.frauds_min, c.ahead, c.late, c.unknown,
+      c.controls, c.outcomes, c.judgements, parts_.probe.unknown_fields.load(), unknown,
+      parts_.probe.dropped_replies.load(), parts_.probe.requests.load(), parts_.probe.late_replies.load(),
+      parts_.probe.latency.quantile(0.5), parts_.probe.latency.quantile(0.99),
+      parts_.probe.latency.quantile(0.999), steps, errors);
 }
 
 }  // namespace shrike::engine

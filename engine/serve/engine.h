@@ -66,7 +66,7 @@ class Engine {
   void hand_over(size_t until);
   void take_proposals();
   void take_judgements(size_t until);
-  void roll_back(const JudgementEvent& judgement);
+  void follow(const JudgementEvent& judgement);
   void swap(const ModelEvent& event, learners::ModelPtr model);
   void log_config();
   void checkpoint_when_due();

@@ -220,7 +220,8 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
     } else if (in_flight_ >= config_->sockets.queue_requests_max) {
       envelope->error = overloaded();
     } else if (auto* control = envelope->as<asked::Control>();
-               control != nullptr && control->command == Command::kActivate) {
+               control != nullptr &&
+               (control->command == Command::kActivate || control->command == Command::kChallenge)) {
       if (auto loaded = load_for_activation(*control); !loaded) envelope->error = loaded.error();
     }
   }

@@ -77,12 +77,15 @@ Result<JudgementEvent> judgement_by_hand(std::string_view text) {
   event.text = word("why");
   const std::string action = word("action");
   constexpr Action kByHand[] = {Action::kThresholds, Action::kHoldTraining, Action::kGoOnTraining,
-                                Action::kQuarantine, Action::kRelease,      Action::kRollBack};
+                                Action::kQuarantine, Action::kRelease,      Action::kRollBack,
+                                Action::kShadow,     Action::kCanary,       Action::kPromote,
+                                Action::kAbort,      Action::kHoldRollout,  Action::kGoOnRollout};
   const auto found =
       std::find_if(std::begin(kByHand), std::end(kByHand), [&](Action one) { return name(one) == action; });
   if (found == std::end(kByHand)) {
     return invalid("action",
-                   "allowed are thresholds, hold_training, go_on_training, quarantine, release, roll_back");
+                   "allowed are thresholds, hold_training, go_on_training, quarantine, release, roll_back, "
+                   "shadow, canary, promote, abort, hold_rollout, go_on_rollout");
   }
   event.action = *found;
   if (event.text.empty()) return invalid("why", "say why: the log keeps it");
@@ -92,14 +95,20 @@ Result<JudgementEvent> judgement_by_hand(std::string_view text) {
   if (event.action == Action::kRollBack && event.target.empty())
     return invalid("target",
                    "give how the hash of an earlier champion begins; `status` and `models` name them");
+  std::vector<double> values;
+  if (const auto given = said.find("values"); given != said.end() && given->is_array()) {
+    for (const Json& value : *given) values.push_back(value.is_number() ? value.get<double>() : -1);
+  }
   if (event.action == Action::kThresholds) {
-    const auto values = said.find("values");
-    const bool two = values != said.end() && values->is_array() && values->size() == 2 &&
-                     (*values)[0].is_number() && (*values)[1].is_number();
-    if (two) event.values = {(*values)[0].get<double>(), (*values)[1].get<double>()};
-    if (!two || !(event.values[0] >= 0 && event.values[0] <= event.values[1] && event.values[1] <= 1))
+    if (values.size() != 2 || !(values[0] >= 0 && values[0] <= values[1] && values[1] <= 1))
       return invalid("values",
                      "expected two probabilities, review and decline score, the first not above the other");
+    event.values = {values[0], values[1]};
+  }
+  if (event.action == Action::kCanary) {
+    if (values.size() != 1 || !(values[0] > 0 && values[0] <= 1))
+      return invalid("values", "expected the share of entities, above 0 and at most 1");
+    event.values[0] = values[0];
   }
   event.subject = event.target;
   return event;

@@ -8,7 +8,7 @@
 namespace shrike::engine {
 namespace {
 
-constexpr std::string_view kCommandNames[] = {"status", "activate", "judge"};
+constexpr std::string_view kCommandNames[] = {"status", "activate", "judge", "challenge"};
 
 }  // namespace
 

@@ -18,7 +18,7 @@ namespace shrike::engine {
 enum class Format : uint8_t { kJson, kProtobuf };
 
 // What may be asked for on the feedback socket besides labels.
-enum class Command : uint8_t { kStatus, kActivate, kJudge };
+enum class Command : uint8_t { kStatus, kActivate, kJudge, kChallenge };
 std::string_view name(Command command);
 // The error says what is allowed.
 Result<Command> parse_command(std::string_view text);
@@ -55,7 +55,7 @@ struct Control {
   Transaction named;  // commands have none, but a refusal carries the id of whatever came
   Command command = Command::kStatus;
   std::string argument;
-  learners::ModelPtr model;  // kActivate: loaded by the socket thread
+  learners::ModelPtr model;  // kActivate, kChallenge: loaded by the socket thread
   std::string text;          // out: the reply
 };
 

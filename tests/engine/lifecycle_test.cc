@@ -141,9 +141,11 @@ TEST(Lifecycle, JudgementsAreInForceOnceTheyAreInTheLog) {
     EXPECT_TRUE(one->quarantined(Source::kCustomer));
     EXPECT_FALSE(one->quarantined(Source::kChargeback));
   }
-  ModelEvent accepted{ModelAction::kAccepted, 5, "m", "{}"};
-  EXPECT_EQ(as_permitted(accepted, true).action, ModelAction::kRejected);
-  EXPECT_EQ(as_permitted(accepted, false).action, ModelAction::kAccepted);
+  const ModelEvent accepted{ModelAction::kAccepted, 5, "m", "{}"};
+  EXPECT_EQ(fold.permitted(accepted).action, ModelAction::kRejected);
+  event.action = Action::kGoOnTraining;
+  fold.judgement(event);
+  EXPECT_EQ(fold.permitted(accepted).action, ModelAction::kAccepted);
 }
 
 class Sources : public testing::Test {

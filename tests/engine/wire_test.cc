@@ -190,7 +190,7 @@ TEST(Decoder, CommandsAreThoseThatHaveAName) {
   ASSERT_NE(control, nullptr);
   EXPECT_EQ(control->command, Command::kActivate);
   EXPECT_EQ(control->argument, "3f2a");
-  for (const Command command : {Command::kStatus, Command::kActivate})
+  for (const Command command : {Command::kStatus, Command::kActivate, Command::kJudge, Command::kChallenge})
     EXPECT_EQ(parse_command(name(command)).value(), command);
   for (const char* unknown : {R"({"transaction_id":5,"command":"dance"})", R"({"argument":"3f2a"})"}) {
     const auto done = decoder.feedback_request(unknown, envelope);
