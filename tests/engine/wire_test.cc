@@ -196,7 +196,7 @@ TEST(Decoder, CommandsAreThoseThatHaveAName) {
     const auto done = decoder.feedback_request(unknown, envelope);
     ASSERT_FALSE(done) << unknown;
     EXPECT_EQ(done.error().field, "command");
-    EXPECT_EQ(done.error().reason, "allowed are status, activate, judge");
+    EXPECT_EQ(done.error().reason, "allowed are status, activate, judge, challenge");
   }
 }
 
