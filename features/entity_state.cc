@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "features/numeric.h"
+#include "features/plan_layout.h"
 
 namespace shrike::features {
 namespace {
@@ -239,13 +240,13 @@ void EntityState::advance(const EntityPlan& plan, int64_t t_us, uint64_t limit) 
   }
 }
 
-size_t EntityState::evict(const EntityPlan& plan, int64_t t_us) {
+size_t EntityState::evict(const EntityPlan& plan, int64_t t_us, size_t waiting) {
   size_t early = 0;
   const int64_t oldest_us = t_us - plan.retention_us;
   while (!ring.empty()) {
     const uint64_t at = ring.begin();
     const bool expired = ring.time(at) < oldest_us;
-    if (!expired && ring.size() < plan.events_max) break;
+    if (!expired && ring.size() + waiting < plan.events_max) break;
     early += expired ? 0 : 1;
     for (size_t w = 0; w < plan.windows.size(); ++w) {
       Cursor& cursor = cursors_[w];
@@ -280,6 +281,7 @@ void EntityState::close(const EntityPlan& plan) {
   for (size_t s = 0; s < plan.windows.size(); ++s) {
     if (plan.windows[s].delay_us == 0) cursors_[s].head = ring.end();
   }
+  keep_mark(plan, ring.end());
 }
 
 void EntityState::replay(const EntityPlan& plan, uint64_t at, bool clip_anew) {
@@ -292,6 +294,17 @@ void EntityState::replay(const EntityPlan& plan, uint64_t at, bool clip_anew) {
     cursors_[s].head = at + 1;
   }
   last_time_us = ring.time(at);
+  keep_mark(plan, at + 1);
+}
+
+// At every kRewindMax events: two are enough to go back as far.
+void EntityState::keep_mark(const EntityPlan& plan, uint64_t end) {
+  if (plan.unbounded_bytes == 0 && plan.sketches == 0 && plan.samples == 0) return;
+  if (!marks_.empty() && marks_.front().end <= ring.begin()) marks_.erase(marks_.begin());
+  if (end < (marks_.empty() ? ring.begin() : marks_.back().end) + kRewindMax) return;
+  if (marks_.size() >= 2 && marks_[1].end + kRewindMax <= end) marks_.erase(marks_.begin());
+  const auto words = block_.begin() + static_cast<std::ptrdiff_t>(plan.unbounded_bytes / sizeof(Word));
+  marks_.push_back({end, cursors_, {block_.begin(), words}, sketches_, samples_});
 }
 
 void EntityState::rebuild(const EntityPlan& plan) {
@@ -303,9 +316,139 @@ void EntityState::rebuild(const EntityPlan& plan) {
   for (SortedValues& sorted : sorted_) sorted.clear();
   sketches_ = base_sketches_;
   samples_ = base_samples_;
+  marks_.clear();
   known_.clear();
   hidden_.clear();
   for (uint64_t at = ring.begin(); at < ring.end(); ++at) replay(plan, at, false);
+}
+
+// Where the window's cursors stood once the event before `end` had joined.
+EntityState::Cursor EntityState::cursor_at(const Window& window, uint64_t end) const {
+  if (end == ring.begin()) return {end, end};
+  const auto first_after = [&](int64_t t_us) {
+    uint64_t low = ring.begin(), high = end;
+    while (low < high) {
+      const uint64_t middle = low + (high - low) / 2;
+      ring.time(middle) <= t_us ? low = middle + 1 : high = middle;
+    }
+    return low;
+  };
+  const int64_t end_us = ring.time(end - 1) - window.delay_us;
+  const uint64_t head = window.delay_us > 0 ? first_after(end_us) : end;
+  if (window.length_us == kForever) return {ring.begin(), head};
+  return {std::min(first_after(end_us - window.length_us), head), head};
+}
+
+void EntityState::rewind(const EntityPlan& plan, uint64_t end) {
+  while (!marks_.empty() && marks_.back().end > end) marks_.pop_back();
+  const std::vector<Cursor> undone = cursors_;
+  for (size_t w = 0; w < plan.windows.size(); ++w) cursors_[w] = cursor_at(plan.windows[w], end);
+  for (const Accumulator& accumulator : plan.accumulators) take_back(accumulator, undone[accumulator.window]);
+  hidden_.erase(std::lower_bound(hidden_.begin(), hidden_.end(), end), hidden_.end());
+  if (plan.has_runs) take_back_known(plan, undone, end);
+  if (end > ring.begin()) last_time_us = ring.time(end - 1);
+}
+
+// One accumulator, from where its window's cursors were (`undone`) to where they are now.
+void EntityState::take_back(const Accumulator& accumulator, const Cursor& undone) {
+  using enum AccumulatorKind;
+  const Cursor& now = cursors_[accumulator.window];
+  const uint64_t left = std::min(undone.tail, now.head);  // from now.tail to here they had left again
+  switch (accumulator.kind) {
+    case kLast:
+    case kDecayed:
+      return join_again(accumulator);
+    case kRun:
+      return read_run(accumulator);
+    case kNewestFraud: {
+      auto& newest = at_offset<NewestState>(block(), accumulator);
+      if (newest.next == 0 || newest.next > now.head)
+        newest.next = newest_fraud(accumulator, newest.next == 0 ? left : now.head);
+      return;
+    }
+    case kOldest: {
+      auto& oldest = at_offset<OldestState>(block(), accumulator);
+      if (oldest.next > now.head) oldest.next = 0;
+      for (uint64_t p = now.tail; p < left; ++p) {
+        if (!passes(accumulator, p)) continue;
+        oldest.next = p + 1;
+        return;
+      }
+      return;
+    }
+    case kMinimum:
+    case kMaximum:
+      return accumulator.unbounded ? join_again(accumulator) : take_back_extremum(accumulator, undone);
+    case kDistinct:
+    case kSorted:
+      if (accumulator.unbounded) return join_again(accumulator);
+      [[fallthrough]];
+    default:
+      for (uint64_t p = std::max(undone.tail, now.head); p < undone.head; ++p) remove(accumulator, p);
+      for (uint64_t p = now.tail; p < left; ++p) add(accumulator, p, false);
+  }
+}
+
+// What the undone events displaced comes back, and what had left the window before what is still in it.
+void EntityState::take_back_extremum(const Accumulator& accumulator, const Cursor& undone) {
+  const Cursor& now = cursors_[accumulator.window];
+  MonotonicDeque& deque = deques_[accumulator.offset];
+  const auto column = static_cast<size_t>(accumulator.column);
+  const bool minimum = accumulator.kind == AccumulatorKind::kMinimum;
+  // Backwards, those better than all after them.
+  const auto better = [&](uint64_t from, uint64_t end, bool any, int64_t best) {
+    std::vector<uint64_t> found;
+    for (uint64_t p = end; p-- > from;) {
+      if (!passes(accumulator, p)) continue;
+      const int64_t value = ring.value(column, p);
+      if (any && (minimum ? value >= best : value <= best)) continue;
+      any = true;
+      best = value;
+      found.push_back(p);
+    }
+    return found;
+  };
+  deque.truncate(now.head);
+  if (!deque.empty())
+    deque.restore_oldest(better(now.tail, undone.tail, true, ring.value(column, deque.front())));
+  const uint64_t from = deque.empty() ? now.tail : deque.newest() + 1;
+  deque.restore_newest(better(from, now.head, false, 0));
+}
+
+// From the newest mark, or the base, the events since join anew.
+void EntityState::join_again(const Accumulator& accumulator) {
+  using enum AccumulatorKind;
+  const uint16_t window = accumulator.window;
+  const uint32_t offset = accumulator.offset;
+  Mark* mark = marks_.empty() || marks_.back().cursors[window].head < ring.begin() ? nullptr : &marks_.back();
+  if (accumulator.kind == kDistinct) {
+    sketches_[offset] = (mark != nullptr ? mark->sketches : base_sketches_)[offset];
+  } else if (accumulator.kind == kSorted) {
+    samples_[offset] = (mark != nullptr ? mark->samples : base_samples_)[offset];
+  } else {
+    std::byte* from = mark != nullptr ? reinterpret_cast<std::byte*>(mark->unbounded.data()) : base();
+    std::memcpy(block() + offset, from + offset, fixed_size(accumulator));
+  }
+  for (uint64_t p = mark != nullptr ? mark->cursors[window].head : ring.begin(); p < cursors_[window].head;
+       ++p)
+    add(accumulator, p, false);
+}
+
+// Runs are to see again those that they had settled since.
+void EntityState::take_back_known(const EntityPlan& plan, const std::vector<Cursor>& undone, uint64_t end) {
+  uint64_t from = end, to = 0;
+  for (const Accumulator& accumulator : plan.accumulators) {
+    if (accumulator.kind != AccumulatorKind::kRun) continue;
+    from = std::min(from, cursors_[accumulator.window].head);
+    to = std::max(to, std::min(undone[accumulator.window].head, end));
+  }
+  std::vector<uint64_t> known;
+  for (uint64_t p = from; p < to; ++p) {
+    if ((ring.flags(p) & kLabelKnown) != 0) known.push_back(p);
+  }
+  const auto rest = std::lower_bound(known_.begin(), known_.end(), std::max(from, to));
+  known.insert(known.end(), rest, std::lower_bound(rest, known_.end(), end));
+  known_.swap(known);
 }
 
 void EntityState::begin_trial(const EntityPlan& plan) {
@@ -337,7 +480,7 @@ void EntityState::end_trial(const EntityPlan& plan) {
 }
 
 // The event's position; the ring's end when it has left, or never was in it. Events are in order of time and,
-// within one time, of sequence. One that came late to a crowded ring stands where it came, not at its time.
+// within one time, of sequence. One that came too late to be put at its time stands where it came.
 uint64_t EntityState::find(int64_t time_us, uint64_t sequence) const {
   const auto first_not_before = [&](auto&& before) {
     uint64_t low = ring.begin(), high = ring.end();
@@ -400,19 +543,31 @@ void EntityState::relabel(const Accumulator& accumulator, uint64_t at, uint32_t 
   if (change > 0) {
     newest.next = std::max(newest.next, at + 1);
   } else if (newest.next == at + 1) {  // a correction: the one before counts again
-    newest.next = 0;
-    for (uint64_t p = at; p-- > cursors_[accumulator.window].tail && newest.next == 0;) {
-      if ((ring.flags(p) & kLabelFraud) != 0 && passes(accumulator, p)) newest.next = p + 1;
-    }
+    newest.next = newest_fraud(accumulator, at);
   }
 }
 
-// The run that ends the settled labels, anew: backwards, no further than it is long.
+// As NewestState::next, of the window's events before `end`.
+uint64_t EntityState::newest_fraud(const Accumulator& accumulator, uint64_t end) const {
+  for (uint64_t p = end; p-- > cursors_[accumulator.window].tail;) {
+    if ((ring.flags(p) & kLabelFraud) != 0 && passes(accumulator, p)) return p + 1;
+  }
+  return 0;
+}
+
+// An event has other labels: the run that ends the settled ones anew, if it reaches as far.
 void EntityState::settle_run(const Accumulator& accumulator, uint64_t changed) {
-  auto& settled = at_offset<RunState>(block(), accumulator);
+  const auto& settled = at_offset<RunState>(block(), accumulator);
   const uint64_t head = cursors_[accumulator.window].head;
   const uint64_t told_after = head - changed - 1 - hidden_between(changed + 1, head);
   if (static_cast<uint64_t>(settled.length) < told_after) return;  // before what ended the last run
+  read_run(accumulator);
+}
+
+// Backwards, no further than it is long.
+void EntityState::read_run(const Accumulator& accumulator) {
+  auto& settled = at_offset<RunState>(block(), accumulator);
+  const uint64_t head = cursors_[accumulator.window].head;
   RunState run{0, 0, 0, 0};
   for (uint64_t p = head; p-- > ring.begin();) {
     if ((ring.flags(p) & kLabelHidden) != 0) continue;
@@ -520,6 +675,11 @@ size_t EntityState::bytes() const {
   }
   for (const auto* samples : {&samples_, &base_samples_}) {
     for (const ValueSample& sample : *samples) total += sizeof(sample) + sample.bytes();
+  }
+  for (const Mark& mark : marks_) {
+    total += sizeof(mark) + mark.cursors.size() * sizeof(Cursor) + mark.unbounded.size() * sizeof(Word);
+    for (const DistinctSketch& sketch : mark.sketches) total += sizeof(sketch) + sketch.bytes();
+    for (const ValueSample& sample : mark.samples) total += sizeof(sample) + sample.bytes();
   }
   return total + known_.capacity() * sizeof(uint64_t);
 }

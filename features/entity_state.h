@@ -1,7 +1,8 @@
 // Everything kept for one entity: its event ring, window cursors and accumulators. All sums are integers, so
 // adding and removing never drifts and the order of arrival leaves no trace. Every state is a function of the
 // ring and the base (what left the ring, for whole-history accumulators): rebuild() makes it anew from them,
-// which is how late events, saving and restoring stay exact. Owned by a FeatureStore; one thread.
+// and rewind() goes back to where the ring ended earlier, which is how late events, saving and restoring stay
+// exact. Owned by a FeatureStore; one thread.
 #pragma once
 
 #include <cstdint>
@@ -78,9 +79,9 @@ class EntityState {
   // The window cursors move to event time `t_us`: delayed events enter, old ones leave. Only events before
   // position `limit` are looked at.
   void advance(const EntityPlan& plan, int64_t t_us, uint64_t limit);
-  // Drops events that no window needs at time `t_us`, and, above the bound, the oldest ones. Returns how many
-  // of these were dropped early.
-  size_t evict(const EntityPlan& plan, int64_t t_us);
+  // Drops events that no window needs at time `t_us`, and, above the bound, the oldest ones, so that there is
+  // room for one more and `waiting` others. Returns how many of these were dropped early.
+  size_t evict(const EntityPlan& plan, int64_t t_us, size_t waiting);
   // The event at `at` joins one accumulator. With `clip_anew`, a clipped value is computed from the present
   // state and stored; otherwise the stored one counts.
   void add(const Accumulator& accumulator, uint64_t at, bool clip_anew);
@@ -91,6 +92,12 @@ class EntityState {
   void replay(const EntityPlan& plan, uint64_t at, bool clip_anew);
   // Cursors and accumulators as they were when the ring ended where it ends now.
   void rebuild(const EntityPlan& plan);
+  // The same as if the ring ended at `end`, which is at most kRewindMax before its end: the events from there
+  // on leave all accumulators, and what left windows since joins again. They stay in the ring; truncating it
+  // is the caller's. Costs what the undone events cost to fold, whatever the ring's length; where a window's
+  // extremum or newest fraud was among them, a search for the one before.
+  void rewind(const EntityPlan& plan, uint64_t end);
+  static constexpr size_t kRewindMax = 4096;
   // Marks the event with this sequence number; false when it has left the ring. `hidden`: it has no verdict,
   // and its silence tells nothing.
   bool label(const EntityPlan& plan, int64_t time_us, uint64_t sequence, Verdict verdict, bool hidden);
@@ -141,6 +148,15 @@ class EntityState {
   struct alignas(16) Word {
     std::byte bytes[16];
   };
+  // Accumulators over the whole history as they were when the ring ended at `end`: not all of them can be
+  // undone, but events can join them again from here.
+  struct Mark {
+    uint64_t end;
+    std::vector<Cursor> cursors;
+    std::vector<Word> unbounded;
+    std::vector<DistinctSketch> sketches;
+    std::vector<ValueSample> samples;
+  };
 
   std::byte* block() { return reinterpret_cast<std::byte*>(block_.data()); }
   void add_fixed(std::byte* block, const Accumulator& accumulator, uint64_t at, bool clip_anew);
@@ -153,9 +169,17 @@ class EntityState {
   void note_known(const EntityPlan& plan, uint64_t at, bool known);
   void trim_known(const EntityPlan& plan);
   void relabel(const Accumulator& accumulator, uint64_t at, uint32_t before, uint32_t after);
+  uint64_t newest_fraud(const Accumulator& accumulator, uint64_t end) const;
+  void keep_mark(const EntityPlan& plan, uint64_t end);
+  Cursor cursor_at(const Window& window, uint64_t end) const;
+  void take_back(const Accumulator& accumulator, const Cursor& undone);
+  void take_back_extremum(const Accumulator& accumulator, const Cursor& undone);
+  void join_again(const Accumulator& accumulator);
+  void take_back_known(const EntityPlan& plan, const std::vector<Cursor>& undone, uint64_t end);
   void note_hidden(uint64_t at, bool hidden);
   uint64_t hidden_between(uint64_t from, uint64_t to) const;
   void settle_run(const Accumulator& accumulator, uint64_t changed);
+  void read_run(const Accumulator& accumulator);
 
   std::vector<Word> block_;  // the fixed block, then the base copy of its unbounded part
   size_t base_offset_ = 0;
@@ -165,6 +189,8 @@ class EntityState {
   std::vector<SortedValues> sorted_;
   std::vector<DistinctSketch> sketches_, base_sketches_;
   std::vector<ValueSample> samples_, base_samples_;
+  std::vector<Mark>
+      marks_;  // oldest first; the oldest at least kRewindMax before the ring's end, if any left
   // Positions of the events with a known label that no run has settled yet, ascending: a run need not walk
   // over the unlabelled ones.
   std::vector<uint64_t> known_;

@@ -12,7 +12,6 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kFeatureScale = 1e6;  // of features that are the input of others
-constexpr int64_t kHourUs = 3'600'000'000;
 
 bool holds(double left, Comparison comparison, double right) {
   switch (comparison) {

@@ -71,32 +71,33 @@ EntityState& FeatureStore::prepare(Kind& kind, const EntityPlan& plan, const Key
     ++kind.forgotten_idle;
   }
   kind.set_aside.clear();
-  if (!state.ring.empty() && t_us < state.ring.time(state.ring.end() - 1)) {
-    if (state.ring.size() <= kExactEvents) {
-      set_aside_after(kind, plan, state, t_us);
-    } else {
-      t_us = state.ring.time(state.ring.end() - 1);
-    }
+  if (!state.ring.empty() && t_us < state.ring.time(state.ring.end() - 1) &&
+      !set_aside_after(kind, plan, state, t_us)) {
+    t_us = state.ring.time(state.ring.end() - 1);
   }
   state.advance(plan, t_us, state.ring.end());
-  kind.events_dropped_early += state.evict(plan, t_us);
+  kind.events_dropped_early += state.evict(plan, t_us, kind.set_aside.size() / state.ring.words());
   state.ring.append(t_us, sequence);
   state.last_time_us = t_us;
   return state;
 }
 
-// For a late event: those after it leave until it has joined.
-void FeatureStore::set_aside_after(Kind& kind, const EntityPlan& plan, EntityState& state, int64_t t_us) {
+// For a late event: those after it leave until it has joined. False, and nothing happens, when they are too
+// many.
+bool FeatureStore::set_aside_after(Kind& kind, const EntityPlan& plan, EntityState& state, int64_t t_us) {
   EventRing& ring = state.ring;
   uint64_t at = ring.end();
-  while (at > ring.begin() && ring.time(at - 1) > t_us) --at;
+  while (at > ring.begin() && ring.time(at - 1) > t_us) {
+    if (ring.end() - --at > kExactEvents) return false;
+  }
   const size_t words = ring.words();
   kind.set_aside.resize(static_cast<size_t>(ring.end() - at) * words);
   for (uint64_t p = at; p < ring.end(); ++p) {
     ring.read(p, &kind.set_aside[static_cast<size_t>(p - at) * words]);
   }
+  state.rewind(plan, at);
   ring.truncate(at);
-  state.rebuild(plan);
+  return true;
 }
 
 void FeatureStore::peek(const Transaction& transaction, int64_t now_us, bool clock_is_wrong,

@@ -44,14 +44,15 @@ class FeatureStore {
   // Folds one transaction and writes its features into `row` (plan().columns.size() floats; missing is NaN).
   // Events may come up to plan().lateness_us late: later events then see what they would have seen had all
   // come in order, except features of features, whose inputs stay as they were when answered.
-  // Amortised O(1) in the length of windows. An event late for its own entity costs O(its ring) when that has
-  // at most kExactEvents; in a longer ring it joins as the newest event, at that one's time, in O(1).
+  // Amortised O(1) in the length of windows. An event late for its own entity is put at its time when at most
+  // kExactEvents of the entity's are newer, at the cost of undoing these and folding them again (see
+  // EntityState::rewind()); later than that it joins as the newest event, at that one's time, in O(1).
   void apply(const Transaction& transaction, uint64_t sequence, std::span<float> row);
-  static constexpr size_t kExactEvents = 4096;
+  static constexpr size_t kExactEvents = EntityState::kRewindMax;
 
   // The features that this transaction would have at event time `now_us`, folding nothing: for one whose own
   // time cannot be folded. Calendar features are those of its own time, or with `clock_is_wrong` of now_us.
-  // As apply(), O(ring) up to kExactEvents; an entity with more answers as of its newest event.
+  // O(ring) up to kExactEvents; an entity with more answers as of its newest event.
   void peek(const Transaction& transaction, int64_t now_us, bool clock_is_wrong, std::span<float> row);
 
   // Event time was wrong: events dated after `t_us` leave their rings, and time goes on from there. What they
@@ -81,7 +82,7 @@ class FeatureStore {
   void label(const Subject& subject, Verdict verdict, bool hidden);
   EntityState& arrive(Kind& kind, const EntityPlan& plan, const Key& key);
   EntityState& prepare(Kind& kind, const EntityPlan& plan, const Key& key, int64_t t_us, uint64_t sequence);
-  void set_aside_after(Kind& kind, const EntityPlan& plan, EntityState& state, int64_t t_us);
+  bool set_aside_after(Kind& kind, const EntityPlan& plan, EntityState& state, int64_t t_us);
   void peek_at(size_t entity, const Key& key, int64_t now_us);
   void end_peek(size_t entity);
   void fill(std::span<float> row) const;

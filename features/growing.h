@@ -41,7 +41,18 @@ class MonotonicDeque {
   // The newest was pushed last and displaced these.
   void undo_push(const std::vector<uint64_t>& displaced) {
     positions_.pop_back();
+    restore_newest(displaced);
+  }
+  // Those from `end` on leave.
+  void truncate(uint64_t end) {
+    while (head_ < positions_.size() && positions_.back() >= end) positions_.pop_back();
+  }
+  // Positions after, or before, all that are held; newest first.
+  void restore_newest(const std::vector<uint64_t>& displaced) {
     positions_.insert(positions_.end(), displaced.rbegin(), displaced.rend());
+  }
+  void restore_oldest(const std::vector<uint64_t>& left) {
+    positions_.insert(positions_.begin() + static_cast<std::ptrdiff_t>(head_), left.rbegin(), left.rend());
   }
   bool empty() const { return head_ == positions_.size(); }
   uint64_t newest() const { return positions_.back(); }

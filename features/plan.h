@@ -134,9 +134,9 @@ struct Plan {
 };
 
 struct PlanOptions {
-  int64_t lateness_us = 0;      // how far behind the newest event a late one may be
-  int64_t maturity_us = 0;      // default delay of kLabelRun
-  int64_t forget_after_us = 0;  // idle limit of entities with features over the whole history
+  int64_t lateness_us = 0;                 // how far behind the newest event a late one may be
+  int64_t maturity_us = 0;                 // default delay of kLabelRun
+  int64_t forget_after_us = 400 * kDayUs;  // idle limit of entities with features over the whole history
   size_t events_per_entity_max = 1 << 17;
 };
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 namespace shrike::features {
-namespace {
 
 uint32_t fixed_size(const Accumulator& accumulator) {
   using enum AccumulatorKind;
@@ -34,8 +33,6 @@ uint32_t fixed_size(const Accumulator& accumulator) {
   }
   return 0;
 }
-
-}  // namespace
 
 Key Plan::entity_key(size_t entity, const Transaction& transaction) const {
   const std::vector<size_t>& of = entities[entity].key_fields;

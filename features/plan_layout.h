@@ -9,6 +9,9 @@
 
 namespace shrike::features {
 
+// The bytes of an accumulator's state in the block; 0 for those that grow.
+uint32_t fixed_size(const Accumulator& accumulator);
+
 // Gives every accumulator its place (those of unbounded windows first: they outlive the ring), and the entity
 // its retention.
 void lay_out(EntityPlan& entity, const PlanOptions& options);

@@ -14,8 +14,9 @@
 
 namespace shrike::features {
 
-// A day of event time, in microseconds.
+// A day and an hour of event time, in microseconds.
 inline constexpr int64_t kDayUs = 86'400'000'000;
+inline constexpr int64_t kHourUs = kDayUs / 24;
 
 enum class FieldType {
   kInteger,  // 64-bit; an identity, exact
@@ -39,7 +40,7 @@ struct Field {
 struct EntityKind {
   std::string name;
   std::vector<size_t> fields;
-  size_t entities_max = 0;  // at the bound the entity idle for longest is forgotten
+  size_t entities_max = 10'000'000;  // at the bound the entity idle for longest is forgotten
   bool operator==(const EntityKind&) const = default;
 };
 
@@ -53,7 +54,7 @@ struct Schema {
   size_t id = 0;  // positions in `fields`
   size_t time = 0;
   std::optional<size_t> amount;
-  std::string label;  // the label's name in feedback messages and CSV columns
+  std::string label = "is_fraud";  // the label's name in feedback messages and CSV columns
   int64_t time_unit_us = 1'000'000;
   int64_t time_origin_us = 0;  // of time value 0, in microseconds since 1970-01-01 UTC
 

@@ -104,7 +104,7 @@ std::string format_duration(int64_t us) {
   if (us == kForever) return "all";
   if (us == 0) return "0s";
   if (us % kDayUs == 0) return fmt::format("{}d", us / kDayUs);
-  if (us % 3'600'000'000 == 0) return fmt::format("{}h", us / 3'600'000'000);
+  if (us % kHourUs == 0) return fmt::format("{}h", us / kHourUs);
   if (us % 60'000'000 == 0) return fmt::format("{}m", us / 60'000'000);
   if (us % 1'000'000 == 0) return fmt::format("{}s", us / 1'000'000);
   if (us % 1'000 == 0) return fmt::format("{}ms", us / 1'000);

@@ -24,11 +24,10 @@ bool learned_from_labels(const engine::Swap& swap) {
 
 // A length of time in a unit that people think of it in; durations of a configuration are whole.
 std::string length(int64_t us) {
-  constexpr int64_t kHourUs = 3'600'000'000;
   if (us >= 2 * features::kDayUs)
     return fmt::format("{:.1f} days", static_cast<double>(us) / static_cast<double>(features::kDayUs));
-  if (us >= 2 * kHourUs)
-    return fmt::format("{:.1f} hours", static_cast<double>(us) / static_cast<double>(kHourUs));
+  if (us >= 2 * features::kHourUs)
+    return fmt::format("{:.1f} hours", static_cast<double>(us) / static_cast<double>(features::kHourUs));
   return fmt::format("{} s", us / 1'000'000);
 }
 

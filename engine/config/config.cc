@@ -18,24 +18,26 @@ using features::Schema;
 
 TrainingConfig read_training(TomlReader root) {
   TrainingConfig training;
-  training.mode = root.choice("mode", 0, {"background", "awaited"}) == 0 ? TrainingMode::kBackground
-                                                                         : TrainingMode::kAwaited;
-  training.every = static_cast<uint64_t>(root.integer("every", 2000, 1, 1'000'000'000));
-  training.maturity_us = root.duration("maturity", "7d");
-  constexpr LearnWhen kLearn[] = {LearnWhen::kAuto, LearnWhen::kAtOnce, LearnWhen::kAtMaturity};
-  training.learn = kLearn[root.choice("learn", 0, {"auto", "at_once", "at_maturity"})];
-  training.prior = root.number("prior", 0.01, 1e-6, 1 - 1e-6);
-  training.seed = static_cast<uint64_t>(root.integer("seed", 1, 0, INT64_MAX));
-  training.threads = static_cast<size_t>(root.integer("threads", 0, 0, 64));
+  training.mode =
+      root.choice("mode", training.mode,
+                  {{"background", TrainingMode::kBackground}, {"awaited", TrainingMode::kAwaited}});
+  training.every = root.integer("every", training.every, 1, 1'000'000'000);
+  training.maturity_us = root.duration("maturity", training.maturity_us);
+  training.learn = root.choice(
+      "learn", training.learn,
+      {{"auto", LearnWhen::kAuto}, {"at_once", LearnWhen::kAtOnce}, {"at_maturity", LearnWhen::kAtMaturity}});
+  training.prior = root.number("prior", training.prior, 1e-6, 1 - 1e-6);
+  training.seed = root.integer("seed", training.seed, 0, INT64_MAX);
+  training.threads = root.integer("threads", training.threads, 0, 64);
   training.queue_examples_max =
-      static_cast<uint64_t>(root.integer("queue_examples_max", 200'000, 1, 100'000'000));
+      root.integer("queue_examples_max", training.queue_examples_max, 1, 100'000'000);
   root.finish();
   return training;
 }
 
 // The family's options are known to learners/; here only their TOML types matter.
 void read_learner(TomlReader root, TrainingConfig& training) {
-  training.family = root.text("family", "linear");
+  training.family = root.text("family", training.family);
   const learners::FamilyInfo* family = nullptr;
   std::vector<std::string> names;
   for (const learners::FamilyInfo& one : learners::families()) {
@@ -67,15 +69,15 @@ void read_learner(TomlReader root, TrainingConfig& training) {
 
 GateConfig read_gate(TomlReader root) {
   GateConfig gate;
-  gate.examples_min = static_cast<uint64_t>(root.integer("examples_min", 6000, 1, 100'000'000));
-  gate.frauds_min = static_cast<uint64_t>(root.integer("frauds_min", 30, 1, 10'000'000));
-  gate.examples_max = static_cast<uint64_t>(root.integer("examples_max", 20'000, 1, 100'000'000));
-  gate.confidence = root.number("confidence", 0.6, 0, 1);
-  gate.recall_loss_max = root.number("recall_loss_max", 0.02, 0, 1);
-  gate.log_loss_ratio_max = root.number("log_loss_ratio_max", 1.05, 0.5, 100);
-  gate.calibration_error_max = root.number("calibration_error_max", 0.05, 0, 1);
-  gate.fpr = root.number("fpr", 0.02, 1e-6, 0.5);
-  gate.bootstrap_rounds = static_cast<uint64_t>(root.integer("bootstrap_rounds", 200, 10, 100'000));
+  gate.examples_min = root.integer("examples_min", gate.examples_min, 1, 100'000'000);
+  gate.frauds_min = root.integer("frauds_min", gate.frauds_min, 1, 10'000'000);
+  gate.examples_max = root.integer("examples_max", gate.examples_max, 1, 100'000'000);
+  gate.confidence = root.number("confidence", gate.confidence, 0, 1);
+  gate.recall_loss_max = root.number("recall_loss_max", gate.recall_loss_max, 0, 1);
+  gate.log_loss_ratio_max = root.number("log_loss_ratio_max", gate.log_loss_ratio_max, 0.5, 100);
+  gate.calibration_error_max = root.number("calibration_error_max", gate.calibration_error_max, 0, 1);
+  gate.fpr = root.number("fpr", gate.fpr, 1e-6, 0.5);
+  gate.bootstrap_rounds = root.integer("bootstrap_rounds", gate.bootstrap_rounds, 10, 100'000);
   if (gate.examples_max < gate.examples_min) root.problem("examples_max", "it must be at least examples_min");
   root.finish();
   return gate;
@@ -83,13 +85,14 @@ GateConfig read_gate(TomlReader root) {
 
 PolicyConfig read_policy(TomlReader root) {
   PolicyConfig policy;
-  policy.review_score = root.number("review_score", 0.1, 0, 1);
-  policy.decline_score = root.number("decline_score", 0.5, 0, 1);
-  policy.review_loss = root.number("review_loss", 0, 0, 1e12);
-  policy.decline_loss = root.number("decline_loss", 0, 0, 1e12);
-  constexpr const char* kDecisions[] = {"approve", "review", "decline"};
-  policy.static_decision = kDecisions[root.choice("static_decision", 1, {"approve", "review", "decline"})];
-  policy.reasons_max = static_cast<size_t>(root.integer("reasons_max", 4, 0, 4));
+  policy.review_score = root.number("review_score", policy.review_score, 0, 1);
+  policy.decline_score = root.number("decline_score", policy.decline_score, 0, 1);
+  policy.review_loss = root.number("review_loss", policy.review_loss, 0, 1e12);
+  policy.decline_loss = root.number("decline_loss", policy.decline_loss, 0, 1e12);
+  policy.static_decision =
+      root.choice("static_decision", policy.static_decision,
+                  {{"approve", "approve"}, {"review", "review"}, {"decline", "decline"}});
+  policy.reasons_max = root.integer("reasons_max", policy.reasons_max, 0, 4);
   if (root.has("hides_labels")) {
     policy.decline_hides = policy.review_hides = false;
     for (const std::string& decision : root.texts("hides_labels")) {
@@ -122,7 +125,7 @@ ControlConfig read_control(TomlReader root) {
   control.share = root.number("share", control.share, 0, 1);
   control.reviews = root.boolean("reviews", control.reviews);
   control.amount_max = root.number("amount_max", control.amount_max, 0, 1e12);
-  control.seed = static_cast<uint64_t>(root.integer("seed", 1, 0, INT64_MAX));
+  control.seed = root.integer("seed", control.seed, 0, INT64_MAX);
   control.weight_max = root.number("weight_max", control.weight_max, 1, 1e6);
   root.finish();
   return control;
@@ -133,7 +136,6 @@ ThresholdConfig read_thresholds(TomlReader root) {
   thresholds.learn = root.boolean("learn", thresholds.learn);
   thresholds.fpr = root.number("fpr", thresholds.fpr, 1e-6, 0.5);
   thresholds.reviews_per_day = root.number("reviews_per_day", thresholds.reviews_per_day, 0, 1e9);
-  thresholds.examples = static_cast<uint64_t>(root.integer("examples", 20'000, 1000, 1'000'000));
   thresholds.move_min = root.number("move_min", thresholds.move_min, 0, 1);
   root.finish();
   return thresholds;
@@ -142,7 +144,7 @@ ThresholdConfig read_thresholds(TomlReader root) {
 SourceConfig read_sources(TomlReader root) {
   SourceConfig sources;
   sources.quarantine = root.boolean("quarantine", sources.quarantine);
-  sources.labels_min = static_cast<uint64_t>(root.integer("labels_min", 50, 10, 1'000'000));
+  sources.labels_min = root.integer("labels_min", sources.labels_min, 10, 1'000'000);
   sources.z = root.number("z", sources.z, 1, 100);
   root.finish();
   return sources;
@@ -151,10 +153,10 @@ SourceConfig read_sources(TomlReader root) {
 DriftConfig read_drift(TomlReader root) {
   DriftConfig drift;
   drift.on = root.boolean("on", drift.on);
-  drift.reference_rows = static_cast<uint64_t>(root.integer("reference_rows", 20'000, 100, 1'000'000));
-  drift.reference_us = root.duration("reference", "7d");
-  drift.window_us = root.duration("window", "1d");
-  drift.window_rows = static_cast<uint64_t>(root.integer("window_rows", 2'000, 100, 100'000'000));
+  drift.reference_rows = root.integer("reference_rows", drift.reference_rows, 100, 1'000'000);
+  drift.reference_us = root.duration("reference", drift.reference_us);
+  drift.window_us = root.duration("window", drift.window_us);
+  drift.window_rows = root.integer("window_rows", drift.window_rows, 100, 100'000'000);
   drift.threshold = root.number("threshold", drift.threshold, 0.01, 10);
   drift.alpha = root.number("alpha", drift.alpha, 1e-12, 1);
   drift.share = root.number("share", drift.share, 0, 1);
@@ -167,15 +169,15 @@ DriftConfig read_drift(TomlReader root) {
 QualityConfig read_quality(TomlReader root) {
   QualityConfig quality;
   quality.on = root.boolean("on", quality.on);
-  quality.reference_us = root.duration("reference", "7d");
-  quality.rows = static_cast<uint64_t>(root.integer("rows", 500, 1, 100'000'000));
+  quality.reference_us = root.duration("reference", quality.reference_us);
+  quality.rows = root.integer("rows", quality.rows, 1, 100'000'000);
   quality.missing = root.number("missing", quality.missing, 0, 1);
   quality.unreadable = root.number("unreadable", quality.unreadable, 0, 1);
   quality.outside = root.number("outside", quality.outside, 0, 1);
   quality.duplicates = root.number("duplicates", quality.duplicates, 0, 1);
   quality.shift = root.number("shift", quality.shift, 0.01, 100);
   quality.unseen = root.number("unseen", quality.unseen, 0, 1);
-  quality.silence_us = root.duration("silence", "1h");
+  quality.silence_us = root.duration("silence", quality.silence_us);
   quality.fail_stops_training = root.boolean("fail_stops_training", quality.fail_stops_training);
   root.finish();
   return quality;
@@ -242,9 +244,9 @@ RollbackConfig read_rollback(TomlReader root) {
 
 DeadlineConfig read_deadline(TomlReader root) {
   DeadlineConfig deadline;
-  deadline.default_us = root.duration("default", "100ms");
-  deadline.no_reasons_below_us = root.duration("no_reasons_below", "2ms");
-  deadline.static_below_us = root.duration("static_below", "0s");
+  deadline.default_us = root.duration("default", deadline.default_us);
+  deadline.no_reasons_below_us = root.duration("no_reasons_below", deadline.no_reasons_below_us);
+  deadline.static_below_us = root.duration("static_below", deadline.static_below_us);
   root.finish();
   return deadline;
 }
@@ -263,36 +265,35 @@ SocketConfig read_sockets(TomlReader root) {
                                endpoint));
     }
   }
-  sockets.message_bytes_max =
-      static_cast<size_t>(root.integer("message_bytes_max", 1 << 20, 1 << 10, 1 << 28));
-  sockets.queue_requests_max = static_cast<size_t>(root.integer("queue_requests_max", 1 << 14, 1, 1 << 24));
-  sockets.refuse_unknown_fields = root.choice("unknown_fields", 0, {"ignore", "refuse"}) == 1;
-  sockets.batch_max = static_cast<size_t>(root.integer("batch_max", 256, 1, 65536));
+  sockets.message_bytes_max = root.integer("message_bytes_max", sockets.message_bytes_max, 1 << 10, 1 << 28);
+  sockets.queue_requests_max = root.integer("queue_requests_max", sockets.queue_requests_max, 1, 1 << 24);
+  sockets.refuse_unknown_fields =
+      root.choice("unknown_fields", sockets.refuse_unknown_fields, {{"ignore", false}, {"refuse", true}});
+  sockets.batch_max = root.integer("batch_max", sockets.batch_max, 1, 65536);
   root.finish();
   return sockets;
 }
 
 StorageConfig read_storage(TomlReader root) {
   StorageConfig storage;
-  storage.durability =
-      root.choice("durability", 0, {"sync", "async"}) == 0 ? Durability::kSync : Durability::kAsync;
-  storage.checkpoint_every =
-      static_cast<uint64_t>(root.integer("checkpoint_every", 200'000, 100, 1'000'000'000));
-  storage.retention_us = root.duration("retention", "0s");
-  storage.cache_bytes = static_cast<size_t>(root.integer("cache_mib", 64, 1, 1 << 20)) << 20;
+  storage.durability = root.choice("durability", storage.durability,
+                                   {{"sync", Durability::kSync}, {"async", Durability::kAsync}});
+  storage.checkpoint_every = root.integer("checkpoint_every", storage.checkpoint_every, 100, 1'000'000'000);
+  storage.retention_us = root.duration("retention", storage.retention_us);
+  storage.cache_bytes = root.integer("cache_mib", storage.cache_bytes >> 20, 1, 1 << 20) << 20;
   root.finish();
   return storage;
 }
 
 LimitConfig read_limits(TomlReader& root) {
   LimitConfig limits;
-  limits.lateness_us = root.duration("lateness", "1h");
-  limits.clock = root.choice("clock", 0, {"live", "event"}) == 0 ? LimitConfig::Clock::kLive
-                                                                 : LimitConfig::Clock::kEvent;
-  limits.ahead_us = root.duration("ahead", "5m");
-  limits.orphan_keep_us = root.duration("orphan_keep", "1d");
-  limits.orphans_max = static_cast<size_t>(root.integer("orphans_max", 100'000, 0, 100'000'000));
-  limits.pending_max = static_cast<size_t>(root.integer("pending_max", 20'000'000, 1000, 1'000'000'000));
+  limits.lateness_us = root.duration("lateness", limits.lateness_us);
+  limits.clock = root.choice("clock", limits.clock,
+                             {{"live", LimitConfig::Clock::kLive}, {"event", LimitConfig::Clock::kEvent}});
+  limits.ahead_us = root.duration("ahead", limits.ahead_us);
+  limits.orphan_keep_us = root.duration("orphan_keep", limits.orphan_keep_us);
+  limits.orphans_max = root.integer("orphans_max", limits.orphans_max, 0, 100'000'000);
+  limits.pending_max = root.integer("pending_max", limits.pending_max, 1000, 1'000'000'000);
   return limits;
 }
 
@@ -331,18 +332,19 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));
   TomlReader limits = root.table("limits");
-  if (limits.duration("jump", "0s") > 0) {
+  if (limits.duration("jump", 0) > 0) {
     config->notes.push_back(
         "limits.jump has no meaning any more: limits.clock = \"live\" (the default) lets no "
         "single transaction move event time by more than limits.lateness; \"event\" lets "
         "any move it");
   }
   config->limits = read_limits(limits);
-  const features::PlanOptions options{.lateness_us = config->limits.lateness_us,
-                                      .maturity_us = config->training.maturity_us,
-                                      .forget_after_us = limits.duration("forget_after", "400d"),
-                                      .events_per_entity_max = static_cast<size_t>(
-                                          limits.integer("events_per_entity_max", 1 << 17, 16, 1 << 20))};
+  features::PlanOptions options;
+  options.lateness_us = config->limits.lateness_us;
+  options.maturity_us = config->training.maturity_us;
+  options.forget_after_us = limits.duration("forget_after", options.forget_after_us);
+  options.events_per_entity_max =
+      limits.integer("events_per_entity_max", options.events_per_entity_max, 16, 1 << 20);
   limits.finish();
   root.finish();
   if (problems.lines.empty()) config->plan = compile_features(schema, specs, options, problems);

@@ -1,5 +1,6 @@
 // The configuration: one TOML file, validated wholly before anything starts. Plain data once loaded;
-// immutable and shared by all threads. examples/*.toml comment every key.
+// immutable and shared by all threads. What stands here is what a key is when the file leaves it out;
+// examples/*.toml comment every key.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +36,8 @@ struct TrainingConfig {
   learners::Options options;
   uint64_t seed = 1;
   TrainingMode mode = TrainingMode::kBackground;
-  uint64_t every = 2000;    // examples between two looks at candidate and gate
-  int64_t maturity_us = 0;  // silence for this long makes a transaction legitimate
+  uint64_t every = 2000;                       // examples between two looks at candidate and gate
+  int64_t maturity_us = 7 * features::kDayUs;  // silence for this long makes a transaction legitimate
   LearnWhen learn = LearnWhen::kAuto;
   double prior = 0.01;  // probability answered before there is a model
   uint64_t queue_examples_max = 200'000;
@@ -71,7 +72,6 @@ struct ThresholdConfig {
   bool learn = false;
   double fpr = 0.02;           // of legitimate transactions, at most so many are declined
   double reviews_per_day = 0;  // 0: the review threshold stays below the decline threshold as configured
-  uint64_t examples = 20'000;  // the newest settled transactions that it looks at
   double move_min = 0.02;      // relative; a smaller move is none
 };
 
@@ -97,9 +97,9 @@ struct PolicyConfig {
 // When a shift of what comes in, of the score, of labels or of the loss is told (see lifecycle/drift.h).
 struct DriftConfig {
   bool on = true;
-  uint64_t reference_rows = 20'000;  // that a reference has at least,
-  int64_t reference_us = 0;          // and the days that it covers at least
-  int64_t window_us = 0;             // the same of what is compared with it
+  uint64_t reference_rows = 20'000;             // that a reference has at least,
+  int64_t reference_us = 7 * features::kDayUs;  // and the days that it covers at least
+  int64_t window_us = features::kDayUs;         // the same of what is compared with it
   uint64_t window_rows = 2'000;
   double threshold = 0.1;   // how large a shift of a distribution must be
   double alpha = 0.05;      // the expected share of false ones among columns found significant
@@ -111,15 +111,15 @@ struct DriftConfig {
 // What a day's transactions must be like (see lifecycle/quality.h). Shares are of the day's transactions.
 struct QualityConfig {
   bool on = true;
-  int64_t reference_us = 0;  // days from which is learned what is usual
-  uint64_t rows = 500;       // fewer in a day tell nothing
-  double missing = 0.05;     // of a field; of a column, and of an optional field, above what is usual
+  int64_t reference_us = 7 * features::kDayUs;  // days from which is learned what is usual
+  uint64_t rows = 500;                          // fewer in a day tell nothing
+  double missing = 0.05;  // of a field; of a column, and of an optional field, above what is usual
   double unreadable = 0.01;
   double outside = 0.01;  // beyond what the field allows, or the reference had
   double duplicates = 0.01;
-  double shift = 0.25;     // PSI of a column
-  double unseen = 0.05;    // categories that were never seen, above what is usual
-  int64_t silence_us = 0;  // without a transaction; longer where that is usual at the hour
+  double shift = 0.25;                     // PSI of a column
+  double unseen = 0.05;                    // categories that were never seen, above what is usual
+  int64_t silence_us = features::kHourUs;  // without a transaction; longer where that is usual at the hour
   bool fail_stops_training = false;
 };
 
@@ -185,9 +185,10 @@ struct StorageConfig {
 struct LimitConfig {
   // Whether a server's own clock has a say in what the stream's time is (see fold/event_time.h).
   enum class Clock : uint8_t { kLive, kEvent } clock = Clock::kLive;
-  int64_t lateness_us = 0;  // a transaction may be this much older than the newest
-  int64_t ahead_us = 0;  // live: what is dated further ahead of the server's clock moves nothing; 0: it does
-  int64_t orphan_keep_us = 0;  // a label waits this long for its transaction
+  int64_t lateness_us = features::kHourUs;  // a transaction may be this much older than the newest
+  // Live: what is dated further ahead of the server's clock moves nothing; 0: it does.
+  int64_t ahead_us = features::kHourUs / 12;
+  int64_t orphan_keep_us = features::kDayUs;  // a label waits this long for its transaction
   size_t orphans_max = 100'000;
   size_t pending_max = 20'000'000;  // transactions waiting for maturity
 };

@@ -85,12 +85,15 @@ int64_t read_origin(TomlReader& table) {
 Field read_field(TomlReader& table, Schema& schema, size_t position) {
   Field field;
   field.name = table.required_text("name");
-  constexpr FieldType kTypes[] = {FieldType::kInteger, FieldType::kNumber, FieldType::kText,
-                                  FieldType::kBoolean, FieldType::kTime};
-  field.type = kTypes[table.choice("type", 1, {"integer", "number", "text", "boolean", "time"})];
-  field.optional = table.boolean("optional", false);
+  field.type = table.choice("type", field.type,
+                            {{"integer", FieldType::kInteger},
+                             {"number", FieldType::kNumber},
+                             {"text", FieldType::kText},
+                             {"boolean", FieldType::kBoolean},
+                             {"time", FieldType::kTime}});
+  field.optional = table.boolean("optional", field.optional);
   if (field.type == FieldType::kNumber) {
-    field.decimals = static_cast<int>(table.integer("decimals", 4, 0, 6));
+    field.decimals = table.integer("decimals", field.decimals, 0, 6);
     const double bound =
         static_cast<double>(Schema::kFixedMax) / static_cast<double>(features::scale_of(field.decimals));
     field.minimum = table.number("min", -bound, -bound, bound);
@@ -99,8 +102,8 @@ Field read_field(TomlReader& table, Schema& schema, size_t position) {
     field.minimum = table.number("min", -9.2e18, -9.2e18, 9.2e18);
     field.maximum = table.number("max", 9.2e18, -9.2e18, 9.2e18);
   } else if (field.type == FieldType::kTime) {
-    constexpr int64_t kUnits[] = {1'000'000, 1'000, 1};
-    schema.time_unit_us = kUnits[table.choice("unit", 0, {"s", "ms", "us"})];
+    schema.time_unit_us =
+        table.choice("unit", schema.time_unit_us, {{"s", 1'000'000}, {"ms", 1'000}, {"us", 1}});
     schema.time_origin_us = read_origin(table);
     schema.time = position;
   }
@@ -140,7 +143,7 @@ Schema read_schema(TomlReader& root) {
     table.problem("id", "the id and the time cannot be optional");
   }
   if (table.has("amount")) schema.amount = position("amount", table.text("amount", ""));
-  schema.label = table.text("label", "is_fraud");
+  schema.label = table.text("label", schema.label);
   if (schema.find(schema.label)) table.problem("label", "the label cannot be a field of the transaction");
   table.finish();
 
@@ -163,7 +166,7 @@ Schema read_schema(TomlReader& root) {
     if (kind.fields.empty()) one.problem("fields", "name at least one field");
     if (kind.fields.size() > kEntityFieldsMax)
       one.problem("fields", fmt::format("at most {} fields are allowed", kEntityFieldsMax));
-    kind.entities_max = static_cast<size_t>(one.integer("max", 10'000'000, 1, 1'000'000'000));
+    kind.entities_max = one.integer("max", kind.entities_max, 1, 1'000'000'000);
     one.finish();
     schema.entities.push_back(std::move(kind));
   }
@@ -177,7 +180,7 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
   for (TomlReader& table : root.tables("features")) {
     features::FeatureSpec spec;
     spec.name = table.required_text("name");
-    const std::string aggregate = table.text("aggregate", "field");
+    const std::string aggregate = table.text("aggregate", std::string(features::info(spec.aggregate).name));
     if (const auto* about = features::find_aggregate(aggregate)) {
       spec.aggregate = about->aggregate;
       spec.input = table.text("input", about->wants_input && !about->of_entity ? spec.name : "");
@@ -188,27 +191,27 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
                     fmt::format("found \"{}\", allowed are {}{}", aggregate, fmt::join(names, ", "),
                                 near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     }
-    spec.entity = table.text("entity", "");
-    spec.divisor = table.text("divisor", "");
+    spec.entity = table.text("entity", spec.entity);
+    spec.divisor = table.text("divisor", spec.divisor);
     if (table.has("window") && table.has("windows"))
       table.problem("windows", "give either window or windows");
     spec.windows_us = table.durations("windows");
     if (table.has("window")) {
-      spec.windows_us = {table.duration("window", "all")};
+      spec.windows_us = {table.duration("window", features::kForever)};
       spec.exact_name = true;
     }
-    if (table.has("delay")) spec.delay_us = table.duration("delay", "0s");
+    spec.delay_us = table.duration("delay", spec.delay_us);
     if (table.has("include_current")) spec.include_current = table.boolean("include_current", true);
-    spec.where = table.text("where", "");
-    if (table.has("half_life")) spec.half_life_us = table.duration("half_life", "1d");
-    spec.clip_factor = table.number("clip_factor", 2.5, 1.000001, 1e6);
+    spec.where = table.text("where", spec.where);
+    spec.half_life_us = table.duration("half_life", spec.half_life_us);
+    spec.clip_factor = table.number("clip_factor", spec.clip_factor, 1.000001, 1e6);
     if (table.has("empty")) spec.empty = table.number("empty", 0, -1e12, 1e12);
-    spec.transform = table.choice("transform", 0, {"none", "log"}) == 1 ? features::Transform::kLog
-                                                                        : features::Transform::kNone;
-    spec.calendar_days = table.choice("unit", 0, {"s", "days"}) == 1;
+    spec.transform = table.choice("transform", spec.transform,
+                                  {{"none", features::Transform::kNone}, {"log", features::Transform::kLog}});
+    spec.calendar_days = table.choice("unit", spec.calendar_days, {{"s", false}, {"days", true}});
     if (table.has("at_least")) spec.at_least = table.number("at_least", 0, -1e12, 1e12);
     if (table.has("at_most")) spec.at_most = table.number("at_most", 0, -1e12, 1e12);
-    spec.hidden = table.boolean("hidden", false);
+    spec.hidden = table.boolean("hidden", spec.hidden);
     table.finish();
     all.push_back({std::move(spec), table.raw().source().begin.line});
   }

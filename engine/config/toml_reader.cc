@@ -67,7 +67,7 @@ bool TomlReader::boolean(const char* key, bool otherwise) {
   return otherwise;
 }
 
-int64_t TomlReader::integer(const char* key, int64_t otherwise, int64_t minimum, int64_t maximum) {
+int64_t TomlReader::whole(const char* key, int64_t otherwise, int64_t minimum, int64_t maximum) {
   const toml::node* node = find(key);
   if (node == nullptr) return otherwise;
   const auto value = node->value_exact<int64_t>();
@@ -97,11 +97,12 @@ double TomlReader::number(const char* key, double otherwise, double minimum, dou
   return *value;
 }
 
-int64_t TomlReader::duration(const char* key, const char* otherwise) {
-  const auto parsed = features::parse_duration(text(key, otherwise));
+int64_t TomlReader::duration(const char* key, int64_t otherwise_us) {
+  if (!has(key)) return otherwise_us;
+  const auto parsed = features::parse_duration(text(key, "0s"));
   if (parsed) return *parsed;
   problem(key, parsed.error().reason);
-  return *features::parse_duration(otherwise);
+  return otherwise_us;
 }
 
 std::vector<int64_t> TomlReader::durations(const char* key) {
@@ -137,15 +138,15 @@ std::vector<std::string> TomlReader::texts(const char* key) {
   return all;
 }
 
-size_t TomlReader::choice(const char* key, size_t otherwise, std::initializer_list<const char*> allowed) {
-  const std::vector<std::string> names(allowed.begin(), allowed.end());
-  const std::string found = text(key, names[otherwise]);
-  const auto it = std::find(names.begin(), names.end(), found);
-  if (it != names.end()) return static_cast<size_t>(it - names.begin());
-  const std::string near = nearest(found, names);
-  problem(key, fmt::format("found \"{}\", allowed are {}{}", found, fmt::join(names, ", "),
+std::optional<size_t> TomlReader::position(const char* key, const std::vector<std::string>& allowed) {
+  if (!has(key)) return std::nullopt;
+  const std::string found = text(key, allowed.front());
+  const auto it = std::find(allowed.begin(), allowed.end(), found);
+  if (it != allowed.end()) return static_cast<size_t>(it - allowed.begin());
+  const std::string near = nearest(found, allowed);
+  problem(key, fmt::format("found \"{}\", allowed are {}{}", found, fmt::join(allowed, ", "),
                            near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
-  return otherwise;
+  return std::nullopt;
 }
 
 TomlReader TomlReader::table(const char* key) {

@@ -3,12 +3,16 @@
 // Internal to the configuration; one thread.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <toml++/toml.h>
@@ -29,14 +33,24 @@ class TomlReader {
   std::string text(const char* key, const std::string& otherwise);
   std::string required_text(const char* key);
   bool boolean(const char* key, bool otherwise);
-  int64_t integer(const char* key, int64_t otherwise, int64_t minimum, int64_t maximum);
+  template <std::integral T>
+  T integer(const char* key, T otherwise, int64_t minimum, int64_t maximum) {
+    return static_cast<T>(whole(key, static_cast<int64_t>(otherwise), minimum, maximum));
+  }
   double number(const char* key, double otherwise, double minimum, double maximum);
   // "7d", "30m"; in microseconds.
-  int64_t duration(const char* key, const char* otherwise);
+  int64_t duration(const char* key, int64_t otherwise_us);
   std::vector<int64_t> durations(const char* key);
   std::vector<std::string> texts(const char* key);
-  // The position of the value in `allowed`.
-  size_t choice(const char* key, size_t otherwise, std::initializer_list<const char*> allowed);
+  // What the word stands for among `allowed`.
+  template <typename T>
+  T choice(const char* key, T otherwise,
+           std::initializer_list<std::pair<const char*, std::type_identity_t<T>>> allowed) {
+    std::vector<std::string> words;
+    for (const auto& [word, value] : allowed) words.emplace_back(word);
+    const std::optional<size_t> found = position(key, words);
+    return found ? (allowed.begin() + *found)->second : otherwise;
+  }
   // A sub-table; an empty one when absent.
   TomlReader table(const char* key);
   std::vector<TomlReader> tables(const char* key);
@@ -52,6 +66,9 @@ class TomlReader {
 
  private:
   const toml::node* find(const char* key);
+  int64_t whole(const char* key, int64_t otherwise, int64_t minimum, int64_t maximum);
+  // Nothing when the key is absent or the word is none of `allowed`, which is a problem then.
+  std::optional<size_t> position(const char* key, const std::vector<std::string>& allowed);
   void mistyped(const char* key, const toml::node& node, const char* expected);
 
   const toml::table& table_;

@@ -15,7 +15,6 @@ constexpr double kRecent = 1 - 1.0 / 8192;
 
 // A period that monitors judge ends at every so many transactions, and at each hour of event time.
 constexpr uint64_t kCloseEvery = 1024;
-constexpr int64_t kHourUs = features::kDayUs / 24;
 
 using features::Schema;
 
@@ -149,7 +148,7 @@ uint64_t Fold::repair(const RepairEvent& event) {
 
 // Does this transaction end a period? It is closed with its answer.
 void Fold::end_period(uint64_t sequence) {
-  const int64_t hour = time_.known() ? time_.watermark_us() / kHourUs : INT64_MIN;
+  const int64_t hour = time_.known() ? time_.watermark_us() / features::kHourUs : INT64_MIN;
   if (hour != hour_ || counters_.transactions % kCloseEvery == 0) close_at_ = sequence;
   hour_ = hour;
 }

@@ -30,7 +30,7 @@ nlohmann::json shift_json(const Shifts::Shift& shift) {
           {"missing", {short_number(shift.missing[0]), short_number(shift.missing[1])}}};
 }
 
-int64_t start_of_hour(int64_t time_us) { return floor_to(time_us, features::kDayUs / 24); }
+int64_t start_of_hour(int64_t time_us) { return floor_to(time_us, features::kHourUs); }
 int64_t start_of_day(int64_t time_us) { return floor_to(time_us, features::kDayUs); }
 
 }  // namespace shrike::engine

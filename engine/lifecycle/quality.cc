@@ -85,7 +85,7 @@ bool full(const std::vector<uint64_t>& bloom) {
 }
 
 size_t hour_of(int64_t time_us) {
-  return static_cast<size_t>((time_us - start_of_day(time_us)) / (features::kDayUs / 24));
+  return static_cast<size_t>((time_us - start_of_day(time_us)) / features::kHourUs);
 }
 
 std::string bytes_of(const std::vector<uint64_t>& words) {

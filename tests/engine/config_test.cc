@@ -43,6 +43,41 @@ TEST(Config, TheExamplesAreValid) {
   EXPECT_EQ(clicks->schema().label, "clicked_by_bot");
 }
 
+// Durations that the file gives are read, and those that it leaves out are what config.h says.
+TEST(Config, AKeyThatIsLeftOutHasTheDefaultOfItsTable) {
+  const ConfigPtr config = must_parse(R"(
+[schema]
+id = "id"
+[[schema.fields]]
+name = "id"
+type = "integer"
+[[schema.fields]]
+name = "time"
+type = "time"
+[entities.customer]
+fields = ["id"]
+[[features]]
+name = "is_night"
+aggregate = "is_night"
+[drift]
+window = "2d"
+)");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->schema().label, "is_fraud");
+  EXPECT_EQ(config->schema().entities[0].entities_max, 10'000'000u);
+  EXPECT_EQ(config->training.maturity_us, 7 * features::kDayUs);
+  EXPECT_EQ(config->training.mode, TrainingMode::kBackground);
+  EXPECT_EQ(config->drift.reference_us, 7 * features::kDayUs);
+  EXPECT_EQ(config->drift.window_us, 2 * features::kDayUs);
+  EXPECT_EQ(config->quality.reference_us, 7 * features::kDayUs);
+  EXPECT_EQ(config->quality.silence_us, features::kHourUs);
+  EXPECT_EQ(config->deadline.default_us, 100'000);
+  EXPECT_EQ(config->storage.cache_bytes, 64u << 20);
+  EXPECT_EQ(config->limits.lateness_us, features::kHourUs);
+  EXPECT_EQ(config->limits.ahead_us, 300'000'000);
+  EXPECT_EQ(config->limits.orphan_keep_us, features::kDayUs);
+}
+
 TEST(Config, AnUnknownKeyNamesLineAndNearestKey) {
   const std::string text = with(handbook_15(), "maturity = \"7d\"", "maturty = \"7d\"");
   const std::string found = problem(text);

@@ -360,7 +360,82 @@ TEST(Window, APeekSeesWhatAnEventNowWouldSee) {
   }
 }
 
-// One card with more events than are ever rebuilt.
+// A card with thousands of events in its windows, some of which come late by hundreds or thousands of others,
+// beside the same stream in order: between, labels of any age, and saving and restoring.
+void compare_crowded(uint32_t seed) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  const auto plan = make_plan(all_columns());
+  auto late = std::make_unique<FeatureStore>(plan);
+  FeatureStore in_order(plan);
+  std::mt19937 random(seed);
+  std::vector<float> row(plan->columns.size()), expected(row.size());
+  std::vector<Subject> subjects;
+  int64_t time = 2000 * kHour;
+  uint64_t order = 0;
+  for (int segment = 0; segment < 12; ++segment) {
+    time += static_cast<int64_t>(random() % (16 * kHour / 1000)) * 1000;
+    std::vector<Transaction> all, held;
+    const size_t length = 50 + random() % (FeatureStore::kExactEvents - 50);
+    const int64_t step = kLateness / static_cast<int64_t>(length) - 1;
+    const uint32_t hold = 200 + random() % 2000;
+    for (size_t i = 0; i < length; ++i, ++order) {
+      time += 1 + static_cast<int64_t>(random()) % step;
+      const naive::Event event{time, order, 1, static_cast<int64_t>(random() % 9000) - 500,
+                               random() % 10 != 0};
+      all.push_back(to_transaction(plan->schema, event, static_cast<int64_t>(random() % 5)));
+      Subject& subject = subjects.emplace_back();
+      late->subject(all.back(), order, subject);
+      in_order.apply(all.back(), order, expected);
+      if (i + 1 < length && (i == 0 || random() % hold == 0)) {
+        held.push_back(all.back());
+      } else {
+        late->apply(all.back(), order, row);
+      }
+    }
+    std::shuffle(held.begin(), held.end(), random);
+    const uint64_t first = order - length;
+    for (const Transaction& transaction : held) {
+      const auto id = static_cast<uint64_t>(transaction.values[0].fixed);
+      ASSERT_GE(id, first);
+      late->apply(transaction, id, row);
+    }
+    for (int i = 0; i < 300; ++i) {
+      const Subject& subject =
+          subjects[subjects.size() - 1 - random() % std::min<size_t>(subjects.size(), 9000)];
+      const uint32_t verdict = random() % 6;
+      for (FeatureStore* store : {late.get(), &in_order}) {
+        if (verdict == 5) {
+          store->hide(subject);
+        } else {
+          store->label(subject, verdict < 3   ? Verdict::kLegitimate
+                                : verdict < 4 ? Verdict::kFraud
+                                              : Verdict::kUnknown);
+        }
+      }
+    }
+    if (segment % 5 == 4) {
+      auto restored = std::make_unique<FeatureStore>(plan);
+      late->save([&](std::string piece) { ASSERT_TRUE(restored->restore(piece)); });
+      late = std::move(restored);
+    }
+    const naive::Event next{++time, order, 1, 4000};
+    const Transaction transaction = to_transaction(plan->schema, next, 1);
+    in_order.apply(transaction, order, expected);
+    late->apply(transaction, order, row);
+    late->subject(transaction, order++, subjects.emplace_back());
+    for (size_t c = 0; c < row.size(); ++c) {
+      ASSERT_EQ(0, std::memcmp(&row[c], &expected[c], sizeof(float)))
+          << plan->columns[c] << " segment " << segment << ": " << row[c] << ", not " << expected[c];
+    }
+    ASSERT_EQ(saved(*late), saved(in_order)) << "segment " << segment;
+  }
+}
+
+TEST(Window, LateToACrowdedEntityEqualsInOrder) {
+  for (uint32_t seed = 1; seed <= 3; ++seed) compare_crowded(seed);
+}
+
+// One card with more events than may be newer than a late one.
 class Crowded : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -390,9 +465,9 @@ class Crowded : public ::testing::Test {
   Transaction transaction_;
 };
 
-TEST_F(Crowded, ALateEventJoinsAsTheNewest) {
+TEST_F(Crowded, AnEventThatIsTooLateJoinsAsTheNewest) {
   const float before = column(Aggregate::kCount, kHour);
-  apply(kEvents, kStart + (kEvents - 500) * kStep);
+  apply(kEvents, kStart + (kEvents - 5000) * kStep);
   EXPECT_EQ(column(Aggregate::kCount, kHour), before + 1);
   Subject subject;
   store_.subject(transaction_, kEvents, subject);
