@@ -213,8 +213,8 @@ RolloutConfig read_rollout(TomlReader root, const Schema& schema, int64_t maturi
   }
   rollout.start = root.number("start", rollout.start, 0.001, 1);
   rollout.step = root.number("step", rollout.step, 0.001, 1);
-  rollout.step_min_us = root.duration("step_min", "6h");
-  rollout.step_max_us = root.duration("step_max", "21d");
+  rollout.step_min_us = root.duration("step_min", rollout.step_min_us);
+  rollout.step_max_us = root.duration("step_max", rollout.step_max_us);
   rollout.recall_margin = root.number("recall_margin", rollout.recall_margin, 0, 1);
   rollout.fpr_margin = root.number("fpr_margin", rollout.fpr_margin, 0, 1);
   rollout.log_loss_margin = root.number("log_loss_margin", rollout.log_loss_margin, 0, 10);
@@ -233,11 +233,11 @@ RolloutConfig read_rollout(TomlReader root, const Schema& schema, int64_t maturi
 RollbackConfig read_rollback(TomlReader root) {
   RollbackConfig rollback;
   rollback.on = root.boolean("on", rollback.on);
-  rollback.rows = static_cast<uint64_t>(root.integer("rows", 4000, 100, 1'000'000));
-  rollback.frauds = static_cast<uint64_t>(root.integer("frauds", 400, 10, 1'000'000));
+  rollback.rows = root.integer("rows", rollback.rows, 100, 1'000'000);
+  rollback.frauds = root.integer("frauds", rollback.frauds, 10, 1'000'000);
   rollback.gain_min = root.number("gain_min", rollback.gain_min, 0, 1);
   rollback.failures = root.number("failures", rollback.failures, 0, 1);
-  rollback.cooldown_us = root.duration("cooldown", "1d");
+  rollback.cooldown_us = root.duration("cooldown", rollback.cooldown_us);
   root.finish();
   return rollback;
 }

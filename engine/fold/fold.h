@@ -201,6 +201,7 @@ class Fold {
   uint64_t skip() { return next_sequence_++; }
 
   const learners::ModelPtr& champion() const { return champion_; }
+  const std::string& prior_hash() const { return prior_.first; }
   const Challenger& challenger() const { return challenger_; }
   // Who is to answer it.
   Arm arm(const Folded& folded) const;

@@ -3,6 +3,7 @@
 #include "engine/lifecycle/monitor.h"
 #include "engine/lifecycle/performance.h"
 #include "engine/lifecycle/quality.h"
+#include "engine/lifecycle/rollback.h"
 #include "engine/lifecycle/rollout.h"
 #include "engine/lifecycle/sources.h"
 #include "engine/lifecycle/thresholds.h"
@@ -17,6 +18,7 @@ std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   monitors.push_back(std::make_unique<ThresholdMonitor>(config));
   monitors.push_back(std::make_unique<Performance>(config));
   monitors.push_back(std::make_unique<Rollout>(config));
+  monitors.push_back(std::make_unique<Rollback>(config));
   return monitors;
 }
 
