@@ -492,6 +492,76 @@ TEST_P(ServerTest, OutcomesAndControlsGoThroughTheLog) {
   EXPECT_EQ(report->judgements_different, 0u);
 }
 
+// A challenger by hand: it answers its entities, the same ones after a restart, and after its end nobody.
+TEST_P(ServerTest, AChallengerAnswersItsEntitiesAndNoneAfterItsEnd) {
+  const ConfigPtr c = config();
+  const std::string data = dir_ / "data";
+  const std::string bytes = learners::serialize(*learners::make_prior_model(c->columns, 0.25));
+  const std::string challenger = learners::content_hash(bytes);
+  int id = 0;
+  const auto of_customer = [&](int customer) {
+    ++id;
+    return with(transaction(id, 1000 + id), R"("customer_id":7)",
+                R"("customer_id":)" + std::to_string(customer));
+  };
+  const auto judge = [](const std::string& action, const std::string& more = "") {
+    return R"({"command":"judge","argument":"{\"action\":\")" + action + R"(\",\"why\":\"w\")" + more +
+           "}\"}";
+  };
+  std::map<int, bool> by_canary;
+  const auto ask = [&](Peer& score, int customer) {
+    const std::string reply = score.ask(of_customer(customer));
+    const bool canary = reply.find(R"("arm":"canary")") != std::string::npos;
+    EXPECT_EQ(field(reply, "model") == challenger, canary) << reply;
+    EXPECT_EQ(field(reply, "score"), canary ? "0.25" : "0.00999999978") << reply;
+    return canary;
+  };
+  {
+    Running server(c, data);
+    Peer score(server.at().score);
+    EXPECT_FALSE(ask(score, 1));
+  }
+  {
+    auto store = storage::Store::open(data, {});
+    ASSERT_TRUE(store) << store.error().reason;
+    ASSERT_TRUE((*store)->put_model(challenger, bytes));
+  }
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    EXPECT_EQ(error_code(feedback.ask(judge("abort"))), "not_found");
+    EXPECT_EQ(field(feedback.ask(R"({"command":"challenge","argument":")" + challenger.substr(0, 8) + "\"}"),
+                    "challenger"),
+              challenger);
+    EXPECT_EQ(error_code(feedback.ask(R"({"command":"challenge","argument":")" + challenger + "\"}")),
+              "invalid_value");
+    for (int customer = 0; customer < 10; ++customer) EXPECT_FALSE(ask(score, customer)) << "in the shadow";
+    EXPECT_EQ(error_code(feedback.ask(judge("canary", R"(,\"values\":[2])"))), "invalid_value");
+    EXPECT_EQ(field(feedback.ask(judge("canary", R"(,\"values\":[0.5])")), "judged"), "canary");
+    for (int customer = 0; customer < 40; ++customer) by_canary[customer] = ask(score, customer);
+    EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "challenger"), challenger);
+  }
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    int canary = 0;
+    for (const auto& [customer, before] : by_canary) {
+      EXPECT_EQ(ask(score, customer), before) << customer << " after a restart";
+      canary += before;
+    }
+    EXPECT_GT(canary, 8);
+    EXPECT_LT(canary, 32);
+    EXPECT_EQ(field(feedback.ask(judge("abort")), "judged"), "abort");
+    for (const auto& [customer, before] : by_canary) EXPECT_FALSE(ask(score, customer)) << customer;
+  }
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  const auto report = replay_recorded(c, **store, nullptr, nullptr);
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_EQ(report->scores_different, 0u);
+  EXPECT_EQ(report->arms_different, 0u);
+}
+
 TEST_P(ServerTest, AnOperatorJudgesAndTheLogKeepsIt) {
   const std::string data = dir_ / "data";
   const auto judge = [](const std::string& what) {
