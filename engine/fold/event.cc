@@ -61,9 +61,9 @@ static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",  
 static constexpr std::string_view kFindingNames[] = {"successful", "failed", "inconclusive"};
 static constexpr std::string_view kSeverityNames[] = {"info", "warning", "critical"};
 static constexpr std::string_view kActionNames[] = {
-    "none",       "thresholds", "retrain",   "hold_training", "go_on_training",
-    "quarantine", "release",    "roll_back", "shadow",        "canary",
-    "promote",    "abort",      "resolve",   "hold_rollout",  "go_on_rollout"};
+    "none",    "thresholds",   "retrain",       "hold_training", "go_on_training", "quarantine",
+    "release", "roll_back",    "shadow",        "canary",        "promote",        "abort",
+    "resolve", "hold_rollout", "go_on_rollout", "sample"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
 static_assert(std::size(kSourceNames) == kSources);
 

@@ -104,6 +104,7 @@ enum class Action : uint8_t {
   kResolve,      // an alert of the same monitor and subject is over
   kHoldRollout,  // the challenger's share stays as it is, until kGoOnRollout
   kGoOnRollout,
+  kSample,  // values: the share of legitimate examples that is learned from now on; the host's alone
 };
 std::string_view name(Action action);
 

@@ -102,7 +102,7 @@ Folded Fold::fold(const Transaction& transaction, Clock clock, std::span<float> 
   expire_orphans();
   if (on_time) {
     features_.apply(transaction, sequence, row);
-    examples_sink_->observe(transaction.id, row);
+    if (sampled(transaction.id)) examples_sink_->observe(transaction.id, row);
   } else {
     const int64_t now_us = time_.known() ? time_.watermark_us() : transaction.time_us;
     features_.peek(transaction, now_us, clock == Clock::kAhead, row);
@@ -256,6 +256,9 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
     case Action::kAbort:
       if (challenger_.hash == event.target) challenger_ = {};
       break;
+    case Action::kSample:
+      sampled_share_ = std::clamp(event.values[0], 0.0, 1.0);
+      break;
     default:
       break;
   }
@@ -299,7 +302,7 @@ void Fold::come_of_age(Pending::Entry& entry) {
   } else if (entry.held) {
     emit({entry.id, verdict, weight_of(entry.answer), pending_.row(entry)});
   }
-  if (silent) settle(entry, Source::kMatured, false);
+  if (silent || entry.held) settle(entry, silent ? Verdict::kLegitimate : verdict, Source::kMatured);
   entry.held = false;
 }
 
@@ -314,18 +317,32 @@ void Fold::release() {
   }
 }
 
-void Fold::emit(const Example& example) {
+// Whether it is among those that are learned, by its id alone: the same in every run, and, while the share
+// falls, of fewer and fewer of the same.
+bool Fold::sampled(const Key& transaction) const {
+  constexpr uint64_t kDraw = 0x7472'6169'6E69'6E67;  // other than those of control groups and learners
+  return sampled_share_ >= 1 || draw(transaction, kDraw) < sampled_share_;
+}
+
+void Fold::emit(Example example) {
+  if (example.verdict != Verdict::kFraud) {
+    if (!sampled(example.transaction)) {
+      ++counters_.spared;
+      return;
+    }
+    example.weight /= static_cast<float>(sampled_share_);
+  }
   ++examples_;
   counters_.frauds += example.verdict == Verdict::kFraud;
   if (examples_ % config_->training.every == 0) boundary_ = true;
   examples_sink_->learn(example);
 }
 
-// Tells the watch what its verdict, or its silence, makes of a transaction.
-void Fold::settle(const Pending::Entry& entry, Source source, bool corrected) {
-  if (watch_ == nullptr) return;
-  const Verdict verdict =
-      entry.labels.current == Verdict::kUnknown ? Verdict::kLegitimate : entry.labels.current;
+// Tells the watch what its verdict, or its silence, makes of a transaction, unless it was told so before.
+void Fold::settle(Pending::Entry& entry, Verdict verdict, Source source) {
+  const Verdict before = std::exchange(entry.settled, verdict);
+  if (watch_ == nullptr || before == verdict) return;
+  const bool corrected = before != Verdict::kUnknown;
   watch_->settled({entry.sequence, entry.time_us, time_.watermark_us(), verdict, source, corrected,
                    static_cast<double>(weight_of(entry.answer)), pending_.row(entry), entry.answer,
                    entry.amount, rollout_entity(entry)});

@@ -83,6 +83,7 @@ struct Counters {
   uint64_t controls = 0;  // let through as the control group
   uint64_t outcomes = 0;  // reported
   uint64_t judgements = 0;
+  uint64_t spared = 0;  // legitimate examples that were not learned, since training was behind
 };
 
 struct LabelRequest {
@@ -177,6 +178,7 @@ class Fold {
   std::string watch_report() const { return watch_ ? watch_->report() : "{}"; }
   // A judgement is in the log, and has its effect from now on, but for the change of models that the host is
   // to log next: see change_by().
+  // kSample is the host's own, by how far training is behind: as an event it is a fact like all others.
   uint64_t judgement(const JudgementEvent& event);
   // The change of models that a judgement asks for: kRollBack, to an earlier champion or to the prior;
   // kPromote. Nothing when it asks for none, or the model is not there (any more).
@@ -189,6 +191,8 @@ class Fold {
   const Thresholds& thresholds() const { return thresholds_; }
   bool training_held() const { return training_held_; }
   bool quarantined(Source source) const { return quarantined_[static_cast<size_t>(source)]; }
+  // Of legitimate examples, that is learned; frauds are learned all. Less than 1 while training is behind.
+  double sampled_share() const { return sampled_share_; }
 
   // What the gate decided, as it may enter the log: refused while training is held or a challenger is tried,
   // a challenger where there is a rollout.
@@ -270,8 +274,9 @@ class Fold {
   void mature();
   void release();
   void come_of_age(Pending::Entry& entry);
-  void emit(const Example& example);
-  void settle(const Pending::Entry& entry, Source source, bool corrected);
+  void emit(Example example);
+  bool sampled(const Key& transaction) const;
+  void settle(Pending::Entry& entry, Verdict verdict, Source source);
   uint64_t rollout_entity(const Pending::Entry& entry) const;
   float weight_of(const Answer& answer) const;
   Verdict trusted(const LabelState& state) const;
@@ -304,6 +309,7 @@ class Fold {
   std::unique_ptr<Watch> watch_;
   Thresholds thresholds_;
   bool training_held_ = false;
+  double sampled_share_ = 1;
   std::array<bool, kSources> quarantined_{};
   uint64_t close_at_ = 0;     // the transaction whose answer ends the period; 0: none does yet
   int64_t hour_ = INT64_MIN;  // of event time

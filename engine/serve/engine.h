@@ -67,6 +67,8 @@ class Engine {
   void take_proposals();
   void take_judgements(size_t until);
   void follow(const JudgementEvent& judgement);
+  void keep_pace();
+  void write_down(const JudgementEvent& judgement);
   void swap(const ModelEvent& event, learners::ModelPtr model);
   void log_config();
   void checkpoint_when_due();
