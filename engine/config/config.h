@@ -131,6 +131,16 @@ struct PerformanceConfig {
   double seen_min = 0.5;         // of what is declined so much must get a verdict, or nothing is judged
 };
 
+// Which judgements are told, and where (see lifecycle/alert_book.h, serve/alerts.h). "" and none: not there.
+struct AlertConfig {
+  enum class Least : uint8_t { kInfo, kWarning, kCritical } severity = Least::kWarning;  // as fold's Severity
+  int64_t repeat_us = features::kDayUs;  // event time in which the same alert is told once
+  std::string webhook;                   // http:// or https://
+  std::string webhook_secret_file;
+  std::string file;
+  std::vector<std::string> command;  // argv
+};
+
 struct DeadlineConfig {
   int64_t default_us = 100'000;
   int64_t no_reasons_below_us = 2'000;  // with less time left, reasons are left out
@@ -178,6 +188,7 @@ struct Config {
   DriftConfig drift;
   QualityConfig quality;
   PerformanceConfig performance;
+  AlertConfig alerts;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

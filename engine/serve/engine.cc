@@ -322,6 +322,13 @@ std::string Engine::status() const {
     steps += fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<Step>(i)),
                          parts_.probe.steps[i].load());
   }
+  std::string alerts;
+  for (size_t i = 0; i < kAlertSinkKinds; ++i) {
+    const AlertCounts& counts = parts_.probe.alerts[i];
+    alerts += fmt::format(R"({}"{}":{{"delivered":{},"failed":{},"dropped":{}}})", i == 0 ? "" : ",",
+                          name(static_cast<AlertSinkKind>(i)), counts.delivered.load(), counts.failed.load(),
+                          counts.dropped.load());
+  }
   std::string unknown;
   for (const std::string& field : parts_.probe.unknown_names.all())
     unknown += fmt::format(R"({}"{}")", unknown.empty() ? "" : ",", json_escape(field));
@@ -332,7 +339,7 @@ std::string Engine::status() const {
       R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
       R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
       R"("clock_ahead":{},"clock_late":{},"unknown_outcomes":{},"controls":{},"outcomes":{},"judgements":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
-      R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
+      R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}},"alerts":{{{}}}}})",
       parts_.fold->next_sequence(), parts_.journal.committed(), parts_.journal.failed() ? "failing" : "ok",
       parts_.fold->champion_hash(), c.transactions, parts_.probe.duplicates.load(), c.labels,
       parts_.probe.duplicate_labels.load(), c.corrections, c.orphans - c.orphans_joined - c.orphans_expired,
@@ -343,7 +350,7 @@ std::string Engine::status() const {
       c.ahead, c.late, c.unknown, c.controls, c.outcomes, c.judgements, parts_.probe.unknown_fields.load(),
       unknown, parts_.probe.dropped_replies.load(), parts_.probe.requests.load(),
       parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
-      parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors);
+      parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors, alerts);
 }
 
 }  // namespace shrike::engine
