@@ -242,6 +242,46 @@ RollbackConfig read_rollback(TomlReader root) {
   return rollback;
 }
 
+// With a host, perhaps a port and a path, and no user: what stands in the configuration is in the log.
+bool is_webhook(std::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos ||
+      (url.substr(0, scheme) != "http" && url.substr(0, scheme) != "https"))
+    return false;
+  const auto printable = [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '#'; };
+  const std::string_view rest = url.substr(scheme + 3), host = rest.substr(0, rest.find_first_of("/?"));
+  if (!std::all_of(rest.begin(), rest.end(), printable) || host.find('@') != std::string_view::npos ||
+      rest.substr(host.size()).starts_with('?'))
+    return false;
+  const size_t colon = host.find(':', host.starts_with('[') ? host.find(']') : 0);
+  if (colon == std::string_view::npos) return !host.empty();
+  const std::string_view port = host.substr(colon + 1);
+  return colon > 0 && !port.empty() && port.size() <= 5 &&
+         std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; }) &&
+         std::stoi(std::string(port)) <= 65535;
+}
+
+AlertConfig read_alerts(TomlReader root) {
+  AlertConfig alerts;
+  using Least = AlertConfig::Least;
+  alerts.severity =
+      root.choice("severity", alerts.severity,
+                  {{"info", Least::kInfo}, {"warning", Least::kWarning}, {"critical", Least::kCritical}});
+  alerts.repeat_us = root.duration("repeat", alerts.repeat_us);
+  alerts.webhook = root.text("webhook", alerts.webhook);
+  alerts.webhook_secret_file = root.text("webhook_secret_file", alerts.webhook_secret_file);
+  alerts.file = root.text("file", alerts.file);
+  if (root.has("command")) alerts.command = root.texts("command");
+  if (!alerts.webhook.empty() && !is_webhook(alerts.webhook))
+    root.problem("webhook", "expected http://HOST:PORT/PATH or https://, without a user");
+  if (alerts.webhook.empty() && !alerts.webhook_secret_file.empty())
+    root.problem("webhook_secret_file", "it signs what goes to `webhook`, which is absent");
+  if (root.has("command") && (alerts.command.empty() || alerts.command[0].empty()))
+    root.problem("command", "expected a list: the program, then its arguments; no shell reads them");
+  root.finish();
+  return alerts;
+}
+
 DeadlineConfig read_deadline(TomlReader root) {
   DeadlineConfig deadline;
   deadline.default_us = root.duration("default", deadline.default_us);
@@ -328,6 +368,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->performance = read_performance(root.table("performance"));
   config->rollout = read_rollout(root.table("rollout"), schema, config->training.maturity_us);
   config->rollback = read_rollback(root.table("rollback"));
+  config->alerts = read_alerts(root.table("alerts"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));

@@ -135,11 +135,11 @@ struct PerformanceConfig {
 // lifecycle/rollout.h).
 struct RolloutConfig {
   bool on = false;
-  std::string entity;                      // by which a canary is sticky; the schema's first one when empty
-  size_t entity_kind = 0;                  // its place in the schema
-  double start = 0.05;                     // share of entities that a canary answers at first,
-  double step = 0.1;                       // and by how much it grows
-  int64_t step_min_us = features::kDayUs / 4;  // each share is held at least so long, the shadow too
+  std::string entity;      // by which a canary is sticky; the schema's first one when empty
+  size_t entity_kind = 0;  // its place in the schema
+  double start = 0.05;     // share of entities that a canary answers at first,
+  double step = 0.1;       // and by how much it grows
+  int64_t step_min_us = features::kDayUs / 4;   // each share is held at least so long, the shadow too
   int64_t step_max_us = 21 * features::kDayUs;  // not shown to be good enough by then: back
   double recall_margin = 0.05;                  // absolute: how much worse a challenger may be
   double fpr_margin = 0.005;                    // absolute
@@ -157,6 +157,16 @@ struct RollbackConfig {
   double gain_min = 0.02;  // by which an earlier champion must be better, of average precision
   double failures = 0.01;  // share of answers without a probability, that is an error spike
   int64_t cooldown_us = features::kDayUs;  // between two
+};
+
+// Which judgements are told, and where (see lifecycle/alert_book.h, serve/alerts.h). "" and none: not there.
+struct AlertConfig {
+  enum class Least : uint8_t { kInfo, kWarning, kCritical } severity = Least::kWarning;  // as fold's Severity
+  int64_t repeat_us = features::kDayUs;  // event time in which the same alert is told once
+  std::string webhook;                   // http:// or https://
+  std::string webhook_secret_file;
+  std::string file;
+  std::vector<std::string> command;  // argv
 };
 
 struct DeadlineConfig {
@@ -209,6 +219,7 @@ struct Config {
   PerformanceConfig performance;
   RolloutConfig rollout;
   RollbackConfig rollback;
+  AlertConfig alerts;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

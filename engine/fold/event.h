@@ -215,6 +215,9 @@ struct OutcomeEvent {
   bool tells = false;  // it changed what the silence of a transaction past its maturity period tells
 };
 
+// The monitor of judgements by hand.
+inline constexpr std::string_view kOperator = "operator";
+
 // What a monitor found (see lifecycle/monitor.h), with its evidence and what follows from it.
 struct JudgementEvent {
   std::string monitor;

@@ -27,7 +27,11 @@ tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(Config
   const size_t capacity = queue_capacity(*c->config);
   c->models = std::make_unique<ModelBook>(*c->store, c->config);
   c->history = std::make_unique<StoreHistory>(*c->store, c->config->plan);
-  c->journal = std::make_unique<Journal>(c->config, *c->store, c->probe, std::move(events), capacity);
+  auto alerts = Alerts::open(c->config, *c->store, data_dir, c->probe);
+  if (!alerts) return tl::make_unexpected(alerts.error());
+  c->alerts = std::move(*alerts);
+  c->journal =
+      std::make_unique<Journal>(c->config, *c->store, c->probe, std::move(events), capacity, c->alerts.get());
   c->checkpointer = std::make_unique<Checkpointer>(c->config, *c->store, *c->journal, c->probe);
   c->workers = std::make_unique<WorkerPool>(std::max<size_t>(c->config->training.threads, 1));
   auto state = c->recover(data_dir);
@@ -61,9 +65,11 @@ tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(Config
 Composition::~Composition() {
   if (engine) engine->stop();
   stop_behind_engine();
+  if (alerts) alerts->stop();
 }
 
 void Composition::start(Bell& done) {
+  alerts->start();
   journal->start(done);
   checkpointer->start();
   training->start(engine->bell());

@@ -14,6 +14,7 @@
 #include "engine/config/config.h"
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
+#include "engine/serve/alerts.h"
 #include "engine/serve/checkpointer.h"
 #include "engine/serve/engine.h"
 #include "engine/serve/journal.h"
@@ -38,7 +39,8 @@ struct Composition {
 
   // `done` rings when the journal has handed something on.
   void start(Bell& done);
-  // The engine is stopped by now; the rest follows, and what was learned is kept in a checkpoint.
+  // The engine is stopped by now; the rest follows, and what was learned is kept in a checkpoint. Alerts that
+  // wait get their last chance at the very end.
   void stop_behind_engine();
   void checkpoint_at_end();
 
@@ -47,6 +49,7 @@ struct Composition {
   std::unique_ptr<storage::Store> store;
   std::unique_ptr<ModelBook> models;
   std::unique_ptr<StoreHistory> history;
+  std::unique_ptr<Alerts> alerts;
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Checkpointer> checkpointer;
   std::unique_ptr<WorkerPool> workers;

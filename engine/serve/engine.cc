@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "engine/serve/clocks.h"
+#include "engine/serve/status.h"
 #include "engine/wire/event_json.h"
 #include "engine/wire/wire.h"
 
@@ -333,7 +334,7 @@ void Engine::checkpoint_when_due() {
 Result<void> Engine::control(asked::Control& control) {
   switch (control.command) {
     case Command::kStatus:
-      control.text = status();
+      control.text = status_text(*parts_.config, *parts_.fold, parts_.journal, parts_.probe);
       break;
     case Command::kActivate:
       swap({ModelAction::kActivated, 0, control.argument, ""}, control.model);
@@ -355,43 +356,6 @@ Result<void> Engine::control(asked::Control& control) {
       break;
   }
   return {};
-}
-
-std::string Engine::status() const {
-  const Counters& c = parts_.fold->counters();
-  std::string errors;
-  for (size_t i = 0; i < kErrorCodes; ++i) {
-    errors += fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<ErrorCode>(i)),
-                          parts_.probe.errors[i].load());
-  }
-  std::string steps;
-  for (size_t i = 0; i < parts_.probe.steps.size(); ++i) {
-    steps += fmt::format(R"({}"{}":{})", i == 0 ? "" : ",", name(static_cast<Step>(i)),
-                         parts_.probe.steps[i].load());
-  }
-  std::string unknown;
-  for (const std::string& field : parts_.probe.unknown_names.all())
-    unknown += fmt::format(R"({}"{}")", unknown.empty() ? "" : ",", json_escape(field));
-  return fmt::format(
-      R"({{"next_seq":{},"committed_seq":{},"storage":"{}","champion":"{}","challenger":"{}","challenger_share":{},"transactions":{},"duplicates":{},)"
-      R"("labels":{},"duplicate_labels":{},"corrections":{},"labels_pending":{},"labels_expired":{},"matured":{},)"
-      R"("examples":{},"fraud_examples":{},"examples_waiting":{},"models_accepted":{},"models_rejected":{},)"
-      R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
-      R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
-      R"("clock_ahead":{},"clock_late":{},"unknown_outcomes":{},"controls":{},"outcomes":{},"judgements":{},"sampled_share":{},"examples_spared":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
-      R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
-      parts_.fold->next_sequence(), parts_.journal.committed(), parts_.journal.failed() ? "failing" : "ok",
-      parts_.fold->champion_hash(), parts_.fold->challenger().hash, parts_.fold->challenger().share,
-      c.transactions, parts_.probe.duplicates.load(), c.labels, parts_.probe.duplicate_labels.load(),
-      c.corrections, c.orphans - c.orphans_joined - c.orphans_expired, c.orphans_expired, c.matured,
-      parts_.fold->examples(), c.frauds, parts_.probe.examples_waiting.load(), c.accepted, c.rejected,
-      c.activated, parts_.fold->pending_size(), parts_.fold->pending_bytes(), parts_.probe.checkpoints.load(),
-      parts_.probe.divergences.load(), parts_.probe.trial_examples.load(), parts_.config->gate.examples_min,
-      parts_.probe.trial_frauds.load(), parts_.config->gate.frauds_min, c.ahead, c.late, c.unknown,
-      c.controls, c.outcomes, c.judgements, parts_.fold->sampled_share(), c.spared,
-      parts_.probe.unknown_fields.load(), unknown, parts_.probe.dropped_replies.load(),
-      parts_.probe.requests.load(), parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
-      parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors);
 }
 
 }  // namespace shrike::engine

@@ -72,7 +72,6 @@ class Engine {
   void swap(const ModelEvent& event, learners::ModelPtr model);
   void log_config();
   void checkpoint_when_due();
-  std::string status() const;
 
   Parts parts_;
   Queue<EnvelopePtr> inbound_;

@@ -5,7 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
+#include <nlohmann/json.hpp>
+
+#include "engine/serve/alerts.h"
 #include "engine/wire/event_json.h"
 #include "engine/wire/wire.h"
 #include "storage/store.h"
@@ -44,7 +48,7 @@ EnvelopePtr copy_for_log(const Envelope& envelope) {
   } else if (const auto* outcome = envelope.as<asked::Outcome>()) {
     copy->request = asked::Outcome{.named = {}, .request = outcome->request, .result = outcome->result};
   } else {
-    copy->become<asked::Internal>();
+    copy->request = *envelope.as<asked::Internal>();
   }
   copy->sequence = envelope.sequence;
   copy->record = envelope.record;
@@ -53,11 +57,14 @@ EnvelopePtr copy_for_log(const Envelope& envelope) {
 
 }  // namespace
 
-Journal::Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::socket_t events, size_t capacity)
+Journal::Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::socket_t events, size_t capacity,
+                 Alerts* alerts)
     : config_(std::move(config)),
       store_(store),
       probe_(probe),
       events_(std::move(events)),
+      start_(fmt::format("{:x}", std::chrono::system_clock::now().time_since_epoch().count())),
+      alerts_(alerts),
       queue_(capacity),
       done_(capacity),
       committed_(store.last_sequence()) {}
@@ -100,6 +107,7 @@ void Journal::write(std::vector<EnvelopePtr>& group) {
     announce(*one);
     hand_on(std::move(one));
   }
+  if (alerts_ != nullptr) alerts_->passed(committed());
 }
 
 // The clients hear now; their events are kept, in order, and written when the disk allows, so that a repeated
@@ -134,6 +142,11 @@ void Journal::retry() {
   spdlog::info("the log can be written again");
   alert("the log can be written again");
   if (!kept_.empty()) committed_.store(kept_.back()->sequence, std::memory_order_release);
+  // Whoever hears of judgements hears of these too; answers were refused, and are found by asking again.
+  for (const EnvelopePtr& one : kept_) {
+    if (one->as<asked::Internal>() != nullptr) announce(*one);
+  }
+  if (alerts_ != nullptr) alerts_->passed(committed());
   kept_.clear();
   failed_.store(false, std::memory_order_release);
 }
@@ -180,27 +193,41 @@ void Journal::announce(const Envelope& envelope) {
                       features::text(schema, *envelope.transaction(), schema.id), envelope.error->field));
   }
   if (envelope.record.empty()) return;
-  const char* topic = "decision";
   const auto* internal = envelope.as<asked::Internal>();
   if (const auto* score = envelope.as<asked::Score>()) {
     encode_answer_json(*config_, score->event, envelope.sequence, false, text_);
+    publish(Topic::kDecision, text_);
   } else if (internal != nullptr && std::holds_alternative<ModelEvent>(internal->event)) {
-    topic = "model";
     text_ = model_event_text(envelope.sequence, std::get<ModelEvent>(internal->event));
+    publish(Topic::kModel, text_);
   } else if (internal != nullptr && std::holds_alternative<JudgementEvent>(internal->event)) {
-    topic = "judgement";
-    text_ = judgement_text(envelope.sequence, std::get<JudgementEvent>(internal->event));
-  } else {
-    return;
+    announce_judgement(envelope.sequence, std::get<JudgementEvent>(internal->event));
   }
-  events_.send(zmq::buffer(std::string_view(topic)), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
-  events_.send(zmq::buffer(text_), zmq::send_flags::dontwait);
+}
+
+void Journal::announce_judgement(uint64_t sequence, const JudgementEvent& event) {
+  text_ = judgement_text(sequence, event);
+  publish(Topic::kJudgement, text_);
+  const std::optional<Alert> told = alerts_ == nullptr ? std::nullopt : alerts_->take(sequence, event);
+  if (!told) return;
+  text_ = alert_text(*told);
+  text_.replace(0, 1, fmt::format(R"({{"alert":"{}",)", json_escape(event.text)));
+  publish(Topic::kAlert, text_);
 }
 
 void Journal::alert(const std::string& text) {
-  const std::string message = fmt::format(R"({{"alert":"{}"}})", json_escape(text));
-  events_.send(zmq::buffer(std::string_view("alert")), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
-  events_.send(zmq::buffer(message), zmq::send_flags::dontwait);
+  std::string message = fmt::format(R"({{"alert":"{}"}})", json_escape(text));
+  publish(Topic::kAlert, message);
+}
+
+// Numbered within its topic, so that a subscriber of any of them sees what it missed.
+void Journal::publish(Topic topic, std::string& json) {
+  constexpr std::string_view kTopics[] = {"decision", "model", "judgement", "alert"};
+  const auto which = static_cast<size_t>(topic);
+  json.back() = ',';  // of the object's brace
+  fmt::format_to(std::back_inserter(json), R"("n":{},"start":"{}"}})", ++published_[which], start_);
+  events_.send(zmq::buffer(kTopics[which]), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+  events_.send(zmq::buffer(json), zmq::send_flags::dontwait);
 }
 
 void Journal::hand_on(EnvelopePtr envelope) {

@@ -5,6 +5,7 @@
 // written.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -24,10 +25,14 @@ class Store;
 
 namespace shrike::engine {
 
+class Alerts;
+
 class Journal {
  public:
-  // Announces what it has written on `events` (a bound PUB socket, which it owns from now on).
-  Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::socket_t events, size_t capacity);
+  // Announces what it has written on `events` (a bound PUB socket, which it owns from now on), and to
+  // `alerts` what was judged, if there are some.
+  Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::socket_t events, size_t capacity,
+          Alerts* alerts = nullptr);
 
   // Producer's side.
   void push(EnvelopePtr envelope);
@@ -50,13 +55,19 @@ class Journal {
   void retry();
   bool append(const std::vector<EnvelopePtr>& group);
   void announce(const Envelope& envelope);
+  void announce_judgement(uint64_t sequence, const JudgementEvent& event);
   void alert(const std::string& text);
+  enum class Topic : uint8_t { kDecision, kModel, kJudgement, kAlert };
+  void publish(Topic topic, std::string& json);
   void hand_on(EnvelopePtr envelope);
 
   ConfigPtr config_;
   storage::Store& store_;
   Probe& probe_;
   zmq::socket_t events_;
+  std::array<uint64_t, 4> published_{};  // by topic
+  std::string start_;                    // names this start to subscribers
+  Alerts* alerts_;
   Queue<EnvelopePtr> queue_, done_;
   Bell* done_bell_ = nullptr;
   std::atomic<bool> failed_{false};

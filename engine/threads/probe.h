@@ -66,12 +66,27 @@ class NameList {
   std::vector<std::string> names_;
 };
 
+enum class AlertSinkKind : uint8_t { kFile, kCommand, kWebhook };
+inline constexpr size_t kAlertSinkKinds = 3;
+inline std::string_view name(AlertSinkKind kind) {
+  constexpr std::string_view kNames[kAlertSinkKinds] = {"file", "command", "webhook"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+// Of one sink of alerts.
+struct AlertCounts {
+  std::atomic<uint64_t> delivered{0};
+  std::atomic<uint64_t> failed{0};   // given up after many attempts
+  std::atomic<uint64_t> dropped{0};  // there was no room
+};
+
 struct Probe {
   std::atomic<uint64_t> requests{0}, replies{0}, duplicates{0}, duplicate_labels{0}, late_replies{0},
       batches{0}, groups{0}, checkpoints{0}, divergences{0}, storage_failures{0}, examples_waiting{0},
       unknown_fields{0}, dropped_replies{0}, trial_examples{0}, trial_frauds{0};
   std::array<std::atomic<uint64_t>, kErrorCodes> errors{};
   std::array<std::atomic<uint64_t>, 4> steps{};
+  std::array<AlertCounts, kAlertSinkKinds> alerts{};
   NameList unknown_names;
   Histogram latency;  // of scored requests, from receipt to reply
 };

@@ -71,7 +71,7 @@ Result<JudgementEvent> judgement_by_hand(std::string_view text) {
     return found != said.end() && found->is_string() ? found->get<std::string>() : std::string();
   };
   JudgementEvent event;
-  event.monitor = "operator";
+  event.monitor = kOperator;
   event.severity = Severity::kWarning;
   event.target = word("target");
   event.text = word("why");

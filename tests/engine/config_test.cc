@@ -1,5 +1,6 @@
 #include "engine/config/config.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/engine/support.h"
@@ -201,6 +202,36 @@ TEST(Config, LearnerOptionsAreChecked) {
   EXPECT_NE(
       problem(with(handbook_15(), "family = \"linear\"", "family = \"liner\"")).find("allowed are linear"),
       std::string::npos);
+}
+
+TEST(Config, AlertsAreChecked) {
+  const auto with_alerts = [](const std::string& lines) {
+    return "[alerts]\n" + lines + "\n" + handbook_15();
+  };
+  const ConfigPtr plain = must_parse(handbook_15());
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->alerts.severity, AlertConfig::Least::kWarning);
+  EXPECT_EQ(plain->alerts.repeat_us, features::kDayUs);
+  const ConfigPtr all = must_parse(
+      with_alerts("severity = \"critical\"\nrepeat = \"1h\"\nwebhook = \"https://[::1]:8443/a?b=c\"\n"
+                  "webhook_secret_file = \"s\"\nfile = \"f\"\ncommand = [\"c\", \"\"]"));
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->alerts.severity, AlertConfig::Least::kCritical);
+  EXPECT_EQ(all->alerts.repeat_us, features::kDayUs / 24);
+  EXPECT_EQ(all->alerts.command, (std::vector<std::string>{"c", ""}));
+  for (const char* url :
+       {"ftp://a/b", "http:///b", "http://", "http://user@a/", "http://a:/", "http://a:65536/", "http://a:b/",
+        "http://:80/", "http://a/\\n", "http://a b/", "http://a?b", "alerts.example"}) {
+    EXPECT_NE(problem(with_alerts(fmt::format("webhook = \"{}\"", url))).find("alerts.webhook: "),
+              std::string::npos)
+        << url;
+  }
+  for (const char* url : {"http://a", "http://127.0.0.1:80/x/y?z=1", "https://alerts.example"})
+    EXPECT_TRUE(must_parse(with_alerts(fmt::format("webhook = \"{}\"", url)))) << url;
+  EXPECT_NE(problem(with_alerts("webhook_secret_file = \"s\"")).find("which is absent"), std::string::npos);
+  EXPECT_NE(problem(with_alerts("command = []")).find("alerts.command: expected a list"), std::string::npos);
+  EXPECT_NE(problem(with_alerts("severity = \"warn\"")).find("allowed are info, warning, critical"),
+            std::string::npos);
 }
 
 TEST(Config, AMissingFileIsSaid) {

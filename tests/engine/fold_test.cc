@@ -104,7 +104,9 @@ TEST(Sampling, LegitimateExamplesStandForThoseLeftOutAndFraudsAreAllLearned) {
     for (int64_t id = 0; id < 12'000; ++id) {
       const Transaction t = make_transaction(config->schema(), id, id * kDay / 1000, id % 7, id % 5, 10);
       fold->answer(fold->fold(t, Clock::kOnTime, row), approved);
-      if (id % 50 == 0) ASSERT_TRUE(fold->label({t.id, Verdict::kFraud, Source::kAnalyst, std::nullopt}));
+      if (id % 50 == 0) {
+        ASSERT_TRUE(fold->label({t.id, Verdict::kFraud, Source::kAnalyst, std::nullopt}));
+      }
       if (id == 7500) fold->judgement(some);
       if (id == 11'000) fold->judgement(all);
       if (id != 9000 || sink == &straight) continue;

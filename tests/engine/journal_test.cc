@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "engine/serve/alerts.h"
 #include "storage/store.h"
 #include "tests/engine/support.h"
 #include "tests/storage/fault_env.h"
@@ -79,6 +80,41 @@ TEST(Journal, AFailingDiskStopsAcknowledgingAndLosesNothing) {
     EXPECT_EQ((*event)->sequence, n)
         << "the event that was refused is there too: its sequence number was taken";
   }
+}
+
+// It was folded before the disk failed, so it will not be made again.
+TEST(Journal, AJudgementThatWaitedForTheDiskIsToldWhenItIsWritten) {
+  TempDir dir;
+  const ConfigPtr config = must_parse("[alerts]\nfile = \"" + (dir / "alerts.log") + "\"\n" + handbook_15());
+  storage::FaultEnv env;
+  storage::StoreOptions options;
+  options.env = &env;
+  auto store = storage::Store::open(dir / "data", options);
+  ASSERT_TRUE(store) << store.error().reason;
+  zmq::context_t context;
+  zmq::socket_t events(context, zmq::socket_type::pub);
+  Probe probe;
+  auto alerts = Alerts::open(config, **store, dir / "data", probe);
+  ASSERT_TRUE(alerts) << alerts.error();
+  Journal journal(config, **store, probe, std::move(events), 1024, alerts->get());
+  Bell bell;
+  (*alerts)->start();
+  journal.start(bell);
+  env.fail_after(0, storage::FaultEnv::Fault::kNoSpace);
+  auto envelope = std::make_unique<Envelope>();
+  envelope->sequence = 1;
+  envelope->request = asked::Internal{JudgementEvent{.monitor = "drift", .severity = Severity::kCritical}};
+  journal.push(std::move(envelope));
+  for (int i = 0; i < 20'000 && !journal.failed(); ++i) usleep(1000);
+  ASSERT_TRUE(journal.failed());
+  const auto& delivered = probe.alerts[static_cast<size_t>(AlertSinkKind::kFile)].delivered;
+  EXPECT_EQ(delivered, 0u) << "it is not in the log";
+  env.fail_after(0, storage::FaultEnv::Fault::kNone);
+  for (int i = 0; i < 20'000 && delivered == 0; ++i) usleep(1000);
+  EXPECT_EQ(delivered, 1u);
+  EXPECT_NE(read_file(dir / "alerts.log").find("\"fingerprint\":\"drift/\""), std::string::npos);
+  journal.stop();
+  (*alerts)->stop();
 }
 
 }  // namespace

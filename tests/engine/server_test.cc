@@ -595,6 +595,61 @@ TEST_P(ServerTest, AnOperatorJudgesAndTheLogKeepsIt) {
   EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "fraud_examples"), "0") << "and not learned from";
 }
 
+TEST_P(ServerTest, AlertsGoOutAndMessagesAreNumbered) {
+  const ConfigPtr c = must_parse("[alerts]\nfile = \"" + (dir_ / "alerts.log") + "\"\n" +
+                                 small_handbook("background", GetParam()));
+  const auto hold = R"({"command":"judge","argument":"{\"action\":\"hold_training\",\"why\":\"w\"}"})";
+  const auto go_on = R"({"command":"judge","argument":"{\"action\":\"go_on_training\",\"why\":\"w\"}"})";
+  std::string start;
+  for (int round = 0; round < 2; ++round) {
+    Running server(c, dir_ / "data");
+    Peer score(server.at().score), feedback(server.at().feedback),
+        events(server.at().events, zmq::socket_type::sub);
+    for (const char* topic : {"decision", "judgement", "alert"})
+      events.socket().set(zmq::sockopt::subscribe, topic);
+    // Until it is subscribed; what it missed before shows by the number.
+    events.socket().set(zmq::sockopt::rcvtimeo, 50);
+    zmq::message_t first;
+    int id = 1000 * round;
+    do score.ask(transaction(++id));
+    while (!events.socket().recv(first));
+    events.socket().set(zmq::sockopt::rcvtimeo, 20'000);
+    std::string newest = events.receive().back();
+    while (field(newest, "transaction_id") != std::to_string(id)) newest = events.receive().back();
+    EXPECT_EQ(field(newest, "n"), std::to_string(id - 1000 * round));
+    EXPECT_NE(field(newest, "start"), start) << "another start, another name";
+    start = field(newest, "start");
+    feedback.ask(hold);
+    feedback.ask(hold);
+    feedback.ask(go_on);
+    const std::vector<std::pair<std::string, std::string>> expected = {
+        {"judgement", "1"}, {"alert", "1"}, {"judgement", "2"}, {"judgement", "3"}, {"alert", "2"}};
+    for (const auto& [topic, n] : expected) {
+      const auto message = events.receive();
+      EXPECT_EQ(message.front(), topic);
+      EXPECT_EQ(field(message.back(), "n"), n) << message.back();
+      EXPECT_EQ(field(message.back(), "start"), start);
+      if (topic == "alert") {
+        EXPECT_EQ(field(message.back(), "alert"), "w");
+        EXPECT_EQ(field(message.back(), "status"), n == "1" ? "firing" : "resolved");
+      }
+    }
+    server.stop();
+  }
+  std::istringstream lines(read_file(dir_ / "alerts.log"));
+  std::vector<std::string> statuses;
+  for (std::string line; std::getline(lines, line);) statuses.push_back(field(line, "status"));
+  EXPECT_EQ(statuses, (std::vector<std::string>{"firing", "resolved", "firing", "resolved"}));
+  Running server(c, dir_ / "data");
+  Peer feedback(server.at().feedback);
+  feedback.ask(hold);
+  std::string delivered;
+  for (int i = 0; i < 5000 && delivered != "1"; ++i, usleep(1000)) {
+    delivered = field(field(field(feedback.ask(R"({"command":"status"})"), "alerts"), "file"), "delivered");
+  }
+  EXPECT_EQ(delivered, "1");
+}
+
 TEST_P(ServerTest, ALabelMayOvertakeItsTransaction) {
   const std::string data = dir_ / "data";
   {
