@@ -746,14 +746,14 @@ TEST_P(ServerTest, TrainingThatIsBehindLearnsAShareAndTheLogSaysWhich) {
     constexpr int kAll = 4000, kAtOnce = 200;
     for (int id = 0; id < kAll; id += kAtOnce) {
       for (int i = id; i < id + kAtOnce; ++i) score.send({transaction(i, 600 * i)});
-      for (int i = id; i < id + kAtOnce; ++i) ASSERT_EQ(field(score.receive().back(), "step"), "full") << i;
+      for (int i = id; i < id + kAtOnce; ++i) ASSERT_EQ(field(score.receive().back(), "decision"), "approve") << i;
     }
     for (int tries = 0; tries < 600; ++tries) {
       status = feedback.ask(ask_status);
-      if (field(status, "sampled_share") == "1" && field(status, "examples_waiting") == "0") break;
+      if (field(status, "sampled_share") == "1.0" && field(status, "examples_waiting") == "0") break;
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
-    EXPECT_EQ(field(status, "sampled_share"), "1") << "it has caught up: " << status;
+    EXPECT_EQ(field(status, "sampled_share"), "1.0") << "it has caught up: " << status;
     EXPECT_NE(field(status, "examples_spared"), "0") << status;
     EXPECT_EQ(std::stoi(field(status, "examples")) + std::stoi(field(status, "examples_spared")),
               std::stoi(field(status, "matured")));
