@@ -62,7 +62,7 @@ static constexpr std::string_view kFindingNames[] = {"successful", "failed", "in
 static constexpr std::string_view kSeverityNames[] = {"info", "warning", "critical"};
 static constexpr std::string_view kActionNames[] = {
     "none",      "thresholds", "retrain", "hold_training", "go_on_training", "quarantine", "release",
-    "roll_back", "shadow",     "canary",  "promote",       "abort",          "resolve"};
+    "roll_back", "shadow",     "canary",  "promote",       "abort",          "resolve",    "sample"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
 static_assert(std::size(kSourceNames) == kSources);
 

@@ -94,6 +94,7 @@ enum class Action : uint8_t {
   kPromote,   // target: the canary that becomes champion
   kAbort,     // target: the shadow or canary that ends
   kResolve,   // an alert of the same monitor and subject is over
+  kSample,    // values: the share of legitimate examples that is learned from now on; the host's alone
 };
 std::string_view name(Action action);
 

@@ -101,7 +101,7 @@ Folded Fold::fold(const Transaction& transaction, Clock clock, std::span<float> 
   expire_orphans();
   if (on_time) {
     features_.apply(transaction, sequence, row);
-    examples_sink_->observe(transaction.id, row);
+    if (sampled(transaction.id)) examples_sink_->observe(transaction.id, row);
   } else {
     const int64_t now_us = time_.known() ? time_.watermark_us() : transaction.time_us;
     features_.peek(transaction, now_us, clock == Clock::kAhead, row);
@@ -203,6 +203,9 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
       if (const auto source = parse_source(event.target))
         quarantined_[static_cast<size_t>(*source)] = event.action == Action::kQuarantine;
       break;
+    case Action::kSample:
+      sampled_share_ = std::clamp(event.values[0], 0.0, 1.0);
+      break;
     default:
       break;
   }
@@ -261,7 +264,21 @@ void Fold::release() {
   }
 }
 
-void Fold::emit(const Example& example) {
+// Whether it is among those that are learned, by its id alone: the same in every run, and, while the share
+// falls, of fewer and fewer of the same.
+bool Fold::sampled(const Key& transaction) const {
+  constexpr uint64_t kDraw = 0x7472'6169'6E69'6E67;  // other than those of control groups and learners
+  return sampled_share_ >= 1 || draw(transaction, kDraw) < sampled_share_;
+}
+
+void Fold::emit(Example example) {
+  if (example.verdict != Verdict::kFraud) {
+    if (!sampled(example.transaction)) {
+      ++counters_.spared;
+      return;
+    }
+    example.weight /= static_cast<float>(sampled_share_);
+  }
   ++examples_;
   counters_.frauds += example.verdict == Verdict::kFraud;
   if (examples_ % config_->training.every == 0) boundary_ = true;

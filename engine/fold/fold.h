@@ -82,6 +82,7 @@ struct Counters {
   uint64_t controls = 0;  // let through as the control group
   uint64_t outcomes = 0;  // reported
   uint64_t judgements = 0;
+  uint64_t spared = 0;  // legitimate examples that were not learned, since training was behind
 };
 
 struct LabelRequest {
@@ -174,6 +175,7 @@ class Fold {
   // Where the monitors stand, as JSON text: an object by name, empty where nothing watches.
   std::string watch_report() const { return watch_ ? watch_->report() : "{}"; }
   // A judgement is in the log, and has its effect from now on; kRollBack is for the host, which swaps models.
+  // kSample is the host's own, by how far training is behind: as an event it is a fact like all others.
   uint64_t judgement(const JudgementEvent& event);
 
   // What judgements decided: the thresholds in force, whether candidates may take over, and whose labels are
@@ -181,6 +183,8 @@ class Fold {
   const Thresholds& thresholds() const { return thresholds_; }
   bool training_held() const { return training_held_; }
   bool quarantined(Source source) const { return quarantined_[static_cast<size_t>(source)]; }
+  // Of legitimate examples, that is learned; frauds are learned all. Less than 1 while training is behind.
+  double sampled_share() const { return sampled_share_; }
 
   // A model takes over, or a candidate was refused. `model` may be null for a refusal.
   uint64_t model(const ModelEvent& event, learners::ModelPtr model);
@@ -255,7 +259,8 @@ class Fold {
   void mature();
   void release();
   void come_of_age(Pending::Entry& entry);
-  void emit(const Example& example);
+  void emit(Example example);
+  bool sampled(const Key& transaction) const;
   void settle(const Pending::Entry& entry, Source source, bool corrected);
   float weight_of(const Answer& answer) const;
   Verdict trusted(const LabelState& state) const;
@@ -288,6 +293,7 @@ class Fold {
   std::unique_ptr<Watch> watch_;
   Thresholds thresholds_;
   bool training_held_ = false;
+  double sampled_share_ = 1;
   std::array<bool, kSources> quarantined_{};
   uint64_t close_at_ = 0;     // the transaction whose answer ends the period; 0: none does yet
   int64_t hour_ = INT64_MIN;  // of event time

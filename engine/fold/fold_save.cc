@@ -1,6 +1,8 @@
 // Saving and restoring a Fold: the parts of a checkpoint.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/fold/fold.h"
 #include "engine/fold/log.pb.h"
 
@@ -95,6 +97,8 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     record.set_decline_threshold(thresholds_.decline);
   }
   record.set_training_held(training_held_);
+  if (sampled_share_ < 1) record.set_sampled_share(sampled_share_);
+  record.set_spared(counters_.spared);
   for (size_t i = 0; i < kSources; ++i) {
     if (quarantined_[i]) record.add_quarantined(static_cast<uint32_t>(i));
   }
@@ -176,6 +180,8 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   // Thresholds that nobody learned are the configuration's, which may have changed.
   if (record.has_review_threshold()) thresholds_ = {record.review_threshold(), record.decline_threshold()};
   training_held_ = record.training_held();
+  sampled_share_ = record.has_sampled_share() ? std::clamp(record.sampled_share(), 0.0, 1.0) : 1;
+  counters_.spared = record.spared();
   for (const uint32_t saved : record.quarantined()) {
     Source source{};
     if (!from_record(saved, source))

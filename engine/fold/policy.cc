@@ -29,6 +29,11 @@ bool went_through(const Answer& answer, Outcome outcome) {
   return answer.control || answer.propensity >= 1;
 }
 
+double draw(const Key& transaction, uint64_t seed) {
+  const uint64_t bits = features::scramble(features::mix(transaction) ^ features::scramble(seed));
+  return static_cast<double>(bits >> 11) * 0x1p-53;
+}
+
 void let_through(const Config& config, const Key& transaction, double amount, Answer& answer) {
   const ControlConfig& control = config.control;
   answer.control = false;
@@ -39,8 +44,7 @@ void let_through(const Config& config, const Key& transaction, double amount, An
   if (!eligible || answer.propensity > 0 || control.share == 0 || answer.step == Step::kStatic) return;
   if (control.amount_max > 0 && amount > control.amount_max) return;
   answer.propensity = static_cast<float>(control.share);
-  const uint64_t draw = features::scramble(features::mix(transaction) ^ features::scramble(control.seed));
-  answer.control = static_cast<double>(draw >> 11) * 0x1p-53 < control.share;
+  answer.control = draw(transaction, control.seed) < control.share;
   if (answer.control) answer.decision = Decision::kApprove;
 }
 

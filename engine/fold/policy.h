@@ -35,8 +35,12 @@ bool hides(const PolicyConfig& policy, Decision decision);
 // Whether a transaction that got this answer, with this outcome, went through: whether its silence tells.
 bool went_through(const Answer& answer, Outcome outcome);
 
-// Lets a share of would-be declines through as the control group, by a seeded hash of the transaction's key,
-// and says with which chance a transaction like it goes through. After decide().
+// From 0 to 1, by a seeded hash of the transaction's key: the same in every run, and independent under
+// another seed.
+double draw(const Key& transaction, uint64_t seed);
+
+// Lets a share of would-be declines through as the control group, by draw(), and says with which chance a
+// transaction like it goes through. After decide().
 void let_through(const Config& config, const Key& transaction, double amount, Answer& answer);
 
 // Up to policy.reasons_max columns that raised this row's margin most, strongest first.

@@ -46,6 +46,7 @@ bool Engine::submit(EnvelopePtr envelope) {
 bool Engine::turn() {
   take_judgements(0);  // that recovery found unwritten
   take_proposals();
+  keep_pace();
   EnvelopePtr envelope;
   while (batch_.size() < parts_.config->sockets.batch_max && inbound_.pop(envelope))
     batch_.push_back(std::move(envelope));
@@ -247,11 +248,40 @@ void Engine::take_judgements(size_t until) {
   while (const JudgementEvent* made = parts_.fold->next_judgement()) {
     hand_over(until);
     const JudgementEvent judgement = *made;
-    spdlog::log(judgement.severity == Severity::kInfo ? spdlog::level::info : spdlog::level::warn, "{}: {}",
-                judgement.monitor, judgement.text);
-    log(judgement, parts_.fold->judgement(judgement));
+    write_down(judgement);
     if (judgement.action == Action::kRollBack) roll_back(judgement);
   }
+}
+
+void Engine::write_down(const JudgementEvent& judgement) {
+  spdlog::log(judgement.severity == Severity::kInfo ? spdlog::level::info : spdlog::level::warn, "{}: {}",
+              judgement.monitor, judgement.text);
+  log(judgement, parts_.fold->judgement(judgement));
+}
+
+// Training that is behind is spared legitimate examples, by a judgement of our own: recovery, checkpoints and
+// replays then learn the same.
+void Engine::keep_pace() {
+  const double before = parts_.fold->sampled_share();
+  const double share = parts_.training.affordable_share(before);
+  if (share == before) return;
+  const uint64_t waiting = parts_.training.waiting();
+  JudgementEvent judgement;
+  judgement.monitor = "training";
+  judgement.finding = share < 1 ? Finding::kFailed : Finding::kSuccessful;
+  judgement.severity = share < 1 ? Severity::kWarning : Severity::kInfo;
+  judgement.action = Action::kSample;
+  judgement.values = {share, 0};
+  judgement.time_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
+  judgement.text = share < 1 ? fmt::format(
+                                   "training is behind by {} examples: of legitimate ones {} % are learned, "
+                                   "with weights to match",
+                                   waiting, 100 * share)
+                             : std::string("training has caught up: every example is learned again");
+  judgement.evidence =
+      fmt::format(R"({{"examples_waiting":{},"queue_examples_max":{},"spared":{}}})", waiting,
+                  parts_.config->training.queue_examples_max, parts_.fold->counters().spared);
+  write_down(judgement);
 }
 
 void Engine::take_proposals() {
@@ -331,7 +361,7 @@ std::string Engine::status() const {
       R"("examples":{},"fraud_examples":{},"examples_waiting":{},"models_accepted":{},"models_rejected":{},)"
       R"("models_activated":{},"pending_transactions":{},"pending_bytes":{},"checkpoints":{},"row_divergences":{},)"
       R"("trial":{{"examples":{},"examples_min":{},"frauds":{},"frauds_min":{}}},)"
-      R"("clock_ahead":{},"clock_late":{},"unknown_outcomes":{},"controls":{},"outcomes":{},"judgements":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
+      R"("clock_ahead":{},"clock_late":{},"unknown_outcomes":{},"controls":{},"outcomes":{},"judgements":{},"sampled_share":{},"examples_spared":{},"unknown_fields":{},"unknown_field_names":[{}],"dropped_replies":{},)"
       R"("requests":{},"late_replies":{},"latency_us":{{"p50":{},"p99":{},"p999":{}}},"steps":{{{}}},"errors":{{{}}}}})",
       parts_.fold->next_sequence(), parts_.journal.committed(), parts_.journal.failed() ? "failing" : "ok",
       parts_.fold->champion_hash(), c.transactions, parts_.probe.duplicates.load(), c.labels,
@@ -340,9 +370,9 @@ std::string Engine::status() const {
       c.accepted, c.rejected, c.activated, parts_.fold->pending_size(), parts_.fold->pending_bytes(),
       parts_.probe.checkpoints.load(), parts_.probe.divergences.load(), parts_.probe.trial_examples.load(),
       parts_.config->gate.examples_min, parts_.probe.trial_frauds.load(), parts_.config->gate.frauds_min,
-      c.ahead, c.late, c.unknown, c.controls, c.outcomes, c.judgements, parts_.probe.unknown_fields.load(),
-      unknown, parts_.probe.dropped_replies.load(), parts_.probe.requests.load(),
-      parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
+      c.ahead, c.late, c.unknown, c.controls, c.outcomes, c.judgements, parts_.fold->sampled_share(),
+      c.spared, parts_.probe.unknown_fields.load(), unknown, parts_.probe.dropped_replies.load(),
+      parts_.probe.requests.load(), parts_.probe.late_replies.load(), parts_.probe.latency.quantile(0.5),
       parts_.probe.latency.quantile(0.99), parts_.probe.latency.quantile(0.999), steps, errors);
 }
 

@@ -66,6 +66,8 @@ class Engine {
   void hand_over(size_t until);
   void take_proposals();
   void take_judgements(size_t until);
+  void keep_pace();
+  void write_down(const JudgementEvent& judgement);
   void roll_back(const JudgementEvent& judgement);
   void swap(const ModelEvent& event, learners::ModelPtr model);
   void log_config();

@@ -1,5 +1,6 @@
 #include "engine/threads/training_thread.h"
 
+#include <algorithm>
 #include <thread>
 
 namespace shrike::engine {
@@ -48,8 +49,16 @@ void TrainingThread::observe(const Key& transaction, std::span<const float> row)
 }
 
 bool TrainingThread::overloaded() const {
-  return probe_.examples_waiting.load(std::memory_order_relaxed) > config_->training.queue_examples_max ||
-         queue_.size() > kMessagesMax / 2;
+  return waiting() > config_->training.queue_examples_max || queue_.size() > kMessagesMax / 2;
+}
+
+double TrainingThread::affordable_share(double share) const {
+  if (config_->training.mode == TrainingMode::kAwaited) return 1;
+  const uint64_t most = config_->training.queue_examples_max;
+  if (waiting() > 4 * most) return 0;
+  if (waiting() > 2 * most) return std::min(share, 0.01);
+  if (overloaded()) return std::min(share, 0.1);
+  return waiting() <= most / 2 ? 1 : share;
 }
 
 void TrainingThread::send() {

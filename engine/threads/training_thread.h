@@ -1,7 +1,8 @@
 // The trainer on its own thread. The engine thread hands it examples and model events in the order of the
 // log, and takes proposals back; it never waits for it, except in awaited mode at a boundary. When more
-// examples wait than training.queue_examples_max, overloaded() is true and the engine refuses labels until
-// it has caught up: dropping an example would make the learner's state depend on timing.
+// examples wait than training.queue_examples_max, overloaded() is true: the engine refuses labels until it
+// has caught up, and of the legitimate examples hands on a share alone. Which, it writes into the log:
+// dropping an example without would make the learner's state depend on timing.
 #pragma once
 
 #include <atomic>
@@ -43,6 +44,11 @@ class TrainingThread : public ExampleSink {
   bool take_proposal(Proposal& out) { return proposals_.pop(out); }
   bool has_proposal() const { return !proposals_.empty(); }
   bool overloaded() const;
+  // The share of legitimate examples that it should get from now on, while it gets `share`: the less the
+  // further it is behind (none once four times training.queue_examples_max wait), and all again when it has
+  // caught up to half of it. All in awaited mode, where nothing may depend on timing.
+  double affordable_share(double share) const;
+  uint64_t waiting() const { return probe_.examples_waiting.load(std::memory_order_relaxed); }
   // After stop(): the trainer's state, all that was sent learned.
   std::string save() { return trainer_->save(); }
 

@@ -80,6 +80,64 @@ TEST(LearnWhen, TheConfigurationMayInsist) {
   EXPECT_EQ(later.sink.frauds(), 1);
 }
 
+struct Examples : ExampleSink {
+  std::vector<std::tuple<Key, Verdict, float>> all;
+  void learn(const Example& example) override {
+    all.emplace_back(example.transaction, example.verdict, example.weight);
+  }
+};
+
+// What the log says of the share is all that decides: a checkpoint on the way changes nothing.
+TEST(Sampling, LegitimateExamplesStandForThoseLeftOutAndFraudsAreAllLearned) {
+  const ConfigPtr config = must_parse(with(handbook_15(), "learn = \"auto\"", "learn = \"at_maturity\""));
+  JudgementEvent some, all;
+  some.action = all.action = Action::kSample;
+  some.values = {0.1, 0};
+  all.values = {1, 0};
+  Answer approved;
+  approved.decision = approved.wanted = Decision::kApprove;
+  Examples straight, by_checkpoint;
+  Counters counters;
+  for (Examples* sink : {&straight, &by_checkpoint}) {
+    auto fold = std::make_unique<Fold>(config, *sink, nullptr);
+    std::vector<float> row(config->columns.size());
+    for (int64_t id = 0; id < 12'000; ++id) {
+      const Transaction t = make_transaction(config->schema(), id, id * kDay / 1000, id % 7, id % 5, 10);
+      fold->answer(fold->fold(t, Clock::kOnTime, row), approved);
+      if (id % 50 == 0) {
+        ASSERT_TRUE(fold->label({t.id, Verdict::kFraud, Source::kAnalyst, std::nullopt}));
+      }
+      if (id == 7500) fold->judgement(some);
+      if (id == 11'000) fold->judgement(all);
+      if (id != 9000 || sink == &straight) continue;
+      auto restored = std::make_unique<Fold>(config, *sink, nullptr);
+      fold->save([&](const char* part, const std::string& piece) {
+        ASSERT_TRUE(restored->restore(part, piece, [](const std::string&) { return nullptr; }));
+      });
+      fold = std::move(restored);
+      EXPECT_EQ(fold->sampled_share(), 0.1);
+    }
+    counters = fold->counters();
+    EXPECT_EQ(fold->examples(), sink->all.size());
+  }
+  EXPECT_EQ(straight.all, by_checkpoint.all);
+  size_t frauds = 0, legitimate = 0;
+  double weight = 0;
+  for (const auto& [key, verdict, stands_for] : straight.all) {
+    if (verdict == Verdict::kFraud) {
+      ++frauds;
+      EXPECT_EQ(stands_for, 1);
+    } else {
+      ++legitimate;
+      weight += static_cast<double>(stands_for);
+    }
+  }
+  EXPECT_EQ(frauds, counters.matured / 50);
+  EXPECT_EQ(legitimate + counters.spared, counters.matured - frauds);
+  EXPECT_GT(counters.spared, 3000u);
+  EXPECT_NEAR(weight, static_cast<double>(counters.matured - frauds), 600);  // 3.4 standard errors
+}
+
 TEST(LabelFlips, OneThatFlipsCostsLittleAndEndsRight) {
   for (const Verdict last : {Verdict::kFraud, Verdict::kLegitimate}) {
     Stream stream("at_once");

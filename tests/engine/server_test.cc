@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <thread>
 
 #include "engine/replay/replay.h"
@@ -602,6 +603,44 @@ TEST_P(ServerTest, ItLearnsSwapsModelsAndTheLogReplaysToTheBit) {
   EXPECT_GE(report->scores_compared, 3000u);
   EXPECT_EQ(report->scores_different, 0u);
   EXPECT_EQ(report->rows_different, 0u);
+}
+
+// A learner that is slower than traffic: nobody waits for it and nothing is refused, it learns a share.
+TEST_P(ServerTest, TrainingThatIsBehindLearnsAShareAndTheLogSaysWhich) {
+  std::string text = small_handbook("background", GetParam());
+  text = with(text, "bin_sample = 400\nfamily = \"linear\"",
+              "family = \"forest\"\ntrees = 1000\nlambda = 20\nbin_sample = 10");
+  text = with(text, "maturity = \"7d\"", "queue_examples_max = 10\nmaturity = \"1h\"");
+  const ConfigPtr c = must_parse(text);
+  const std::string data = dir_ / "data";
+  const std::string ask_status = R"({"command":"status"})";
+  std::string status;
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    constexpr int kAll = 4000, kAtOnce = 200;
+    for (int id = 0; id < kAll; id += kAtOnce) {
+      for (int i = id; i < id + kAtOnce; ++i) score.send({transaction(i, 600 * i)});
+      for (int i = id; i < id + kAtOnce; ++i) ASSERT_EQ(field(score.receive().back(), "step"), "full") << i;
+    }
+    for (int tries = 0; tries < 600; ++tries) {
+      status = feedback.ask(ask_status);
+      if (field(status, "sampled_share") == "1" && field(status, "examples_waiting") == "0") break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    EXPECT_EQ(field(status, "sampled_share"), "1") << "it has caught up: " << status;
+    EXPECT_NE(field(status, "examples_spared"), "0") << status;
+    EXPECT_EQ(std::stoi(field(status, "examples")) + std::stoi(field(status, "examples_spared")),
+              std::stoi(field(status, "matured")));
+  }
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  const auto report = replay_recorded(c, **store, nullptr, nullptr);
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_EQ(std::to_string(report->learned.examples), field(status, "examples"));
+  EXPECT_EQ(report->judgements_different, 0u);
+  ASSERT_FALSE(report->judgements.empty());
+  EXPECT_EQ(report->judgements.back().event.monitor, "training");
 }
 
 TEST_P(ServerTest, ADeadlineThatHasPassedGetsTheStaticDecision) {
