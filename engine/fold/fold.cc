@@ -249,7 +249,7 @@ void Fold::come_of_age(Pending::Entry& entry) {
   } else if (entry.held) {
     emit({entry.id, verdict, weight_of(entry.answer), pending_.row(entry)});
   }
-  if (silent) settle(entry, Source::kMatured, false);
+  if (silent || entry.held) settle(entry, silent ? Verdict::kLegitimate : verdict, Source::kMatured);
   entry.held = false;
 }
 
@@ -285,11 +285,11 @@ void Fold::emit(Example example) {
   examples_sink_->learn(example);
 }
 
-// Tells the watch what its verdict, or its silence, makes of a transaction.
-void Fold::settle(const Pending::Entry& entry, Source source, bool corrected) {
-  if (watch_ == nullptr) return;
-  const Verdict verdict =
-      entry.labels.current == Verdict::kUnknown ? Verdict::kLegitimate : entry.labels.current;
+// Tells the watch what its verdict, or its silence, makes of a transaction, unless it was told so before.
+void Fold::settle(Pending::Entry& entry, Verdict verdict, Source source) {
+  const Verdict before = std::exchange(entry.settled, verdict);
+  if (watch_ == nullptr || before == verdict) return;
+  const bool corrected = before != Verdict::kUnknown;
   watch_->settled({entry.sequence, entry.time_us, time_.watermark_us(), verdict, source, corrected,
                    static_cast<double>(weight_of(entry.answer)), pending_.row(entry), entry.answer,
                    entry.amount, pending_.entity(entry, 0)});

@@ -261,7 +261,7 @@ class Fold {
   void come_of_age(Pending::Entry& entry);
   void emit(Example example);
   bool sampled(const Key& transaction) const;
-  void settle(const Pending::Entry& entry, Source source, bool corrected);
+  void settle(Pending::Entry& entry, Verdict verdict, Source source);
   float weight_of(const Answer& answer) const;
   Verdict trusted(const LabelState& state) const;
   Result<std::optional<Recorded>> look_up(const Key& transaction);

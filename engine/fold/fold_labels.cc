@@ -45,7 +45,7 @@ void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence
   const Example example{event.transaction, event.verdict, weight_of(of.answer), of.row};
   if (!hold && corrects) change(example, known);
   if (!hold && !corrects) emit(example);
-  if (of.entry != nullptr) settle(*of.entry, event.source, corrects);
+  if (of.entry != nullptr) settle(*of.entry, event.verdict, event.source);
 }
 
 // Only what went through by our own decision gets its label as chargebacks come.
@@ -255,7 +255,7 @@ void Fold::expire_orphans() {
 }
 
 // A transaction of which we hear late that it went through has been silent for as long. What was learned of
-// the silence of one that did not stays learned.
+// the silence of one that did not stays learned, and is not learned again.
 void Fold::apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequence) {
   const bool matured = of.entry == nullptr || of.entry->matured;
   const bool before = went_through(of.answer, of.state.outcome),
@@ -266,8 +266,9 @@ void Fold::apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequ
   if (!event.tells) return;
   show_or_hide(of.subject, after);
   if (!after) return;
+  if (of.entry != nullptr && of.entry->settled == Verdict::kLegitimate) return;
   emit({event.transaction, Verdict::kLegitimate, weight_of(of.answer), of.row});
-  if (of.entry != nullptr) settle(*of.entry, Source::kMatured, false);
+  if (of.entry != nullptr) settle(*of.entry, Verdict::kLegitimate, Source::kMatured);
 }
 
 void Fold::show_or_hide(const features::Subject& subject, bool shown) {

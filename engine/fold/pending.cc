@@ -87,6 +87,7 @@ void Pending::save(const std::function<void(std::string)>& sink) const {
     record.set_held(entry.held);
     record.set_content(entry.content);
     record.set_amount(entry.amount);
+    record.set_settled(static_cast<uint32_t>(entry.settled));
     bytes += 200 + columns_ * sizeof(float) + kinds_ * sizeof(Key);
     if (bytes > kPieceBytes || p + 1 == end_) {
       sink(piece.SerializeAsString());
@@ -110,7 +111,7 @@ bool Pending::restore(std::string_view bytes) {
     subject.entities.resize(kinds_);
     std::memcpy(subject.entities.data(), record.entities().data(), record.entities().size());
     Entry& entry = push(subject, to_key(record.id()), record.content(), floats_from_bytes(record.row()));
-    if (!read_answer(record, entry.answer)) return false;
+    if (!read_answer(record, entry.answer) || !from_record(record.settled(), entry.settled)) return false;
     entry.labels = decode_label_state(record.labels());
     entry.matured = record.matured();
     entry.held = record.held();

@@ -25,7 +25,8 @@ class Pending {
     Answer answer;
     LabelState labels;
     bool matured = false;
-    bool held = false;  // labelled, and learned only when it matures
+    bool held = false;                    // labelled, and learned only when it matures
+    Verdict settled = Verdict::kUnknown;  // what the watch was told of it
     bool answered = false;
     double amount = 0;
   };

@@ -104,6 +104,73 @@ TEST(Lifecycle, AJudgementThatIsNotInTheLogIsKeptThroughACheckpoint) {
   EXPECT_EQ(restored->next_judgement(), nullptr);
 }
 
+// Remembers what it was told of transactions: the verdict, and whether it takes another's place.
+class Settlements : public Monitor {
+ public:
+  explicit Settlements(std::vector<std::pair<Verdict, bool>>& told) : told_(told) {}
+  std::string_view name() const override { return "settlements"; }
+  void settled(const Settled& settled) override { told_.emplace_back(settled.verdict, settled.corrected); }
+  void close(const Period&, std::vector<JudgementEvent>&) override {}
+  nlohmann::json report() const override { return nullptr; }
+  std::string save() const override { return ""; }
+  tl::expected<void, std::string> restore(std::string_view) override { return {}; }
+
+ private:
+  std::vector<std::pair<Verdict, bool>>& told_;
+};
+
+class Settling : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::vector<std::unique_ptr<Monitor>> monitors;
+    monitors.push_back(std::make_unique<Settlements>(told_));
+    fold_.watch(std::make_unique<Lifecycle>(config_, std::move(monitors)));
+  }
+  Key transact(int64_t id, int64_t seconds, Decision decision) {
+    Answer answer;
+    answer.decision = answer.wanted = decision;
+    answer.propensity = decision == Decision::kApprove ? 1 : 0;
+    const Transaction t = make_transaction(config_->schema(), id, seconds, 1, 2, 10);
+    fold_.answer(fold_.fold(t, Clock::kOnTime, row_), answer);
+    return t.id;
+  }
+  void label(const Key& key, Source source) {
+    ASSERT_TRUE(fold_.label({key, Verdict::kFraud, source, std::nullopt}));
+  }
+
+  std::vector<std::pair<Verdict, bool>> told_;
+  ConfigPtr config_ = must_parse(with(handbook_15(), "learn = \"auto\"", "learn = \"at_maturity\""));
+  NoExamples nowhere_;
+  Fold fold_{config_, nowhere_, nullptr, 60 * features::kDayUs};
+  std::vector<float> row_ = std::vector<float>(config_->columns.size());
+};
+
+TEST_F(Settling, AnOutcomeThatFlipsSettlesItsTransactionOnce) {
+  const Key key = transact(1, 0, Decision::kDecline);
+  transact(2, 8 * kDay, Decision::kDecline);
+  EXPECT_TRUE(told_.empty());
+  for (const Outcome outcome :
+       {Outcome::kApproved, Outcome::kDeclined, Outcome::kApproved, Outcome::kDeclined})
+    ASSERT_TRUE(fold_.outcome({key, outcome, std::nullopt}));
+  EXPECT_EQ(told_, (std::vector{std::pair(Verdict::kLegitimate, false)}));
+  EXPECT_EQ(fold_.examples(), 1u);
+  label(key, Source::kAnalyst);
+  EXPECT_EQ(told_.back(), std::pair(Verdict::kFraud, true)) << "what was told of its silence is taken back";
+}
+
+TEST_F(Settling, AHeldLabelOfAQuarantinedSourceIsTakenBackAtMaturity) {
+  label(transact(1, 0, Decision::kApprove), Source::kCustomer);
+  label(transact(2, 1, Decision::kApprove), Source::kAnalyst);
+  EXPECT_EQ(told_, (std::vector{std::pair(Verdict::kFraud, false), std::pair(Verdict::kFraud, false)}));
+  JudgementEvent quarantine;
+  quarantine.action = Action::kQuarantine;
+  quarantine.target = "customer";
+  fold_.judgement(quarantine);
+  told_.clear();
+  transact(3, 8 * kDay, Decision::kApprove);
+  EXPECT_EQ(told_, (std::vector{std::pair(Verdict::kLegitimate, true)}));
+}
+
 TEST(Lifecycle, JudgementsGoThroughTheirRecords) {
   const ConfigPtr config = must_parse(handbook_15());
   const JudgementEvent event{
