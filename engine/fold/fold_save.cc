@@ -90,7 +90,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   record.set_outcomes(counters_.outcomes);
   record.set_judgements(counters_.judgements);
   record.set_hour(hour_);
-  record.set_delays(delays_.save());
+  delays_.save(*record.mutable_delays());
   if (thresholds_.review != config_->policy.review_score ||
       thresholds_.decline != config_->policy.decline_score) {
     record.set_review_threshold(thresholds_.review);

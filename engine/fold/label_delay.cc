@@ -1,7 +1,8 @@
 #include "engine/fold/label_delay.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "engine/fold/log.pb.h"
 
 namespace shrike::engine {
 namespace {
@@ -71,31 +72,30 @@ double LabelDelays::weight_of_silence(double score, int64_t now_us) {
   return (1 - p) / std::max(1 - p * share, 1e-9);
 }
 
-std::string LabelDelays::save() const {
-  if (newest_ == INT64_MIN) return {};  // no label yet
-  std::string bytes;
-  const auto append = [&](const auto& value) {
-    bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
-  };
-  append(newest_);
-  append(estimated_at_);
-  append(share_);
-  append(counts_);
-  return bytes;
+void LabelDelays::save(proto::LabelDelaysRecord& record) const {
+  if (newest_ == INT64_MIN) return;  // no label yet
+  record.set_newest(newest_);
+  record.set_estimated_at(estimated_at_);
+  record.set_share(share_);
+  for (size_t i = 0; i < kBins * kBins; ++i) {
+    const uint32_t count = counts_[i / kBins][i % kBins];
+    if (count == 0) continue;
+    record.add_cell(static_cast<uint32_t>(i));
+    record.add_count(count);
+  }
 }
 
-bool LabelDelays::restore(std::string_view bytes) {
-  if (bytes.empty()) return true;  // no label yet, or an earlier version's
-  if (bytes.size() != sizeof(newest_) + sizeof(estimated_at_) + sizeof(share_) + sizeof(counts_))
-    return false;
-  const auto take = [&](auto& value) {
-    std::memcpy(&value, bytes.data(), sizeof(value));
-    bytes.remove_prefix(sizeof(value));
-  };
-  take(newest_);
-  take(estimated_at_);
-  take(share_);
-  take(counts_);
+bool LabelDelays::restore(const proto::LabelDelaysRecord& record) {
+  if (record.cell_size() != record.count_size()) return false;
+  if (!record.has_newest()) return record.cell_size() == 0;
+  newest_ = record.newest();
+  estimated_at_ = record.estimated_at();
+  share_ = record.share();
+  for (auto& cohort : counts_) cohort.fill(0);
+  for (int i = 0; i < record.cell_size(); ++i) {
+    if (record.cell(i) >= kBins * kBins) return false;
+    counts_[record.cell(i) / kBins][record.cell(i) % kBins] = record.count(i);
+  }
   return share_ >= 0 && share_ <= 1;
 }
 

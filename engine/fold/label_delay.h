@@ -9,10 +9,12 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
-#include <string_view>
 
 namespace shrike::engine {
+
+namespace proto {
+class LabelDelaysRecord;
+}
 
 class LabelDelays {
  public:
@@ -30,8 +32,9 @@ class LabelDelays {
   // RecSys 2019, who weigh fake negatives alike).
   double weight_of_silence(double score, int64_t now_us);
 
-  std::string save() const;
-  [[nodiscard]] bool restore(std::string_view bytes);
+  void save(proto::LabelDelaysRecord& record) const;
+  // False when the record is damaged; an empty one is that of no label.
+  [[nodiscard]] bool restore(const proto::LabelDelaysRecord& record);
 
   static constexpr int64_t kPerMaturity = 8;
   static constexpr size_t kBins = 128;  // sixteen maturity periods

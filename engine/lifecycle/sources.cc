@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include <nlohmann/json.hpp>
+
+#include "engine/lifecycle/sources.pb.h"
 
 namespace shrike::engine {
 namespace {
@@ -117,17 +118,29 @@ nlohmann::json SourceMonitor::report() const {
 }
 
 std::string SourceMonitor::save() const {
-  static_assert(std::is_trivially_copyable_v<Seen>);
-  std::string bytes(reinterpret_cast<const char*>(seen_.data()), sizeof(seen_));
-  for (const bool quarantined : quarantined_) bytes.push_back(quarantined ? 1 : 0);
-  return bytes;
+  proto::SourcesRecord record;
+  for (size_t i = 0; i < kSources; ++i) {
+    proto::SourceRecord& saved = *record.add_source();
+    saved.set_labels(seen_[i].labels);
+    saved.set_sum(seen_[i].sum);
+    saved.set_squares(seen_[i].squares);
+    saved.set_all(seen_[i].all);
+    saved.set_contradicted(seen_[i].contradicted);
+    saved.set_quarantined(quarantined_[i]);
+  }
+  return record.SerializeAsString();
 }
 
 tl::expected<void, std::string> SourceMonitor::restore(std::string_view bytes) {
-  if (bytes.size() != sizeof(seen_) + kSources)
-    return tl::make_unexpected(std::string("it has the wrong size"));
-  std::memcpy(seen_.data(), bytes.data(), sizeof(seen_));
-  for (size_t i = 0; i < kSources; ++i) quarantined_[i] = bytes[sizeof(seen_) + i] != 0;
+  proto::SourcesRecord record;
+  if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
+      record.source_size() != static_cast<int>(kSources))
+    return tl::make_unexpected(std::string("its record is damaged"));
+  for (size_t i = 0; i < kSources; ++i) {
+    const proto::SourceRecord& saved = record.source(static_cast<int>(i));
+    seen_[i] = {saved.labels(), saved.sum(), saved.squares(), saved.all(), saved.contradicted()};
+    quarantined_[i] = saved.quarantined();
+  }
   return {};
 }
 

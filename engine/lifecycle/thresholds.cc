@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/fold/fold.h"
+#include "engine/lifecycle/thresholds.pb.h"
 
 namespace shrike::engine {
 namespace {
@@ -170,45 +170,44 @@ nlohmann::json ThresholdMonitor::report() const {
 }
 
 std::string ThresholdMonitor::save() const {
-  std::string bytes;
-  const auto append = [&](const auto* data, size_t count) {
-    bytes.append(reinterpret_cast<const char*>(data), count * sizeof(*data));
-  };
-  append(&review_, 1);
-  append(&decline_, 1);
-  append(&days_, 1);
-  append(&since_model_, 1);
-  append(&since_move_, 1);
-  append(&learned_from_, 1);
-  append(&day_, 1);
-  append(matured_.data(), kDays);
-  if (!config_->thresholds.learn) return bytes;
-  append(recent_.data(), kBins);
-  append(today_.data(), kBins);
-  return bytes;
+  proto::ThresholdsRecord record;
+  record.set_review(review_);
+  record.set_decline(decline_);
+  record.set_days(days_);
+  record.set_since_model(since_model_);
+  record.set_since_move(since_move_);
+  if (learned_from_ != UINT64_MAX) record.set_learned_from(learned_from_);
+  record.set_day(static_cast<uint32_t>(day_));
+  for (const Matured& day : matured_) {
+    record.add_legitimate(day.legitimate);
+    record.add_alarms(day.alarms);
+  }
+  if (config_->thresholds.learn) {
+    record.mutable_recent()->Add(recent_.begin(), recent_.end());
+    record.mutable_today()->Add(today_.begin(), today_.end());
+  }
+  return record.SerializeAsString();
 }
 
 tl::expected<void, std::string> ThresholdMonitor::restore(std::string_view bytes) {
-  constexpr size_t kFixed = 3 * sizeof(double) + 4 * sizeof(uint64_t) + kDays * sizeof(Matured);
-  if (bytes.size() != kFixed && bytes.size() != kFixed + 2 * kBins * sizeof(double))
-    return tl::make_unexpected(std::string("it has the wrong size"));
-  const bool whole = bytes.size() > kFixed;
-  const auto take = [&](auto* data, size_t count) {
-    std::memcpy(data, bytes.data(), count * sizeof(*data));
-    bytes.remove_prefix(count * sizeof(*data));
-  };
-  take(&review_, 1);
-  take(&decline_, 1);
-  take(&days_, 1);
-  take(&since_model_, 1);
-  take(&since_move_, 1);
-  take(&learned_from_, 1);
-  take(&day_, 1);
-  day_ %= kDays;
-  take(matured_.data(), kDays);
-  if (!whole) return {};
-  take(recent_.data(), kBins);
-  take(today_.data(), kBins);
+  proto::ThresholdsRecord record;
+  constexpr auto kBinsSaved = static_cast<int>(kBins), kDaysSaved = static_cast<int>(kDays);
+  if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || record.day() >= kDays ||
+      record.legitimate_size() != kDaysSaved || record.alarms_size() != kDaysSaved ||
+      (record.recent_size() != 0 && record.recent_size() != kBinsSaved) ||
+      record.today_size() != record.recent_size())
+    return tl::make_unexpected(std::string("its record is damaged"));
+  review_ = record.review();
+  decline_ = record.decline();
+  days_ = record.days();
+  since_model_ = record.since_model();
+  since_move_ = record.since_move();
+  learned_from_ = record.has_learned_from() ? record.learned_from() : UINT64_MAX;
+  day_ = record.day();
+  for (size_t i = 0; i < kDays; ++i)
+    matured_[i] = {record.legitimate(static_cast<int>(i)), record.alarms(static_cast<int>(i))};
+  std::copy(record.recent().begin(), record.recent().end(), recent_.begin());
+  std::copy(record.today().begin(), record.today().end(), today_.begin());
   return {};
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/fold/fold.h"
 #include "engine/fold/label_delay.h"
+#include "engine/fold/log.pb.h"
 #include "engine/fold/policy.h"
 #include "tests/engine/support.h"
 
@@ -207,9 +208,13 @@ TEST(LabelDelays, AreEstimatedFromWhatHasCome) {
   EXPECT_NEAR(delays.weight_of_silence(0.5, us(60)), 0.5 / (1 - 0.5 * truth), 0.03);
   EXPECT_EQ(delays.weight_of_silence(0, us(60)), 1);
   LabelDelays again(7 * kDayUs);
-  ASSERT_TRUE(again.restore(delays.save()));
-  EXPECT_EQ(again.save(), delays.save());
-  EXPECT_FALSE(again.restore("short"));
+  proto::LabelDelaysRecord saved, saved_again;
+  delays.save(saved);
+  ASSERT_TRUE(again.restore(saved));
+  again.save(saved_again);
+  EXPECT_EQ(saved_again.SerializeAsString(), saved.SerializeAsString());
+  saved.set_cell(0, LabelDelays::kBins * LabelDelays::kBins);
+  EXPECT_FALSE(again.restore(saved));
 }
 
 TEST(LabelDelays, AFixedDelayLeavesEveryWeightAtOne) {
