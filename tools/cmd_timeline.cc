@@ -1,9 +1,10 @@
 // shrike timeline: what happened to models, judgements and configurations, as the log has it.
 #include <fmt/format.h>
 
-#include <ctime>
+#include <chrono>
 #include <memory>
 
+#include <date/date.h>
 #include <nlohmann/json.hpp>
 
 #include "engine/fold/event.h"
@@ -30,12 +31,8 @@ struct Told {
 
 std::string when(int64_t time_us) {
   if (time_us == INT64_MIN) return "before the first";
-  const std::time_t seconds = time_us / 1'000'000;
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  char text[32];
-  std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &utc);
-  return text;
+  return date::format("%F %R", date::floor<std::chrono::minutes>(date::sys_time<std::chrono::microseconds>(
+                                   std::chrono::microseconds(time_us))));
 }
 
 bool is_wanted(const Options& options, const engine::Event& event) {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 
+#include <date/date.h>
 #include <nlohmann/json.hpp>
 
 #include "engine/lifecycle/performance.pb.h"
@@ -34,14 +34,7 @@ constexpr std::string_view kCannotSee =
 
 int64_t day_of(int64_t time_us) { return time_us / kDayUs - (time_us % kDayUs < 0); }
 
-std::string date(int64_t day) {
-  const std::time_t seconds = day * (kDayUs / 1'000'000);
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  char text[32];
-  std::strftime(text, sizeof(text), "%Y-%m-%d", &utc);
-  return text;
-}
+std::string date_of(int64_t day) { return date::format("%F", date::sys_days(date::days(day))); }
 
 // To six digits after the point: what is read by people. Null for NaN.
 json rounded(double value) {
@@ -414,7 +407,7 @@ void Performance::judge(int64_t now_us, std::vector<JudgementEvent>& found) {
                              .evidence = evidence(metric, *drop, now)};
     const std::string figures_text =
         fmt::format("{} of {} to {} is {:.3f}, {:.1f} % {} the baseline's {:.3f}", engine::name(metric),
-                    date(complete_ - kWindow + 1), date(complete_), drop->now, std::fabs(drop->percent),
+                    date_of(complete_ - kWindow + 1), date_of(complete_), drop->now, std::fabs(drop->percent),
                     drop->percent < 0 ? "above" : "below", drop->before);
     if (critical ? !alert || !alert->critical : !alert && drop->beyond(limit, sure)) {
       judgement.finding = Finding::kFailed;
@@ -434,11 +427,11 @@ void Performance::judge(int64_t now_us, std::vector<JudgementEvent>& found) {
 
 std::string Performance::evidence(Metric metric, const Drop& drop, const Figures& now) const {
   return json{{"metric", engine::name(metric)},
-              {"first_day", date(complete_ - kWindow + 1)},
-              {"last_day", date(complete_)},
+              {"first_day", date_of(complete_ - kWindow + 1)},
+              {"last_day", date_of(complete_)},
               {"now", rounded(drop.now)},
               {"baseline", rounded(drop.before)},
-              {"baseline_first_day", date(baseline_->first_day)},
+              {"baseline_first_day", date_of(baseline_->first_day)},
               {"drop_percent", rounded(drop.percent)},
               {"allowed_percent", threshold(metric)},
               {"standard_error_now", rounded(drop.error_now)},
@@ -476,7 +469,7 @@ json Performance::alerts_json() const {
     const auto metric = static_cast<Metric>(m);
     all.push_back({{"subject", engine::name(metric)},
                    {"severity", engine::name(alert->critical ? Severity::kCritical : Severity::kWarning)},
-                   {"since", date(day_of(alert->since_us))},
+                   {"since", date_of(day_of(alert->since_us))},
                    {"since_us", alert->since_us},
                    {"drop_percent", rounded(alert->drop)},
                    {"text", alert->text},
@@ -500,8 +493,8 @@ json Performance::estimate_json() const {
   const int64_t last_day = today_ - 1;
   const Figures expected = expected_figures(scored_week(last_day), scale_);
   if (expected.transactions() > 0) {
-    out["first_day"] = date(last_day - kWindow + 1);
-    out["last_day"] = date(last_day);
+    out["first_day"] = date_of(last_day - kWindow + 1);
+    out["last_day"] = date_of(last_day);
     for (const Metric metric : {Metric::kPrecision, Metric::kRecall, Metric::kF1, Metric::kAveragePrecision})
       out[std::string(engine::name(metric))] = rounded(expected[metric]);
     out["confusion"] = confusion_json(expected);
@@ -510,7 +503,7 @@ json Performance::estimate_json() const {
   json weeks = json::array();
   double sum = 0;
   for (const EstimatedWeek& week : weeks_) {
-    weeks.push_back({{"first_day", date(week.first_day)},
+    weeks.push_back({{"first_day", date_of(week.first_day)},
                      {"estimated_average_precision", rounded(week.estimated)},
                      {"realised_average_precision", rounded(week.realised)},
                      {"error", rounded(week.error())}});
@@ -535,8 +528,8 @@ json Performance::report() const {
   } else {
     const double seen = this->seen(complete_);
     out["now"] = figures_json(figures(week(complete_), scale_), true);
-    out["now"]["first_day"] = date(complete_ - kWindow + 1);
-    out["now"]["last_day"] = date(complete_);
+    out["now"]["first_day"] = date_of(complete_ - kWindow + 1);
+    out["now"]["last_day"] = date_of(complete_);
     out["now"]["declines_seen"] = rounded(seen);
     if (seen < config_->performance.seen_min) {
       notes.push_back(
@@ -558,14 +551,14 @@ json Performance::report() const {
   }
   if (baseline_) {
     out["baseline"] = figures_json(baseline_figures(), true);
-    out["baseline"]["first_day"] = date(baseline_->first_day);
-    out["baseline"]["last_day"] = date(baseline_->first_day + kWindow - 1);
+    out["baseline"]["first_day"] = date_of(baseline_->first_day);
+    out["baseline"]["last_day"] = date_of(baseline_->first_day + kWindow - 1);
     out["baseline"]["of"] =
         baseline_->first_week ? "the champion's first week" : "the last week before the champion";
   }
   json anomalies = json::array();
   for (const Anomaly& anomaly : anomalies_) {
-    anomalies.push_back({{"day", date(anomaly.day)},
+    anomalies.push_back({{"day", date_of(anomaly.day)},
                          {"metric", engine::name(anomaly.metric)},
                          {"value", rounded(anomaly.value)},
                          {"robust_z", rounded(anomaly.z)}});
