@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -12,6 +10,7 @@
 
 #include "engine/config/config.h"
 #include "features/schema.h"
+#include "tests/support/temp_dir.h"
 
 namespace shrike::engine {
 
@@ -76,18 +75,5 @@ inline features::Transaction make_transaction(const features::Schema& schema, in
   EXPECT_TRUE(finish(schema, t));
   return t;
 }
-
-class TempDir {
- public:
-  TempDir() {
-    char pattern[] = "/tmp/shrike-test-XXXXXX";
-    path_ = mkdtemp(pattern);
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 }  // namespace shrike::engine

@@ -1,7 +1,6 @@
 // A flipped bit, or a cut, anywhere in any file of a data directory: it is refused, or it harms nothing.
 // Never is there silently less, or something else, than was acknowledged.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +10,7 @@
 
 #include "storage/marker.h"
 #include "storage/store.h"
+#include "tests/support/temp_dir.h"
 
 namespace shrike::storage {
 namespace {
@@ -51,8 +51,6 @@ void checkpoint(Store& store, uint64_t at) {
 class Damage : public ::testing::Test {
  protected:
   void SetUp() override {
-    char pattern[] = "/tmp/shrike-damage-XXXXXX";
-    root_ = mkdtemp(pattern);
     // As kill -9 leaves it: copied while the store is open.
     auto store = Store::open((root_ / "made").string(), {});
     ASSERT_TRUE(store);
@@ -70,7 +68,6 @@ class Damage : public ::testing::Test {
     }
     std::sort(files_.begin(), files_.end());
   }
-  void TearDown() override { fs::remove_all(root_); }
 
   std::string content(const fs::path& file) const {
     std::ifstream in(root_ / "image" / file, std::ios::binary);
@@ -128,7 +125,8 @@ class Damage : public ::testing::Test {
     return "";
   }
 
-  fs::path root_;
+  TempDir folder_;
+  const fs::path root_ = folder_.path();
   std::vector<fs::path> files_;
   int refused_ = 0, harmless_ = 0;
 };

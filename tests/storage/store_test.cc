@@ -12,6 +12,7 @@
 #include <random>
 
 #include "tests/storage/fault_env.h"
+#include "tests/support/temp_dir.h"
 
 namespace shrike::storage {
 namespace {
@@ -20,15 +21,6 @@ namespace fs = std::filesystem;
 
 class StoreTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char pattern[] = "/tmp/shrike-store-XXXXXX";
-    root_ = mkdtemp(pattern);
-    dir_ = (root_ / "data").string();
-  }
-  void TearDown() override {
-    fs::permissions(root_, fs::perms::owner_all);
-    fs::remove_all(root_);
-  }
   std::unique_ptr<Store> open(rocksdb::Env* env = nullptr) {
     StoreOptions options;
     options.env = env;
@@ -88,8 +80,9 @@ class StoreTest : public ::testing::Test {
     return k;
   }
 
-  fs::path root_;
-  std::string dir_;
+  TempDir folder_;
+  const fs::path root_ = folder_.path();
+  const std::string dir_ = folder_ / "data";
 };
 
 TEST_F(StoreTest, WhatIsAppendedIsReadBackAlsoAfterReopening) {

@@ -63,7 +63,7 @@ TEST(DayTable, RowsAreThoseOfTheDaysAskedFor) {
       R"("card_precision_100":0.0,"recall_at_fpr":0.0},)"
       R"({"day":2,"rows":102,"frauds":2,"average_precision":null,"auc":0.0,"log_loss":null,"brier":0.0,)"
       R"("card_precision_100":0.0,"recall_at_fpr":0.0}])");
-  const engine::TempDir folder;
+  const TempDir folder;
   const std::string path = folder / "days.csv";
   ASSERT_TRUE(table.write_csv(path, {1, 1}, "recall", {"linear:pairs=1,rate=2"}));
   EXPECT_EQ(engine::read_file(path),

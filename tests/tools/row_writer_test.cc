@@ -6,9 +6,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 
 #include "engine/replay/replay.h"
+#include "tests/support/temp_dir.h"
 #include "tools/simulator.h"
 
 namespace shrike::tools {
@@ -23,9 +23,7 @@ std::string read_all(const std::string& path) {
 }
 
 TEST(RowWriter, GivesTheSameFloatsBack) {
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("shrike-rows-" + std::to_string(std::hash<std::string>{}(testing::TempDir())));
-  std::filesystem::create_directories(folder);
+  const TempDir folder;
   SimulationOptions simulation;
   simulation.days = 3;
   simulation.customers = 100;
@@ -75,7 +73,6 @@ TEST(RowWriter, GivesTheSameFloatsBack) {
     EXPECT_EQ(n, written.size());
     EXPECT_GT(labels.size(), 300u);
   }
-  std::filesystem::remove_all(folder);
 }
 
 TEST(RowWriter, SaysWhereItCannotWrite) {

@@ -4,20 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
 #include <fstream>
+
+#include "tests/support/temp_dir.h"
 
 namespace shrike::tools {
 namespace {
 
 tl::expected<Rows, std::string> read(const std::string& text) {
-  const auto path =
-      std::filesystem::temp_directory_path() /
-      ("shrike-rows-csv-" + std::to_string(std::hash<std::string>{}(testing::TempDir() + text)));
+  const TempDir folder;
+  const std::string path = folder / "rows.csv";
   std::ofstream(path, std::ios::binary) << text;
-  auto rows = read_rows(path.string());
-  std::filesystem::remove(path);
-  return rows;
+  return read_rows(path);
 }
 
 std::string error(const std::string& text) {

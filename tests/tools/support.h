@@ -83,7 +83,7 @@ class CommandTest : public ::testing::Test {
     return text;
   }
 
-  engine::TempDir folder_;
+  TempDir folder_;
   std::string out, err;
 };
 
