@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/engine/monitor_support.h"
+#include "tests/engine/lifecycle/monitor_support.h"
 
 namespace shrike::engine {
 namespace {

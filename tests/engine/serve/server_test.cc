@@ -733,9 +733,9 @@ TEST_P(ServerTest, ItLearnsSwapsModelsAndTheLogReplaysToTheBit) {
 // A learner that is slower than traffic: nobody waits for it and nothing is refused, it learns a share.
 TEST_P(ServerTest, TrainingThatIsBehindLearnsAShareAndTheLogSaysWhich) {
   std::string text = small_handbook("background", GetParam());
-  text =
-      with(text, "bin_sample = 400\nfamily = \"linear\"", "family = \"forest\"\ntrees = 1000\nlambda = 20");
-  text = with(text, "maturity = \"7d\"", "queue_examples_max = 100\nmaturity = \"1h\"");
+  text = with(text, "bin_sample = 400\nfamily = \"linear\"",
+              "family = \"forest\"\ntrees = 1000\nlambda = 20\nbin_sample = 10");
+  text = with(text, "maturity = \"7d\"", "queue_examples_max = 10\nmaturity = \"1h\"");
   const ConfigPtr c = must_parse(text);
   const std::string data = dir_ / "data";
   const std::string ask_status = R"({"command":"status"})";
@@ -746,7 +746,7 @@ TEST_P(ServerTest, TrainingThatIsBehindLearnsAShareAndTheLogSaysWhich) {
     constexpr int kAll = 4000, kAtOnce = 200;
     for (int id = 0; id < kAll; id += kAtOnce) {
       for (int i = id; i < id + kAtOnce; ++i) score.send({transaction(i, 600 * i)});
-      for (int i = id; i < id + kAtOnce; ++i) ASSERT_EQ(field(score.receive().back(), "decision"), "approve") << i;
+      for (int i = id; i < id + kAtOnce; ++i) ASSERT_NE(field(score.receive().back(), "decision"), "") << i;
     }
     for (int tries = 0; tries < 600; ++tries) {
       status = feedback.ask(ask_status);
