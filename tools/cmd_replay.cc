@@ -146,6 +146,7 @@ Json report_json(const Outcome& outcome) {
               {"judgements", judgements_json(report)},
               {"arms_different", report.arms_different},
               {"judgements_different", report.judgements_different},
+              {"monitors", from_text(report.monitors)},
               {"by_day", outcome.table.to_json(0, outcome.days, kRecall)}});
   if (outcome.comparison) all["comparison"] = comparison_json(*outcome.comparison);
   return all;

@@ -193,6 +193,7 @@ tl::expected<void, std::string> Replayer::save_and_restore() {
 void Replayer::finish() {
   flush();
   report_.counters = fold_->counters();
+  report_.monitors = fold_->watch_report();
   report_.features = fold_->feature_stats();
   report_.pending_bytes = fold_->pending_bytes();
   if (training_) training_->await();

@@ -75,6 +75,7 @@ struct ReplayReport {
   uint64_t first_event = 1, last_event = 0;
   uint64_t scores_compared = 0, scores_different = 0, rows_different = 0;
   uint64_t arms_different = 0;        // answered by another arm than a challenger's share says: never
+  std::string monitors;               // where they stand at the end: a JSON object by name
   uint64_t judgements_different = 0;  // those by hand, and those that the log's monitors would not make again
 
   size_t state_bytes() const;

@@ -129,6 +129,7 @@ tl::expected<ReplayReport, std::string> replay_recorded(ConfigPtr config, storag
   report.rows_different = folded->row_differences;
   report.scores_different += folded->row_differences;
   report.arms_different = folded->arms_different;
+  report.monitors = fold.watch_report();
   report.judgements_different = folded->judgements_different;
   report.counters = fold.counters();
   report.features = fold.feature_stats();

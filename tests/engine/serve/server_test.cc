@@ -736,6 +736,7 @@ TEST_P(ServerTest, TrainingThatIsBehindLearnsAShareAndTheLogSaysWhich) {
   text = with(text, "bin_sample = 400\nfamily = \"linear\"",
               "family = \"forest\"\ntrees = 1000\nlambda = 20\nbin_sample = 10");
   text = with(text, "maturity = \"7d\"", "queue_examples_max = 10\nmaturity = \"1h\"");
+  text = with(text, "default = \"100ms\"", "default = \"1m\"");  // a static decision would be another one
   const ConfigPtr c = must_parse(text);
   const std::string data = dir_ / "data";
   const std::string ask_status = R"({"command":"status"})";
