@@ -24,6 +24,7 @@ void add_replay(CLI::App& app, int& exit_code);
 void add_evaluate(CLI::App& app, int& exit_code);
 void add_models(CLI::App& app, int& exit_code);
 void add_judge(CLI::App& app, int& exit_code);
+void add_train(CLI::App& app, int& exit_code);
 void add_alerts(CLI::App& app, int& exit_code);
 void add_timeline(CLI::App& app, int& exit_code);
 void add_health(CLI::App& app, int& exit_code);

@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   add_models(app, exit_code);
   add_timeline(app, exit_code);
   add_judge(app, exit_code);
+  add_train(app, exit_code);
   add_alerts(app, exit_code);
   add_health(app, exit_code);
   add_inspect(app, exit_code);

@@ -261,6 +261,74 @@ bool is_webhook(std::string_view url) {
          std::stoi(std::string(port)) <= 65535;
 }
 
+// "boosting_depth=4, rate=0.05": an option's value has the type of its default.
+std::optional<learners::Options> read_variant(const std::string& text, const std::string& family_name) {
+  learners::Options variant;
+  const auto& families = learners::families();
+  const auto family = std::find_if(families.begin(), families.end(),
+                                   [&](const learners::FamilyInfo& one) { return one.name == family_name; });
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const size_t equal = part.find('=');
+    const size_t from = part.find_first_not_of(' ');
+    if (equal == std::string::npos || from == std::string::npos || family == families.end())
+      return std::nullopt;
+    const std::string name = part.substr(from, equal - from), value = part.substr(equal + 1);
+    const auto option = std::find_if(family->options.begin(), family->options.end(),
+                                     [&](const learners::OptionInfo& one) { return one.name == name; });
+    if (option == family->options.end()) return std::nullopt;
+    std::istringstream number(value);
+    double real = 0;
+    const bool is_number = (number >> real) && number.eof();
+    if (std::holds_alternative<std::string>(option->default_value)) {
+      variant[name] = value;
+    } else if (std::holds_alternative<bool>(option->default_value)) {
+      variant[name] = value == "true";
+    } else if (!is_number) {
+      return std::nullopt;
+    } else if (std::holds_alternative<int64_t>(option->default_value)) {
+      variant[name] = static_cast<int64_t>(real);
+    } else {
+      variant[name] = real;
+    }
+  }
+  return variant;
+}
+
+RetrainingConfig read_retraining(TomlReader root, const TrainingConfig& training) {
+  RetrainingConfig retraining;
+  using Schedule = RetrainingConfig::Schedule;
+  retraining.on = root.boolean("on", retraining.on);
+  retraining.performance = root.boolean("performance", retraining.performance);
+  retraining.drift = root.boolean("drift", retraining.drift);
+  retraining.schedule = root.choice("schedule", retraining.schedule,
+                                    {{"never", Schedule::kNotScheduled},
+                                     {"daily", Schedule::kDaily},
+                                     {"weekly", Schedule::kWeekly},
+                                     {"monthly", Schedule::kMonthly}});
+  retraining.labels = root.integer("labels", retraining.labels, 0, 1'000'000'000);
+  retraining.cooldown_us = root.duration("cooldown", retraining.cooldown_us);
+  retraining.half_life_us = root.duration("half_life", retraining.half_life_us);
+  retraining.rows = root.integer("rows", retraining.rows, 1000, 100'000'000);
+  retraining.examples_min = root.integer("examples_min", retraining.examples_min, 1, 100'000'000);
+  retraining.frauds_min = root.integer("frauds_min", retraining.frauds_min, 1, 10'000'000);
+  retraining.tries = root.integer("tries", retraining.tries, 1, 10);
+  if (root.has("search")) {
+    for (const std::string& text : root.texts("search")) {
+      const auto variant = read_variant(text, training.family);
+      if (!variant) {
+        root.problem("search",
+                     fmt::format("found \"{}\", expected options of the learner {}, such as \"name=0.5\"",
+                                 text, training.family));
+        continue;
+      }
+      retraining.search.push_back(*variant);
+    }
+  }
+  root.finish();
+  return retraining;
+}
+
 AlertConfig read_alerts(TomlReader root) {
   AlertConfig alerts;
   using Least = AlertConfig::Least;
@@ -368,6 +436,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->performance = read_performance(root.table("performance"));
   config->rollout = read_rollout(root.table("rollout"), schema, config->training.maturity_us);
   config->rollback = read_rollback(root.table("rollback"));
+  config->retraining = read_retraining(root.table("retraining"), config->training);
   config->alerts = read_alerts(root.table("alerts"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));

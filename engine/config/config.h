@@ -159,6 +159,23 @@ struct RollbackConfig {
   int64_t cooldown_us = features::kDayUs;  // between two
 };
 
+// When a learner is learned anew from the log, beside the one that goes on learning (see
+// lifecycle/triggers.h, log/retrain.h).
+struct RetrainingConfig {
+  bool on = false;
+  bool performance = true;  // at an alert of the champion's performance
+  bool drift = true;        // when columns, the rate of frauds or the loss have drifted
+  enum class Schedule : uint8_t { kNotScheduled, kDaily, kWeekly, kMonthly } schedule = Schedule::kNotScheduled;
+  uint64_t labels = 0;                           // after so many labels by people; 0: never
+  int64_t cooldown_us = 3 * features::kDayUs;    // between two
+  int64_t half_life_us = 30 * features::kDayUs;  // at an alert of performance examples count half for each
+  uint64_t rows = 400'000;                       // legitimate examples kept in memory; of more, a sample
+  uint64_t examples_min = 5'000;                 // fewer teach nothing
+  uint64_t frauds_min = 50;
+  std::vector<learners::Options> search;  // options that are tried over the learner's own
+  uint64_t tries = 3;
+};
+
 // Which judgements are told, and where (see lifecycle/alert_book.h, serve/alerts.h). "" and none: not there.
 struct AlertConfig {
   enum class Least : uint8_t { kInfo, kWarning, kCritical } severity = Least::kWarning;  // as fold's Severity
@@ -219,6 +236,7 @@ struct Config {
   PerformanceConfig performance;
   RolloutConfig rollout;
   RollbackConfig rollback;
+  RetrainingConfig retraining;
   AlertConfig alerts;
   DeadlineConfig deadline;
   SocketConfig sockets;

@@ -55,7 +55,8 @@ static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
 static constexpr std::string_view kArmNames[] = {"champion", "canary"};
 static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
 static constexpr std::string_view kEffectNames[] = {"stored", "duplicate", "corrected", "pending", "expired"};
-static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated", "challenger"};
+static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated", "challenger",
+                                                         "retrained"};
 static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",         "declined",
                                                      "cancelled",  "challenge_passed", "challenge_failed"};
 static constexpr std::string_view kFindingNames[] = {"successful", "failed", "inconclusive"};
@@ -64,6 +65,7 @@ static constexpr std::string_view kActionNames[] = {
     "none",    "thresholds",   "retrain",       "hold_training", "go_on_training", "quarantine",
     "release", "roll_back",    "shadow",        "canary",        "promote",        "abort",
     "resolve", "hold_rollout", "go_on_rollout", "sample"};
+static constexpr std::string_view kStrategyNames[] = {"full", "recent", "search"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
 static_assert(std::size(kSourceNames) == kSources);
 
@@ -77,6 +79,9 @@ std::string_view name(ModelAction action) { return pick(kModelActionNames, stati
 std::string_view name(Outcome outcome) { return pick(kOutcomeNames, static_cast<size_t>(outcome)); }
 std::string_view name(Finding finding) { return pick(kFindingNames, static_cast<size_t>(finding)); }
 std::string_view name(Severity severity) { return pick(kSeverityNames, static_cast<size_t>(severity)); }
+std::string_view name(RetrainStrategy strategy) {
+  return pick(kStrategyNames, static_cast<size_t>(strategy));
+}
 std::string_view name(Action action) { return pick(kActionNames, static_cast<size_t>(action)); }
 
 // A newer version's value is not turned into one of ours.
@@ -117,6 +122,10 @@ tl::expected<Source, std::string> parse_source(std::string_view text) {
 
 tl::expected<Outcome, std::string> parse_outcome(std::string_view text) {
   return parse_enum<Outcome>(kOutcomeNames, text, 1);  // unreported is not reported
+}
+
+tl::expected<RetrainStrategy, std::string> parse_retrain_strategy(std::string_view text) {
+  return parse_enum<RetrainStrategy>(kStrategyNames, text);
 }
 
 std::string to_hex(const ModelId& id) {

@@ -74,6 +74,7 @@ enum class ModelAction : uint8_t {
   kRejected,    // by the gate
   kActivated,   // it takes over: by a person, a rollback, or as the end of a rollout
   kChallenger,  // it is tried beside the champion (see fold/challenger.h)
+  kRetrained,   // it was learned anew from the log (see log/retrain.h): the gate's next candidate
 };
 std::string_view name(ModelAction action);
 inline bool takes_over(ModelAction action) {
@@ -91,7 +92,7 @@ std::string_view name(Severity severity);
 enum class Action : uint8_t {
   kNone,          // it is told
   kThresholds,    // values: review and decline score from now on
-  kRetrain,       // target: the strategy
+  kRetrain,       // target: the strategy; values: learn from what was known since this event time (0: all)
   kHoldTraining,  // a candidate may not take over, until kGoOnTraining
   kGoOnTraining,
   kQuarantine,  // target: the source whose labels are kept and not learned from, until kRelease
@@ -113,6 +114,18 @@ inline bool is_of_challenger(Action action) {
   return action == Action::kShadow || action == Action::kCanary || action == Action::kPromote ||
          action == Action::kAbort || action == Action::kHoldRollout || action == Action::kGoOnRollout;
 }
+
+// How a learner is learned anew (see log/retrain.h).
+enum class RetrainStrategy : uint8_t {
+  kFull,    // from everything that the log has
+  kRecent,  // from what was known since a time: a change of the data has made older examples wrong
+  kSearch,  // recent examples count more (retraining.half_life), and options are chosen (retraining.search)
+};
+std::string_view name(RetrainStrategy strategy);
+tl::expected<RetrainStrategy, std::string> parse_retrain_strategy(std::string_view text);
+
+// Who says that a retraining came to nothing.
+inline constexpr std::string_view kRetraining = "retraining";
 
 // The enum's value in a record; false, and `out` as it was, when this version knows none like it.
 bool from_record(uint64_t value, Decision& out);

@@ -235,6 +235,7 @@ ModelEvent Fold::permitted(const ModelEvent& proposed) const {
 
 uint64_t Fold::judgement(const JudgementEvent& event) {
   ++counters_.judgements;
+  if (event.monitor == kRetraining) retraining_.reset();
   switch (event.action) {
     case Action::kThresholds:
       thresholds_ = {event.values[0], event.values[1]};
@@ -255,6 +256,9 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
       break;
     case Action::kAbort:
       if (challenger_.hash == event.target) challenger_ = {};
+      break;
+    case Action::kRetrain:
+      if (!retraining_) retraining_ = Retraining{event, next_sequence_};
       break;
     case Action::kSample:
       sampled_share_ = std::clamp(event.values[0], 0.0, 1.0);
@@ -378,6 +382,12 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
     return sequence;
   }
   assert(model != nullptr);
+  if (event.action == ModelAction::kRetrained) {
+    ++counters_.retrained;
+    retraining_.reset();
+    if (watch_ != nullptr) watch_->model(event, *this);
+    return sequence;
+  }
   if (event.action == ModelAction::kChallenger) {
     challenger_ = {event.model, std::move(model), 0};
     if (watch_ != nullptr) watch_->model(event, *this);

@@ -83,6 +83,7 @@ struct Counters {
   uint64_t controls = 0;  // let through as the control group
   uint64_t outcomes = 0;  // reported
   uint64_t judgements = 0;
+  uint64_t retrained = 0;
   uint64_t spared = 0;  // legitimate examples that were not learned, since training was behind
 };
 
@@ -197,6 +198,13 @@ class Fold {
   // What the gate decided, as it may enter the log: refused while training is held or a challenger is tried,
   // a challenger where there is a rollout.
   ModelEvent permitted(const ModelEvent& proposed) const;
+  // The retraining that was asked for and has neither given a model nor come to nothing: the host's to do.
+  struct Retraining {
+    JudgementEvent asked;
+    uint64_t sequence = 0;  // of the judgement: it learns from what the log has up to there
+  };
+  const std::optional<Retraining>& retraining() const { return retraining_; }
+
   // A model takes over or is tried, or a candidate was refused. `model` may be null for a refusal.
   uint64_t model(const ModelEvent& event, learners::ModelPtr model);
   // Event time was wrong: windows and waiting transactions forget what is dated after it.
@@ -334,6 +342,7 @@ class Fold {
   std::string champion_hash_;
   std::pair<std::string, learners::ModelPtr> prior_;
   Challenger challenger_;
+  std::optional<Retraining> retraining_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;
   struct Epoch {
     uint64_t next_sequence;

@@ -97,6 +97,11 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     record.set_decline_threshold(thresholds_.decline);
   }
   record.set_training_held(training_held_);
+  if (retraining_) {
+    write_judgement(retraining_->asked, *record.mutable_retraining());
+    record.set_retraining_asked(retraining_->sequence);
+  }
+  record.set_retrained(counters_.retrained);
   if (challenger_) {
     record.set_challenger(challenger_.hash);
     record.set_challenger_share(challenger_.share);
@@ -146,6 +151,13 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   fallbacks_.clear();
   for (const std::string& hash : record.fallbacks()) {
     if (auto model = load(hash)) fallbacks_.emplace_back(hash, std::move(model));
+  }
+  counters_.retrained = record.retrained();
+  retraining_.reset();
+  if (record.has_retraining()) {
+    retraining_ = Retraining{{}, record.retraining_asked()};
+    if (!read_judgement(record.retraining(), retraining_->asked))
+      return tl::make_unexpected(std::string("a retraining has a value that this version does not know"));
   }
   challenger_ = {};
   if (!record.challenger().empty()) {

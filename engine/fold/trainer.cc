@@ -129,20 +129,32 @@ void Trainer::propose(ModelAction action, std::string report) {
   proposal_ = std::move(proposal);
 }
 
-void Trainer::model_event(const ModelEvent& event, learners::ModelPtr champion) {
+void Trainer::model_event(const ModelEvent& event, learners::ModelPtr model) {
   flush();
   if (proposal_ && proposal_->event.candidate == event.candidate && proposal_->event.model == event.model) {
     proposal_.reset();
     candidate_.reset();
     candidate_at_ = 0;
   }
-  if (!takes_over(event.action)) return;
-  served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
-  champion_ = std::move(champion);
-  if (event.action == ModelAction::kActivated && champion_ != nullptr && !champion_->origin().empty()) {
-    if (const auto adopted = learner_->adopt(*champion_); !adopted)
-      spdlog::warn("learning does not go on from model {}: {}", event.model, adopted.error().reason);
+  if (event.action == ModelAction::kRetrained) retrained_ = std::move(model);
+  if (takes_over(event.action)) {
+    served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
+    champion_ = std::move(model);
+    if (event.action == ModelAction::kActivated && champion_ != nullptr && !champion_->origin().empty()) {
+      if (const auto adopted = learner_->adopt(*champion_); !adopted)
+        spdlog::warn("learning does not go on from model {}: {}", event.model, adopted.error().reason);
+    }
+    trial_.clear();
+    next_judgement_ = 0;
   }
+  try_retrained();
+}
+
+// In place of the learner's own candidate, whose trial it ends.
+void Trainer::try_retrained() {
+  if (retrained_ == nullptr || proposal_) return;
+  candidate_ = std::exchange(retrained_, nullptr);
+  candidate_at_ = std::max<uint64_t>(examples_, 1);
   trial_.clear();
   next_judgement_ = 0;
 }
@@ -160,6 +172,7 @@ std::string Trainer::save() {
   record.set_candidate(candidate_at_);
   if (candidate_ != nullptr) record.set_candidate_model(learners::serialize(*candidate_));
   record.set_champion_model(learners::serialize(*champion_));
+  if (retrained_ != nullptr) record.set_retrained_model(learners::serialize(*retrained_));
   proto::TrialRecord& trial = *record.mutable_trial();
   trial.set_labels(trial_.labels.data(), trial_.labels.size());
   trial.set_champion(floats_to_bytes(trial_.champion));
@@ -201,7 +214,9 @@ tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
   candidate_at_ = record.candidate();
   const bool on_trial = !record.candidate_model().empty();
   candidate_ = on_trial ? load(record.candidate_model()) : nullptr;
-  if (champion_ == nullptr || (on_trial && candidate_ == nullptr)) {
+  const bool waits = !record.retrained_model().empty();
+  retrained_ = waits ? load(record.retrained_model()) : nullptr;
+  if (champion_ == nullptr || (on_trial && candidate_ == nullptr) || (waits && retrained_ == nullptr)) {
     return tl::make_unexpected(std::string("a model in the trainer's record is damaged"));
   }
   trial_.labels.assign(record.trial().labels().begin(), record.trial().labels().end());

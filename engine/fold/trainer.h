@@ -46,10 +46,10 @@ class Trainer : public ExampleSink {
   bool observes() const { return learner_->observes(); }
   // Threads to learn on; see learners/workers.h.
   void use(learners::Workers* workers);
-  // A model event entered the log. One that answers the outstanding proposal ends it; a new champion (null
-  // for none) restarts the trial of a candidate. From a model made elsewhere that an operator activates, the
-  // learner goes on if it can.
-  void model_event(const ModelEvent& event, learners::ModelPtr champion);
+  // A model event entered the log, of this model (null for a refused one). One that answers the outstanding
+  // proposal ends it; a new champion restarts the trial of a candidate. From a model made elsewhere that an
+  // operator activates, the learner goes on if it can. What was retrained is the next candidate.
+  void model_event(const ModelEvent& event, learners::ModelPtr model);
   // The outstanding proposal: repeated until model_event() answers it.
   const std::optional<Proposal>& proposal() const { return proposal_; }
 
@@ -84,6 +84,7 @@ class Trainer : public ExampleSink {
   void look();
   void look_cold();
   void propose(ModelAction action, std::string report);
+  void try_retrained();
 
   ConfigPtr config_;
   std::unique_ptr<learners::Learner> learner_;
@@ -92,7 +93,8 @@ class Trainer : public ExampleSink {
   bool served_ = false;  // a model that learned from labels has been champion
   learners::ModelPtr champion_;
   learners::ModelPtr candidate_;
-  uint64_t candidate_at_ = 0;  // examples at its snapshot; 0 for one made without labels
+  learners::ModelPtr retrained_;  // waits until the proposal before it is answered
+  uint64_t candidate_at_ = 0;     // examples at its snapshot; 0 for one made without labels
   Trial trial_;
   uint64_t next_judgement_ = 0;  // length of the trial at which the gate looks again
   std::optional<Proposal> proposal_;

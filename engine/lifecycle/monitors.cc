@@ -7,6 +7,7 @@
 #include "engine/lifecycle/rollout.h"
 #include "engine/lifecycle/sources.h"
 #include "engine/lifecycle/thresholds.h"
+#include "engine/lifecycle/triggers.h"
 
 namespace shrike::engine {
 
@@ -19,6 +20,7 @@ std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   monitors.push_back(std::make_unique<Performance>(config));
   monitors.push_back(std::make_unique<Rollout>(config));
   monitors.push_back(std::make_unique<Rollback>(config));
+  monitors.push_back(std::make_unique<Triggers>(config));
   return monitors;
 }
 

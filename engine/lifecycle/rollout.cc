@@ -137,7 +137,7 @@ void Rollout::settled(const Settled& settled) {
 }
 
 void Rollout::model(const ModelEvent& event, const Fold& fold) {
-  if (event.action == ModelAction::kRejected) return;
+  if (event.action != ModelAction::kChallenger && !takes_over(event.action)) return;
   challenger_.clear();
   held_ = false;
   if (event.action != ModelAction::kChallenger) return;

@@ -78,7 +78,7 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
         return tl::make_unexpected(fmt::format("event {}: {}", sequence, folded.error().reason));
     } else if (const auto* judgement = std::get_if<JudgementEvent>(&*event)) {
       const JudgementEvent* made = fold.next_judgement();
-      const bool by_host = judgement->action == Action::kSample;
+      const bool by_host = judgement->action == Action::kSample || judgement->monitor == kRetraining;
       report.judgements_different += !by_host && (made == nullptr || !(*made == *judgement));
       fold.judgement(*judgement);
     } else {

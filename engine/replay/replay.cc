@@ -150,8 +150,8 @@ void Replayer::swap_when_proposed() {
 }
 
 void Replayer::swap(const ModelEvent& event, learners::ModelPtr model) {
-  fold_->model(event, std::move(model));
-  if (training_) training_->model_event(event, fold_->champion());
+  fold_->model(event, model);
+  if (training_) training_->model_event(event, std::move(model));
   scoring_->models_changed(*fold_);
   report_.swaps.push_back({report_.rows, report_.days - 1, event});
 }

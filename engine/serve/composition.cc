@@ -43,6 +43,10 @@ tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(Config
       [parts](uint64_t sequence, std::string saved) {
         parts->checkpointer->request(sequence, std::move(saved));
       });
+  c->retrainer =
+      std::make_unique<Retrainer>(c->config, *c->store, *c->journal, [parts](const Retrained& retrained) {
+        return parts->keep_model(retrained.event.model, retrained.bytes);
+      });
   state->fold->send_examples_to(*c->training);
   const auto config_is_new = c->note_config();
   if (!config_is_new) return tl::make_unexpected(config_is_new.error());
@@ -55,6 +59,7 @@ tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(Config
                                                      .training = *c->training,
                                                      .checkpointer = *c->checkpointer,
                                                      .journal = *c->journal,
+                                                     .retrainer = *c->retrainer,
                                                      .probe = c->probe,
                                                      .capacity = capacity,
                                                      .hand_on = std::move(hand_on),
@@ -73,10 +78,12 @@ void Composition::start(Bell& done) {
   journal->start(done);
   checkpointer->start();
   training->start(engine->bell());
+  retrainer->start(engine->bell());
   engine->start();
 }
 
 void Composition::stop_behind_engine() {
+  if (retrainer) retrainer->stop();
   if (training) training->stop();
   if (checkpointer) checkpointer->stop();
   if (journal) journal->stop();
@@ -160,9 +167,12 @@ tl::expected<Composition::State, std::string> Composition::recover(const std::st
 
 // A model that is to serve is on disk first.
 bool Composition::keep(const Proposal& proposal) {
-  if (proposal.event.action != ModelAction::kAccepted) return true;
+  return proposal.event.action != ModelAction::kAccepted || keep_model(proposal.event.model, proposal.bytes);
+}
+
+bool Composition::keep_model(const std::string& hash, const std::string& bytes) {
   while (true) {
-    auto kept = store->put_model(proposal.event.model, proposal.bytes);
+    auto kept = store->put_model(hash, bytes);
     if (kept) return true;
     spdlog::error("a model cannot be kept: {}", kept.error().reason);
     if (stopping.load()) return false;

@@ -52,6 +52,7 @@ struct Composition {
   std::unique_ptr<Alerts> alerts;
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Checkpointer> checkpointer;
+  std::unique_ptr<Retrainer> retrainer;
   std::unique_ptr<WorkerPool> workers;
   std::unique_ptr<TrainingThread> training;
   std::unique_ptr<Engine> engine;
@@ -70,6 +71,7 @@ struct Composition {
   tl::expected<State, std::string> restore();
   tl::expected<State, std::string> recover(const std::string& data_dir);
   bool keep(const Proposal& proposal);
+  bool keep_model(const std::string& hash, const std::string& bytes);
   tl::expected<bool, std::string> note_config();
 };
 

@@ -33,7 +33,11 @@ void Engine::start() {
                      if (parts_.config_is_new) log_config();
                    },
                .turn = [this] { return turn(); },
-               .waiting = [this] { return !inbound_.empty() || parts_.training.has_proposal(); },
+               .waiting =
+                   [this] {
+                     return !inbound_.empty() || parts_.training.has_proposal() ||
+                            parts_.retrainer.has_outcome();
+                   },
                .look_every_ms = 1000});
 }
 
@@ -47,6 +51,7 @@ bool Engine::submit(EnvelopePtr envelope) {
 bool Engine::turn() {
   take_judgements(0);  // that recovery found unwritten
   take_proposals();
+  look_after_retraining();
   keep_pace();
   EnvelopePtr envelope;
   while (batch_.size() < parts_.config->sockets.batch_max && inbound_.pop(envelope))
@@ -305,10 +310,28 @@ void Engine::take_proposals() {
   }
 }
 
+// Begins what was asked for, now or before a restart, and logs what came of it.
+void Engine::look_after_retraining() {
+  Retrainer::Outcome outcome;
+  while (parts_.retrainer.take(outcome)) {
+    if (auto* retrained = std::get_if<Retrained>(&outcome)) {
+      spdlog::info("model {} was retrained and is the gate's next candidate: {}", retrained->event.model,
+                   retrained->event.report);
+      swap(retrained->event, retrained->model);
+    } else {
+      auto& failed = std::get<JudgementEvent>(outcome);
+      failed.time_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
+      write_down(failed);
+    }
+  }
+  if (parts_.fold->retraining() && !parts_.retrainer.busy())
+    parts_.retrainer.begin(*parts_.fold->retraining());
+}
+
 // Between two requests: every request is scored wholly by one model, and the log says when it changed.
 void Engine::swap(const ModelEvent& event, learners::ModelPtr model) {
   const uint64_t sequence = parts_.fold->model(event, model);
-  parts_.training.model_event(event, parts_.fold->champion());
+  parts_.training.model_event(event, std::move(model));
   scoring_.models_changed(*parts_.fold);
   log(event, sequence);
 }

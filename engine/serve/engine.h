@@ -13,6 +13,7 @@
 #include "engine/log/history.h"
 #include "engine/serve/checkpointer.h"
 #include "engine/serve/journal.h"
+#include "engine/serve/retraining.h"
 #include "engine/threads/loop.h"
 #include "engine/threads/probe.h"
 #include "engine/threads/queue.h"
@@ -34,6 +35,7 @@ class Engine {
     TrainingThread& training;
     Checkpointer& checkpointer;
     const Journal& journal;
+    Retrainer& retrainer;
     Probe& probe;
     size_t capacity = 0;  // of the queue of requests
     HandOn hand_on;
@@ -65,6 +67,7 @@ class Engine {
   bool refused_by_storage(Envelope& envelope) const;
   void hand_over(size_t until);
   void take_proposals();
+  void look_after_retraining();
   void take_judgements(size_t until);
   void follow(const JudgementEvent& judgement);
   void keep_pace();

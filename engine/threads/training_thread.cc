@@ -77,12 +77,12 @@ void TrainingThread::push(MessagePtr message) {
   loop_.ring();
 }
 
-void TrainingThread::model_event(const ModelEvent& event, learners::ModelPtr champion) {
+void TrainingThread::model_event(const ModelEvent& event, learners::ModelPtr model) {
   push_gathered();
   auto message = std::make_unique<Message>();
   message->is_model = true;
   message->event = event;
-  message->champion = std::move(champion);
+  message->model = std::move(model);
   push(std::move(message));
 }
 
@@ -119,7 +119,7 @@ void TrainingThread::handle(Message& message) {
     }
   }
   probe_.examples_waiting.fetch_sub(message.examples.size(), std::memory_order_relaxed);
-  if (message.is_model) trainer_->model_event(message.event, std::move(message.champion));
+  if (message.is_model) trainer_->model_event(message.event, std::move(message.model));
   probe_.trial_examples.store(trainer_->trial_examples(), std::memory_order_relaxed);
   probe_.trial_frauds.store(trainer_->trial_frauds(), std::memory_order_relaxed);
   if (message.checkpoint != 0) take_(message.checkpoint, trainer_->save());

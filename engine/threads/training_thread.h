@@ -37,7 +37,7 @@ class TrainingThread : public ExampleSink {
   void observe(const Key& transaction, std::span<const float> row) override;
   // When the thread is idle, or enough has gathered.
   void send();
-  void model_event(const ModelEvent& event, learners::ModelPtr champion);
+  void model_event(const ModelEvent& event, learners::ModelPtr model);
   void checkpoint(uint64_t sequence);
   // Waits until everything sent is learned.
   void await();
@@ -58,7 +58,7 @@ class TrainingThread : public ExampleSink {
     std::vector<float> rows;
     bool is_model = false;
     ModelEvent event;
-    learners::ModelPtr champion;
+    learners::ModelPtr model;
     uint64_t checkpoint = 0;
   };
   using MessagePtr = std::unique_ptr<Message>;

@@ -79,18 +79,23 @@ Result<JudgementEvent> judgement_by_hand(std::string_view text) {
   constexpr Action kByHand[] = {Action::kThresholds, Action::kHoldTraining, Action::kGoOnTraining,
                                 Action::kQuarantine, Action::kRelease,      Action::kRollBack,
                                 Action::kShadow,     Action::kCanary,       Action::kPromote,
-                                Action::kAbort,      Action::kHoldRollout,  Action::kGoOnRollout};
+                                Action::kAbort,      Action::kHoldRollout,  Action::kGoOnRollout,
+                                Action::kRetrain};
   const auto found =
       std::find_if(std::begin(kByHand), std::end(kByHand), [&](Action one) { return name(one) == action; });
   if (found == std::end(kByHand)) {
     return invalid("action",
                    "allowed are thresholds, hold_training, go_on_training, quarantine, release, roll_back, "
-                   "shadow, canary, promote, abort, hold_rollout, go_on_rollout");
+                   "shadow, canary, promote, abort, hold_rollout, go_on_rollout, retrain");
   }
   event.action = *found;
   if (event.text.empty()) return invalid("why", "say why: the log keeps it");
   if (event.action == Action::kQuarantine || event.action == Action::kRelease) {
     if (const auto source = parse_source(event.target); !source) return invalid("target", source.error());
+  }
+  if (event.action == Action::kRetrain) {
+    if (const auto strategy = parse_retrain_strategy(event.target); !strategy)
+      return invalid("target", strategy.error());
   }
   if (event.action == Action::kRollBack && event.target.empty())
     return invalid("target",
