@@ -175,6 +175,8 @@ class Fold {
   std::string watch_report() const { return watch_ ? watch_->report() : "{}"; }
   // A judgement is in the log, and has its effect from now on; kRollBack is for the host, which swaps models.
   uint64_t judgement(const JudgementEvent& event);
+  // What the server measured of itself is in the log.
+  uint64_t machine(const MachineEvent& event);
 
   // What judgements decided: the thresholds in force, whether candidates may take over, and whose labels are
   // kept without being learned from.

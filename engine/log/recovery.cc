@@ -75,6 +75,8 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
       const JudgementEvent* made = fold.next_judgement();
       report.judgements_different += made == nullptr || !(*made == *judgement);
       fold.judgement(*judgement);
+    } else if (const auto* machine = std::get_if<MachineEvent>(&*event)) {
+      fold.machine(*machine);
     } else {
       fold.skip();
     }
