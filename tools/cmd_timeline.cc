@@ -19,7 +19,7 @@ namespace {
 struct Options {
   std::string data = "./shrike-data", monitor;
   uint64_t from = 1;
-  bool json = false, warnings = false;
+  bool json = false, warnings = false, all = false;
 };
 
 // An event of the story, and when it happened by event time.
@@ -40,6 +40,7 @@ bool is_wanted(const Options& options, const engine::Event& event) {
   if (judgement != nullptr && options.warnings && judgement->severity == engine::Severity::kInfo)
     return false;
   if (!options.monitor.empty()) return judgement != nullptr && judgement->monitor == options.monitor;
+  if (std::holds_alternative<engine::MachineEvent>(event)) return options.all;
   return judgement != nullptr || std::holds_alternative<engine::ModelEvent>(event) ||
          std::holds_alternative<engine::ConfigEvent>(event) ||
          std::holds_alternative<engine::RepairEvent>(event);
@@ -59,6 +60,11 @@ void print(const Told& told) {
                        model->candidate);
     const auto report = nlohmann::json::parse(model->report, nullptr, false);
     if (report.is_object() && report.contains("reason")) text += ": " + report["reason"].get<std::string>();
+  } else if (const auto* machine = std::get_if<engine::MachineEvent>(&told.event)) {
+    kind = "machine";
+    text = fmt::format("{} answers, 99 % within {:.3g} ms; {} late, {} refused; {} MiB", machine->answers,
+                       static_cast<double>(machine->p99_us) / 1000, machine->late, machine->refusals,
+                       machine->resident_bytes >> 20);
   } else if (std::holds_alternative<engine::ConfigEvent>(told.event)) {
     kind = "config";
     text = "a configuration takes effect";
@@ -78,6 +84,9 @@ Json to_json(const Told& told) {
   } else if (const auto* model = std::get_if<engine::ModelEvent>(&told.event)) {
     json["kind"] = "model";
     json.update(engine::model_event_json(*model));
+  } else if (const auto* machine = std::get_if<engine::MachineEvent>(&told.event)) {
+    json["kind"] = "machine";
+    json.update(engine::machine_json(*machine));
   } else {
     json["kind"] = std::holds_alternative<engine::ConfigEvent>(told.event) ? "config" : "repair";
   }
@@ -126,6 +135,7 @@ void add_timeline(CLI::App& app, int& exit_code) {
   command->add_option("--from", options->from, "from this event on")->capture_default_str();
   command->add_option("--monitor", options->monitor, "only what this monitor judged: drift, quality, …");
   command->add_flag("--warnings", options->warnings, "leave out judgements that are only told");
+  command->add_flag("--all", options->all, "also what the server measured of itself, once a minute");
   command->add_flag("--json", options->json, "as JSON, with the evidence of each judgement");
   command->footer(
       "examples:\n  shrike timeline ./shrike-data\n  shrike timeline ./shrike-data --monitor drift --json");

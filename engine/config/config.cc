@@ -350,6 +350,19 @@ AlertConfig read_alerts(TomlReader root) {
   return alerts;
 }
 
+MachineConfig read_machine(TomlReader root) {
+  MachineConfig machine;
+  machine.every_us = root.duration("every", machine.every_us);
+  machine.periods = root.integer("periods", machine.periods, 1, 1'000);
+  machine.p99 = root.number("p99", machine.p99, 1e-6, 1e6);
+  machine.errors = root.number("errors", machine.errors, 1e-6, 1);
+  machine.memory_growth_mib = root.number("memory_growth_mib", machine.memory_growth_mib, 1, 1e9);
+  if (machine.every_us != 0 && machine.every_us < 1'000'000)
+    root.problem("every", "expected at least 1s, or 0s to measure nothing");
+  root.finish();
+  return machine;
+}
+
 DeadlineConfig read_deadline(TomlReader root) {
   DeadlineConfig deadline;
   deadline.default_us = root.duration("default", deadline.default_us);
@@ -438,6 +451,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->rollback = read_rollback(root.table("rollback"));
   config->retraining = read_retraining(root.table("retraining"), config->training);
   config->alerts = read_alerts(root.table("alerts"));
+  config->machine = read_machine(root.table("machine"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
   config->storage = read_storage(root.table("storage"));

@@ -186,6 +186,15 @@ struct AlertConfig {
   std::vector<std::string> command;  // argv
 };
 
+// What the server measures of itself and when that is alarming (see lifecycle/machine.h).
+struct MachineConfig {
+  int64_t every_us = 60'000'000;    // of the server's clock; 0: never
+  uint64_t periods = 3;             // in a row beyond a limit, or within half of it
+  double p99 = 0.5;                 // of answers' latency, as a share of deadline.default
+  double errors = 0.05;             // share of requests refused or answered late
+  double memory_growth_mib = 1024;  // within a day
+};
+
 struct DeadlineConfig {
   int64_t default_us = 100'000;
   int64_t no_reasons_below_us = 2'000;  // with less time left, reasons are left out
@@ -238,6 +247,7 @@ struct Config {
   RollbackConfig rollback;
   RetrainingConfig retraining;
   AlertConfig alerts;
+  MachineConfig machine;
   DeadlineConfig deadline;
   SocketConfig sockets;
   StorageConfig storage;

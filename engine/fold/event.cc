@@ -315,6 +315,24 @@ void encode(const JudgementEvent& event, std::string& out) {
   record.SerializeToString(&out);
 }
 
+void encode(const MachineEvent& event, std::string& out) {
+  proto::EventRecord record;
+  proto::MachineRecord& machine = *record.mutable_machine();
+  machine.set_time_us(event.time_us);
+  machine.set_period_us(event.period_us);
+  machine.set_answers(event.answers);
+  machine.set_p50_us(event.p50_us);
+  machine.set_p99_us(event.p99_us);
+  machine.set_p999_us(event.p999_us);
+  machine.set_late(event.late);
+  machine.set_refusals(event.refusals);
+  machine.set_fallbacks(event.fallbacks);
+  machine.set_statics(event.statics);
+  machine.set_resident_bytes(event.resident_bytes);
+  machine.set_examples_waiting(event.examples_waiting);
+  record.SerializeToString(&out);
+}
+
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes) {
   proto::EventRecord record;
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -366,6 +384,21 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
       if (!read_judgement(record.judgement(), event))
         return tl::make_unexpected(std::string("a judgement has a value that this version does not know"));
       return Event(std::move(event));
+    }
+    case proto::EventRecord::kMachine: {
+      const proto::MachineRecord& machine = record.machine();
+      return Event(MachineEvent{.time_us = machine.time_us(),
+                                .period_us = machine.period_us(),
+                                .answers = machine.answers(),
+                                .p50_us = machine.p50_us(),
+                                .p99_us = machine.p99_us(),
+                                .p999_us = machine.p999_us(),
+                                .late = machine.late(),
+                                .refusals = machine.refusals(),
+                                .fallbacks = machine.fallbacks(),
+                                .statics = machine.statics(),
+                                .resident_bytes = machine.resident_bytes(),
+                                .examples_waiting = machine.examples_waiting()});
     }
     default:
       return tl::make_unexpected(std::string("the event is of a kind that this version does not know"));

@@ -247,8 +247,24 @@ struct JudgementEvent {
   bool operator==(const JudgementEvent&) const = default;
 };
 
+// What the server measured of itself in a period, so that judging the machine needs no clock.
+struct MachineEvent {
+  int64_t time_us = 0;                           // the server's clock, since 1970: the period's end
+  int64_t period_us = 0;                         // how long it was
+  uint64_t answers = 0;                          // to transactions,
+  uint64_t p50_us = 0, p99_us = 0, p999_us = 0;  // and how long they took, within 19 %
+  uint64_t late = 0;                             // answers past their deadline
+  uint64_t refusals = 0;                         // of requests of all kinds
+  uint64_t fallbacks = 0;                        // answers for which the champion gave no probability
+  uint64_t statics = 0;                          // answers for which no model was asked or worked
+  uint64_t resident_bytes = 0;
+  uint64_t examples_waiting = 0;  // for training, at the end
+
+  bool operator==(const MachineEvent&) const = default;
+};
+
 using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent, OutcomeEvent,
-                           JudgementEvent>;
+                           JudgementEvent, MachineEvent>;
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
@@ -267,6 +283,7 @@ void encode(const ConfigEvent& event, std::string& out);
 void encode(const RepairEvent& event, std::string& out);
 void encode(const OutcomeEvent& event, std::string& out);
 void encode(const JudgementEvent& event, std::string& out);
+void encode(const MachineEvent& event, std::string& out);
 
 // A judgement as it lies in records, those of the log and those of checkpoints.
 namespace proto {

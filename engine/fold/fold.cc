@@ -270,6 +270,13 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
   return next_sequence_++;
 }
 
+uint64_t Fold::machine(const MachineEvent& event) {
+  const uint64_t sequence = next_sequence_++;
+  const int64_t now_us = time_.known() ? time_.watermark_us() : 0;
+  if (watch_ != nullptr) watch_->machine(event, {sequence, now_us, counters_.transactions, *this});
+  return sequence;
+}
+
 LabelState Fold::label_state(const Folded& folded) const {
   const Pending::Entry* entry = pending_entry(folded);
   return entry == nullptr ? LabelState{} : entry->labels;

@@ -186,6 +186,8 @@ class Fold {
   std::optional<ModelChange> change_by(const JudgementEvent& judgement) const;
   // The hash of the earlier champion, or prior, whose hash begins so; "" when none or several do.
   std::string earlier_champion(std::string_view prefix) const;
+  // What the server measured of itself is in the log.
+  uint64_t machine(const MachineEvent& event);
 
   // What judgements decided: the thresholds in force, whether candidates may take over, and whose labels are
   // kept without being learned from.

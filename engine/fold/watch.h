@@ -73,6 +73,8 @@ class Watch {
   virtual void labelled(const Labelled& labelled) = 0;
   // A model took over, or a candidate was refused.
   virtual void model(const ModelEvent& event, const Fold& fold) = 0;
+  // The server measured itself; all that came so far is answered.
+  virtual void machine(const MachineEvent&, const Moment&) {}
   // All that came so far is answered: at a fixed number of transactions and at each hour of event time.
   virtual void close(const Moment& moment) = 0;
   // The oldest judgement that was made and is not yet in the log; null for none.

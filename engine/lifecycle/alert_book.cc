@@ -11,6 +11,7 @@ namespace {
 // What a release or its like undoes, whoever had done it; kNone for other actions.
 Action undone_by(Action action) {
   if (action == Action::kRelease) return Action::kQuarantine;
+  if (action == Action::kGoOnRollout) return Action::kHoldRollout;
   return action == Action::kGoOnTraining ? Action::kHoldTraining : Action::kNone;
 }
 

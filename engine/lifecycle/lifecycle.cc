@@ -36,6 +36,15 @@ void Lifecycle::model(const ModelEvent& event, const Fold& fold) {
   for (const auto& monitor : monitors_) monitor->model(event, fold);
 }
 
+void Lifecycle::machine(const MachineEvent& event, const Moment& moment) {
+  std::vector<JudgementEvent> found;
+  for (const auto& monitor : monitors_) {
+    found.clear();
+    monitor->machine(event, found);
+    keep(*monitor, moment, found);
+  }
+}
+
 void Lifecycle::close(const Moment& moment) {
   const bool first = last_close_us_ == INT64_MIN;
   const Period period{moment, !first && start_of_hour(moment.now_us) > start_of_hour(last_close_us_),
@@ -45,11 +54,16 @@ void Lifecycle::close(const Moment& moment) {
   for (const auto& monitor : monitors_) {
     found.clear();
     monitor->close(period, found);
-    for (JudgementEvent& judgement : found) {
-      judgement.monitor = monitor->name();
-      judgement.time_us = moment.now_us;
-      made_.push_back(std::move(judgement));
-    }
+    keep(*monitor, moment, found);
+  }
+}
+
+// Until it is in the log.
+void Lifecycle::keep(const Monitor& monitor, const Moment& moment, std::vector<JudgementEvent>& found) {
+  for (JudgementEvent& judgement : found) {
+    judgement.monitor = monitor.name();
+    judgement.time_us = moment.now_us;
+    made_.push_back(std::move(judgement));
   }
 }
 

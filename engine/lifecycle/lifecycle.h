@@ -22,6 +22,7 @@ class Lifecycle : public Watch {
   void settled(const Settled& settled) override;
   void labelled(const Labelled& labelled) override;
   void model(const ModelEvent& event, const Fold& fold) override;
+  void machine(const MachineEvent& event, const Moment& moment) override;
   void close(const Moment& moment) override;
   const JudgementEvent* next() const override { return made_.empty() ? nullptr : &made_.front(); }
   void judged(const JudgementEvent& event) override;
@@ -30,6 +31,8 @@ class Lifecycle : public Watch {
   tl::expected<void, std::string> restore(std::string_view piece) override;
 
  private:
+  void keep(const Monitor& monitor, const Moment& moment, std::vector<JudgementEvent>& found);
+
   std::vector<std::unique_ptr<Monitor>> monitors_;
   std::deque<JudgementEvent> made_;  // and not yet in the log
   int64_t last_close_us_ = INT64_MIN;

@@ -35,6 +35,8 @@ class Monitor {
   virtual void settled(const Settled&) {}
   virtual void labelled(const Labelled&) {}
   virtual void model(const ModelEvent&, const Fold&) {}
+  // Once a minute; what is found here needs no period's end.
+  virtual void machine(const MachineEvent&, std::vector<JudgementEvent>&) {}
 
   // What was found. The state may change here; the judgements get the monitor's name and the time.
   virtual void close(const Period& period, std::vector<JudgementEvent>& found) = 0;

@@ -1,5 +1,6 @@
 // The monitors there are: one line each.
 #include "engine/lifecycle/drift.h"
+#include "engine/lifecycle/machine.h"
 #include "engine/lifecycle/monitor.h"
 #include "engine/lifecycle/performance.h"
 #include "engine/lifecycle/quality.h"
@@ -18,6 +19,7 @@ std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   monitors.push_back(std::make_unique<SourceMonitor>(config));
   monitors.push_back(std::make_unique<ThresholdMonitor>(config));
   monitors.push_back(std::make_unique<Performance>(config));
+  monitors.push_back(std::make_unique<Machine>(config));
   monitors.push_back(std::make_unique<Rollout>(config));
   monitors.push_back(std::make_unique<Rollback>(config));
   monitors.push_back(std::make_unique<Triggers>(config));

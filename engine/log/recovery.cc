@@ -81,6 +81,8 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
       const bool by_host = judgement->action == Action::kSample || judgement->monitor == kRetraining;
       report.judgements_different += !by_host && (made == nullptr || !(*made == *judgement));
       fold.judgement(*judgement);
+    } else if (const auto* machine = std::get_if<MachineEvent>(&*event)) {
+      fold.machine(*machine);
     } else {
       fold.skip();
     }

@@ -14,9 +14,11 @@ int64_t since_epoch_us() {
 
 int64_t now_us() { return since_epoch_us<std::chrono::steady_clock>(); }
 
+int64_t wall_us() { return since_epoch_us<std::chrono::system_clock>(); }
+
 std::optional<int64_t> server_time_us(const Config& config) {
   if (config.limits.clock == LimitConfig::Clock::kEvent) return std::nullopt;
-  return since_epoch_us<std::chrono::system_clock>();
+  return wall_us();
 }
 
 }  // namespace shrike::engine

@@ -11,7 +11,10 @@ namespace shrike::engine {
 // Microseconds of the steady clock: deadlines, latency, pauses.
 int64_t now_us();
 
-// Microseconds since 1970 by the server's own clock, for admission and retention; none where the stream's own
+// Microseconds since 1970 by the server's own clock.
+int64_t wall_us();
+
+// The same for admission and retention; none where the stream's own
 // time runs (limits.clock = "event").
 std::optional<int64_t> server_time_us(const Config& config);
 

@@ -18,7 +18,8 @@ Engine::Engine(Parts parts)
     : parts_(std::move(parts)),
       inbound_(parts_.capacity),
       scoring_(parts_.config, *parts_.fold),
-      next_checkpoint_(parts_.fold->next_sequence() + parts_.config->storage.checkpoint_every) {
+      next_checkpoint_(parts_.fold->next_sequence() + parts_.config->storage.checkpoint_every),
+      meter_(parts_.probe, parts_.config->machine.every_us) {
   scoring_.give_reasons(true);
   // A look-up in the log must see what the fold has let go of, even if the journal is not there yet.
   parts_.history.before_look_up = [this] {
@@ -53,6 +54,7 @@ bool Engine::turn() {
   take_proposals();
   look_after_retraining();
   keep_pace();
+  measure_machine();
   EnvelopePtr envelope;
   while (batch_.size() < parts_.config->sockets.batch_max && inbound_.pop(envelope))
     batch_.push_back(std::move(envelope));
@@ -336,11 +338,21 @@ void Engine::swap(const ModelEvent& event, learners::ModelPtr model) {
   log(event, sequence);
 }
 
+// Between two batches: what clocks and memory say becomes an event, and what follows from it needs neither.
+void Engine::measure_machine() {
+  if (parts_.journal.failed()) return;
+  const std::optional<MachineEvent> measured = meter_.take();
+  if (!measured) return;
+  log(*measured, parts_.fold->machine(*measured));
+  take_judgements(0);
+}
+
 void Engine::log_config() {
   log(ConfigEvent{parts_.config->text, parts_.config->plan->fingerprint}, parts_.fold->skip());
 }
 
-void Engine::log(std::variant<ModelEvent, ConfigEvent, JudgementEvent> event, uint64_t sequence) {
+void Engine::log(std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent> event,
+                 uint64_t sequence) {
   auto envelope = std::make_unique<Envelope>();
   envelope->request = asked::Internal{std::move(event)};
   envelope->sequence = sequence;

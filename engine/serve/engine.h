@@ -13,6 +13,7 @@
 #include "engine/log/history.h"
 #include "engine/serve/checkpointer.h"
 #include "engine/serve/journal.h"
+#include "engine/serve/machine_meter.h"
 #include "engine/serve/retraining.h"
 #include "engine/threads/loop.h"
 #include "engine/threads/probe.h"
@@ -61,7 +62,7 @@ class Engine {
   void outcome(Envelope& envelope, asked::Outcome& outcome);
   Result<void> control(asked::Control& control);
   Result<void> judge(asked::Control& control);
-  void log(std::variant<ModelEvent, ConfigEvent, JudgementEvent> event, uint64_t sequence);
+  void log(std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent> event, uint64_t sequence);
   void score_batch();
   void tell_of_clock(const Transaction& transaction, Clock clock) const;
   bool refused_by_storage(Envelope& envelope) const;
@@ -74,6 +75,7 @@ class Engine {
   void write_down(const JudgementEvent& judgement);
   void swap(const ModelEvent& event, learners::ModelPtr model);
   void log_config();
+  void measure_machine();
   void checkpoint_when_due();
 
   Parts parts_;
@@ -86,6 +88,7 @@ class Engine {
   size_t handed_ = 0;
   ClockSource clock_;  // as the batch began
   uint64_t next_checkpoint_ = 0;
+  MachineMeter meter_;
   Loop loop_;
 };
 

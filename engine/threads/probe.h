@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdint>
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,35 +18,49 @@ namespace shrike::engine {
 // Times by power of two with four steps each: quantiles within 19 %.
 class Histogram {
  public:
+  static constexpr size_t kBuckets = 160;
+  using Counts = std::array<uint64_t, kBuckets>;
+
   void add(int64_t us) {
     const uint64_t v = us < 0 ? 0 : static_cast<uint64_t>(us);
     buckets_[bucket(v)].fetch_add(1, std::memory_order_relaxed);
   }
+  Counts counts() const {
+    Counts counts;
+    for (size_t i = 0; i < kBuckets; ++i) counts[i] = buckets_[i].load(std::memory_order_relaxed);
+    return counts;
+  }
+  // What came between two counts.
+  static Counts since(Counts now, const Counts& before) {
+    for (size_t i = 0; i < kBuckets; ++i) now[i] -= before[i];
+    return now;
+  }
+  static uint64_t total(const Counts& counts) {
+    return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+  }
   // The upper edge, in microseconds, of the bucket that holds quantile q; 0 without data.
-  uint64_t quantile(double q) const {
-    uint64_t total = 0;
-    for (const auto& one : buckets_) total += one.load(std::memory_order_relaxed);
-    auto left = static_cast<uint64_t>(q * static_cast<double>(total));
-    for (size_t i = 0; i < buckets_.size(); ++i) {
-      const uint64_t n = buckets_[i].load(std::memory_order_relaxed);
-      if (n > left) return edge(i);
-      left -= n;
+  static uint64_t quantile(const Counts& counts, double q) {
+    auto left = static_cast<uint64_t>(q * static_cast<double>(total(counts)));
+    for (size_t i = 0; i < kBuckets; ++i) {
+      if (counts[i] > left) return edge(i);
+      left -= counts[i];
     }
     return 0;
   }
+  uint64_t quantile(double q) const { return quantile(counts(), q); }
 
  private:
   static size_t bucket(uint64_t v) {
     if (v < 8) return static_cast<size_t>(v);
     const int log = std::bit_width(v) - 1;
-    return std::min<size_t>(static_cast<size_t>(log) * 4 + ((v >> (log - 2)) & 3) - 4, 159);
+    return std::min<size_t>(static_cast<size_t>(log) * 4 + ((v >> (log - 2)) & 3) - 4, kBuckets - 1);
   }
   static uint64_t edge(size_t i) {
     if (i < 8) return i;
     const size_t log = (i + 4) / 4;
     return (uint64_t{1} << log) + ((i + 4) % 4 + 1) * (uint64_t{1} << (log - 2));
   }
-  std::array<std::atomic<uint64_t>, 160> buckets_{};
+  std::array<std::atomic<uint64_t>, kBuckets> buckets_{};
 };
 
 // Names met, each once, at most kMax. Any thread.

@@ -44,6 +44,19 @@ Json judgement_json(const JudgementEvent& event) {
   return json;
 }
 
+Json machine_json(const MachineEvent& event) {
+  return {{"server_time_us", event.time_us},
+          {"period_us", event.period_us},
+          {"answers", event.answers},
+          {"latency_us", {{"p50", event.p50_us}, {"p99", event.p99_us}, {"p999", event.p999_us}}},
+          {"late", event.late},
+          {"refusals", event.refusals},
+          {"fallbacks", event.fallbacks},
+          {"statics", event.statics},
+          {"resident_bytes", event.resident_bytes},
+          {"examples_waiting", event.examples_waiting}};
+}
+
 std::string judgement_text(uint64_t sequence, const JudgementEvent& event) {
   Json json = {{"seq", sequence}};
   json.update(judgement_json(event));

@@ -650,6 +650,50 @@ TEST_P(ServerTest, AlertsGoOutAndMessagesAreNumbered) {
   EXPECT_EQ(delivered, "1");
 }
 
+// The machine's doings are in the log, and so is what is judged of them: a replay comes to the same without.
+TEST_P(ServerTest, ItLogsWhatItMeasuresOfItselfAndReplaysJudgeTheSame) {
+  const ConfigPtr c = must_parse("[machine]\nevery = \"1s\"\nperiods = 1\np99 = 0.000001\n" +
+                                 small_handbook("background", GetParam()));
+  const std::string data = dir_ / "data";
+  int id = 0;
+  for (int round = 0; round < 2; ++round) {
+    Running server(c, data);
+    Peer score(server.at().score), events(server.at().events, zmq::socket_type::sub);
+    events.socket().set(zmq::sockopt::subscribe, "judgement");
+    const auto began = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - began < std::chrono::milliseconds(1500)) {
+      for (int i = 0; i < 50; ++i, ++id) score.send({transaction(id, 1000 + id)});
+      for (int i = 0; i < 50; ++i) EXPECT_EQ(field(score.receive().back(), "step"), "full");
+    }
+    if (round == 0) {
+      EXPECT_EQ(field(events.receive().back(), "monitor"), "machine");
+    }
+  }
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  uint64_t measured = 0, answers = 0, judged = 0;
+  auto cursor = (*store)->read(1);
+  for (auto next = cursor.next(); next && *next; next = cursor.next()) {
+    const auto event = decode_event(c->schema(), (*next)->value);
+    ASSERT_TRUE(event);
+    if (const auto* machine = std::get_if<MachineEvent>(&*event)) {
+      ++measured;
+      answers += machine->answers;
+      EXPECT_GT(machine->p99_us, 0u);
+      EXPECT_GT(machine->resident_bytes, 1u << 20);
+    }
+    const auto* judgement = std::get_if<JudgementEvent>(&*event);
+    judged += judgement != nullptr && judgement->monitor == "machine";
+  }
+  EXPECT_GE(measured, 2u);
+  EXPECT_LE(answers, static_cast<uint64_t>(id));
+  EXPECT_EQ(judged, 1u) << "raised once, through a restart";
+  const auto report = replay_recorded(c, **store, nullptr, nullptr);
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_EQ(report->judgements_different, 0u);
+  EXPECT_EQ(report->scores_different, 0u);
+}
+
 TEST_P(ServerTest, ALabelMayOvertakeItsTransaction) {
   const std::string data = dir_ / "data";
   {
