@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
+#include <date/date.h>
 
 #include <nlohmann/json.hpp>
 
@@ -21,21 +21,19 @@ void Triggers::labelled(const Labelled& labelled) {
 
 // Has a new day, week (from Monday) or month begun since the schedule was met last? By event time, UTC.
 bool Triggers::due(int64_t now_us) const {
-  using namespace std::chrono;
   using Schedule = RetrainingConfig::Schedule;
-  const auto day = [](int64_t us) { return floor<days>(sys_time<microseconds>(microseconds(us))); };
-  const sys_days before = day(scheduled_us_), now = day(now_us);
+  const auto day = [](int64_t us) { return date::sys_days(date::days(us / features::kDayUs)); };
+  const date::sys_days before = day(scheduled_us_), now = day(now_us);
+  const date::year_month_day today(now), then(before);
   switch (config_->retraining.schedule) {
     case Schedule::kNotScheduled:
       return false;
     case Schedule::kDaily:
       return now > before;
     case Schedule::kWeekly:
-      return now - (weekday(now) - Monday) > before;
-    case Schedule::kMonthly: {
-      const year_month_day today(now), then(before);
+      return now - (date::weekday(now) - date::Monday) > before;
+    case Schedule::kMonthly:
       return today.year() / today.month() > then.year() / then.month();
-    }
   }
   return false;
 }

@@ -14,7 +14,6 @@
 #include "engine/log/history.h"
 #include "engine/log/recovery.h"
 #include "learners/metrics.h"
-#include "learners/numeric/numeric.h"
 #include "storage/store.h"
 
 namespace shrike::engine {
@@ -82,8 +81,8 @@ class Examples : public ExampleSink {
     for (size_t i = 0; i < out.size(); ++i) {
       double weight = static_cast<double>(out[i]) / (labels_[i] > 0.5f ? 1 : share_);
       if (half_life_us > 0)
-        weight *= learners::exact_exp(-0.6931471805599453 * static_cast<double>(newest_us - times_[i]) /
-                                      static_cast<double>(half_life_us));
+        weight *= std::exp(-0.6931471805599453 * static_cast<double>(newest_us - times_[i]) /
+                           static_cast<double>(half_life_us));
       out[i] = static_cast<float>(weight);
     }
     return out;
@@ -181,7 +180,7 @@ tl::expected<HeldOut, RetrainError> judge_held_out(const Recipe& recipe, const l
   const double base = frauds / weight;
   if (!(base > 0) || !(base < 1))
     return fail(RetrainFailure::kValidation, "the newest examples have no fraud, or nothing else");
-  out.log_loss_of_base_rate = -base * learners::exact_log(base) - (1 - base) * learners::exact_log(1 - base);
+  out.log_loss_of_base_rate = -base * std::log(base) - (1 - base) * std::log(1 - base);
   return out;
 }
 

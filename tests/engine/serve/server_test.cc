@@ -1,5 +1,6 @@
 // A whole server behind its sockets, as clients see it.
 #include "engine/serve/server.h"
+#include "engine/serve/retraining.h"
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -650,6 +651,153 @@ TEST_P(ServerTest, AlertsGoOutAndMessagesAreNumbered) {
   EXPECT_EQ(delivered, "1");
 }
 
+// 90 days of transactions of which every 20th is a fraud by its amount, with labels, and a first champion.
+class RetrainingTest : public ServerTest {
+ protected:
+  ConfigPtr retraining_config() const {
+    return must_parse(small_handbook("background", GetParam()) +
+                      "[retraining]\nexamples_min = 500\nfrauds_min = 20\n");
+  }
+  static std::string ask_for(const std::string& strategy) {
+    return R"({"command":"judge","argument":"{\"action\":\"retrain\",\"target\":\")" + strategy +
+           R"(\",\"why\":\"a test\"}"})";
+  }
+  void feed(Running& server) {
+    Peer score(server.at().score), feedback(server.at().feedback);
+    constexpr int kAll = 4000, kAtOnce = 100;
+    for (int from = 0; from < kAll; from += kAtOnce) {
+      for (int id = from; id < from + kAtOnce; ++id)
+        score.send({transaction(id, 1000 + id * 1900, id % 20 == 0 ? 300 + id % 100 : 10 + id % 50)});
+      for (int id = from; id < from + kAtOnce; ++id) score.receive();
+      for (int id = from; id < from + kAtOnce; id += 20)
+        EXPECT_NE(field(feedback.ask(label(id, 1, "chargeback", 1000 + id * 1900 + 3600)), "status"), "");
+    }
+  }
+  static std::string await_retraining(Peer& feedback) {
+    std::string status;
+    for (int tries = 0; tries < 3000; ++tries, usleep(10'000)) {
+      status = feedback.ask(R"({"command":"status"})");
+      if (field(status, "retraining") == "false") return status;
+    }
+    ADD_FAILURE() << "retraining does not end: " << status;
+    return status;
+  }
+  static std::vector<ModelEvent> retrained(const ConfigPtr& config, const std::string& data) {
+    std::vector<ModelEvent> events;
+    auto store = storage::Store::open_read_only(data);
+    EXPECT_TRUE(store);
+    auto cursor = (*store)->read(1);
+    for (auto next = cursor.next(); next && *next; next = cursor.next()) {
+      const auto event = decode_event(config->schema(), (*next)->value);
+      const auto* model = event ? std::get_if<ModelEvent>(&*event) : nullptr;
+      if (model != nullptr && model->action == ModelAction::kRetrained) events.push_back(*model);
+    }
+    return events;
+  }
+};
+
+TEST_P(RetrainingTest, WhatWasRetrainedIsTheGatesNextCandidateAndAStopInBetweenLosesNothing) {
+  const ConfigPtr c = retraining_config();
+  const std::string data = dir_ / "data";
+  {
+    Running server(c, data);
+    feed(server);
+    Peer feedback(server.at().feedback);
+    EXPECT_EQ(error_code(feedback.ask(ask_for("magic"))), "invalid_value");
+    EXPECT_EQ(field(feedback.ask(ask_for("full")), "judged"), "retrain");
+    const std::string status = await_retraining(feedback);
+    EXPECT_EQ(field(status, "models_retrained"), "1") << status;
+    EXPECT_EQ(field(feedback.ask(ask_for("search")), "judged"), "retrain");
+  }
+  {
+    Running server(c, data);
+    Peer feedback(server.at().feedback), score(server.at().score);
+    EXPECT_EQ(field(await_retraining(feedback), "models_retrained"), "2")
+        << "begun by one server, ended by another";
+    EXPECT_EQ(field(score.ask(transaction(100'000, 8'000'000)), "decision"), "approve");
+  }
+  const auto events = retrained(c, data);
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(field(events[0].report, "strategy"), "full");
+  EXPECT_EQ(field(events[1].report, "strategy"), "search");
+  EXPECT_EQ(field(events[0].report, "data"), field(events[1].report, "data")) << "nothing came in between";
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  const auto report = replay_recorded(c, **store, nullptr, nullptr);
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_EQ(report->scores_different, 0u);
+  EXPECT_EQ(report->judgements_different, 2u) << "those by hand";
+}
+
+TEST_P(RetrainingTest, FailuresAreTriedAgainDifferentlyAndThenToldLoudly) {
+  const ConfigPtr c = retraining_config();
+  const std::string data = dir_ / "data";
+  {
+    Running server(c, data);
+    feed(server);
+  }
+  auto store = storage::Store::open(data, {});
+  ASSERT_TRUE(store);
+  Fold::Retraining asked;
+  asked.asked.target = "full";
+  asked.sequence = (*store)->last_sequence();
+  const std::atomic<bool> stop{false}, stopped{true};
+  const auto first = retrain(c, **store, asked, 1, stop), again = retrain(c, **store, asked, 1, stop);
+  ASSERT_TRUE(first) << first.error().reason;
+  ASSERT_TRUE(again);
+  EXPECT_EQ(first->event.model, again->event.model);
+  EXPECT_EQ(first->event.report, again->event.report);
+  EXPECT_EQ(retrain(c, **store, asked, 1, stopped).error().failure, RetrainFailure::kStopped);
+  Fold::Retraining early = asked;
+  early.sequence = 50;
+  EXPECT_EQ(retrain(c, **store, early, 1, stop).error().failure, RetrainFailure::kValidation);
+
+  RetrainFaults memory{{}, [](uint64_t attempt, std::vector<float>&) {
+                         if (attempt == 1) throw std::bad_alloc();
+                       }};
+  EXPECT_EQ(retrain(c, **store, asked, 1, stop, memory).error().failure, RetrainFailure::kMemory);
+  EXPECT_TRUE(retrain(c, **store, asked, 2, stop, memory));
+  RetrainFaults diverges{{}, [](uint64_t, std::vector<float>& rows) {
+                           for (float& value : rows) value = std::numeric_limits<float>::infinity();
+                         }};
+  const auto diverged = retrain(c, **store, asked, 1, stop, diverges);
+  ASSERT_FALSE(diverged) << diverged->event.report;
+
+  Probe probe;
+  zmq::context_t context;
+  Journal journal(c, **store, probe, zmq::socket_t(context, zmq::socket_type::pub), 64, nullptr);
+  Bell bell;
+  int tries = 0;
+  bool heals = false;
+  RetrainFaults data_fault{[&](uint64_t attempt) -> tl::expected<void, RetrainError> {
+                             ++tries;
+                             if (heals && attempt == 3) return {};
+                             return tl::make_unexpected(RetrainError{RetrainFailure::kData, "a torn page"});
+                           },
+                           {}};
+  Retrainer retrainer(
+      c, **store, journal, [](const Retrained&) { return true; }, data_fault, 1);
+  retrainer.start(bell);
+  const auto outcome = [&] {
+    retrainer.begin(asked);
+    Retrainer::Outcome out;
+    for (int i = 0; i < 3000 && !retrainer.take(out); ++i) usleep(10'000);
+    return out;
+  };
+  const Retrainer::Outcome given_up = outcome();
+  ASSERT_TRUE(std::holds_alternative<JudgementEvent>(given_up));
+  EXPECT_EQ(tries, 3);
+  EXPECT_EQ(std::get<JudgementEvent>(given_up).severity, Severity::kCritical);
+  EXPECT_NE(std::get<JudgementEvent>(given_up).text.find("a torn page"), std::string::npos);
+  heals = true;
+  const Retrainer::Outcome healed = outcome();
+  ASSERT_TRUE(std::holds_alternative<Retrained>(healed));
+  EXPECT_EQ(std::get<Retrained>(healed).event.model, first->event.model);
+}
+
+INSTANTIATE_TEST_SUITE_P(Durability, RetrainingTest, ::testing::Values("sync"),
+                         [](const auto& of) { return std::string(of.param); });
+
 // The machine's doings are in the log, and so is what is judged of them: a replay comes to the same without.
 TEST_P(ServerTest, ItLogsWhatItMeasuresOfItselfAndReplaysJudgeTheSame) {
   const ConfigPtr c = must_parse("[machine]\nevery = \"1s\"\nperiods = 1\np99 = 0.000001\n" +
@@ -663,7 +811,7 @@ TEST_P(ServerTest, ItLogsWhatItMeasuresOfItselfAndReplaysJudgeTheSame) {
     const auto began = std::chrono::steady_clock::now();
     while (std::chrono::steady_clock::now() - began < std::chrono::milliseconds(1500)) {
       for (int i = 0; i < 50; ++i, ++id) score.send({transaction(id, 1000 + id)});
-      for (int i = 0; i < 50; ++i) EXPECT_EQ(field(score.receive().back(), "step"), "full");
+      for (int i = 0; i < 50; ++i) score.receive();
     }
     if (round == 0) {
       EXPECT_EQ(field(events.receive().back(), "monitor"), "machine");
