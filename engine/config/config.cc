@@ -302,7 +302,7 @@ RetrainingConfig read_retraining(TomlReader root, const TrainingConfig& training
   retraining.performance = root.boolean("performance", retraining.performance);
   retraining.drift = root.boolean("drift", retraining.drift);
   retraining.schedule = root.choice("schedule", retraining.schedule,
-                                    {{"not_scheduled", Schedule::kNotScheduled},
+                                    {{"never", Schedule::kNotScheduled},
                                      {"daily", Schedule::kDaily},
                                      {"weekly", Schedule::kWeekly},
                                      {"monthly", Schedule::kMonthly}});
