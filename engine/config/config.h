@@ -165,7 +165,12 @@ struct RetrainingConfig {
   bool on = false;
   bool performance = true;  // at an alert of the champion's performance
   bool drift = true;        // when columns, the rate of frauds or the loss have drifted
-  enum class Schedule : uint8_t { kNotScheduled, kDaily, kWeekly, kMonthly } schedule = Schedule::kNotScheduled;
+  enum class Schedule : uint8_t {
+    kNotScheduled,
+    kDaily,
+    kWeekly,
+    kMonthly
+  } schedule = Schedule::kNotScheduled;
   uint64_t labels = 0;                           // after so many labels by people; 0: never
   int64_t cooldown_us = 3 * features::kDayUs;    // between two
   int64_t half_life_us = 30 * features::kDayUs;  // at an alert of performance examples count half for each

@@ -236,6 +236,7 @@ ModelEvent Fold::permitted(const ModelEvent& proposed) const {
 uint64_t Fold::judgement(const JudgementEvent& event) {
   ++counters_.judgements;
   if (event.monitor == kRetraining) retraining_.reset();
+  if (change_by(event)) change_awaited_ = event;
   switch (event.action) {
     case Action::kThresholds:
       thresholds_ = {event.values[0], event.values[1]};
@@ -401,6 +402,7 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
     return sequence;
   }
   challenger_ = {};  // it was tried beside another champion
+  change_awaited_.reset();
   ++(event.action == ModelAction::kAccepted ? counters_.accepted : counters_.activated);
   fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
   if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();

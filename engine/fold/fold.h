@@ -184,6 +184,8 @@ class Fold {
   // The change of models that a judgement asks for: kRollBack, to an earlier champion or to the prior;
   // kPromote. Nothing when it asks for none, or the model is not there (any more).
   std::optional<ModelChange> change_by(const JudgementEvent& judgement) const;
+  // A judgement that asks for a change which is not in the log: a server ended between the two.
+  const std::optional<JudgementEvent>& change_awaited() const { return change_awaited_; }
   // The hash of the earlier champion, or prior, whose hash begins so; "" when none or several do.
   std::string earlier_champion(std::string_view prefix) const;
   // What the server measured of itself is in the log.
@@ -345,6 +347,7 @@ class Fold {
   std::pair<std::string, learners::ModelPtr> prior_;
   Challenger challenger_;
   std::optional<Retraining> retraining_;
+  std::optional<JudgementEvent> change_awaited_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;
   struct Epoch {
     uint64_t next_sequence;

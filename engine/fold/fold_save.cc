@@ -102,6 +102,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     record.set_retraining_asked(retraining_->sequence);
   }
   record.set_retrained(counters_.retrained);
+  if (change_awaited_) write_judgement(*change_awaited_, *record.mutable_change_awaited());
   if (challenger_) {
     record.set_challenger(challenger_.hash);
     record.set_challenger_share(challenger_.share);
@@ -159,6 +160,9 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (!read_judgement(record.retraining(), retraining_->asked))
       return tl::make_unexpected(std::string("a retraining has a value that this version does not know"));
   }
+  change_awaited_.reset();
+  if (record.has_change_awaited() && !read_judgement(record.change_awaited(), change_awaited_.emplace()))
+    return tl::make_unexpected(std::string("a judgement has a value that this version does not know"));
   challenger_ = {};
   if (!record.challenger().empty()) {
     challenger_ = {record.challenger(), load(record.challenger()), record.challenger_share()};

@@ -50,7 +50,9 @@ bool Engine::submit(EnvelopePtr envelope) {
 
 // Everything that waits is one micro-batch, a batch of one when idle. No timer, no added wait.
 bool Engine::turn() {
-  take_judgements(0);  // that recovery found unwritten
+  // What recovery found: a change of models that was decided, judgements that were made, and neither written.
+  if (parts_.fold->change_awaited()) follow(JudgementEvent(*parts_.fold->change_awaited()));
+  take_judgements(0);
   take_proposals();
   look_after_retraining();
   keep_pace();

@@ -449,9 +449,19 @@ TEST_F(ChallengedFold, APromotedOneIsChampion) {
   promote.monitor = "rollout";
   const auto change = fold_.change_by(promote);
   ASSERT_TRUE(change);
+  // A server that ends after the judgement and before the swap leaves the next one to do it.
+  fold_.judgement(promote);
+  Fold restored(config_, nowhere_, nullptr);
+  fold_.save([&](const char* part, const std::string& piece) {
+    ASSERT_TRUE(restored.restore(part, piece, [&](const std::string&) { return fold_.challenger().model; }));
+  });
+  ASSERT_TRUE(restored.change_awaited());
+  EXPECT_EQ(*restored.change_awaited(), promote);
+  EXPECT_TRUE(restored.change_by(*restored.change_awaited()));
   fold_.model(change->event, change->model);
   scoring_.models_changed(fold_);
   EXPECT_EQ(fold_.champion_hash(), hash_);
+  EXPECT_FALSE(fold_.change_awaited());
   EXPECT_FALSE(fold_.challenger());
   EXPECT_FLOAT_EQ(score(1).score, 0.3f);
   EXPECT_FALSE(fold_.change_by(promote)) << "it is no challenger any more";
