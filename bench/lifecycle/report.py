@@ -1,4 +1,5 @@
 """The table and the picture of a compressed half-year."""
+import collections
 import textwrap
 
 COLOURS = {"on": "#1b6ca8", "off": "#c8553d"}
@@ -17,7 +18,8 @@ def indented(head, text):
 
 def print_table(result):
     print(f"{result['days']} days, {result['transactions']:,} transactions, {result['frauds']:,} frauds, seed {result['seed']}; "
-          "life cycle on and off\n")
+          "life cycle on and off"
+          f"{'; without ' + ', '.join(result['without']) if result['without'] else ''}\n")
     print(f"{'':36} {'':>9} {'detected after':28} {'AP':>6} {'':6} {'FPR %':>7} {'':6} {'lost':>9}")
     print(f"{'fault':36} {'days':>9} {'transactions':>14} {'days':>6} {'':6} {'on':>6} {'off':>6} {'on':>7} {'off':>6} "
           f"{'on':>9} {'off':>9}")
@@ -33,9 +35,9 @@ def print_table(result):
     print(f"{'the disk fills during training':36} {'':>9} not tried: it needs a file system of its own")
     for key, name in (("before", "before the first fault"), ("whole", "all days")):
         line(name, f"{result[key]['first']}..{result[key]['last']}", "", result[key])
-    print(f"\nalarms on days that belong to no fault: {len(result['quiet_alarms'])}")
-    for alarm in result["quiet_alarms"]:
-        indented("", alarm)
+    quiet = collections.Counter(alarm["monitor"] for alarm in result["quiet_alarms"])
+    print(f"\nalarms on days that belong to no fault: {quiet.total()} "
+          f"({', '.join(f'{monitor} {n}' for monitor, n in quiet.most_common())})")
     replay = result["replay"]
     print(f"replay of the log: {replay['scores_different']} scores, {replay['arms_different']} arms, "
           f"{replay['judgements_different']} judgements differ")
