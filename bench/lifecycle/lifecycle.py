@@ -266,7 +266,8 @@ def done(fault, events):
         if event["kind"] == "model":
             what = f"model {event['action']}"
         elif event["action"] not in ("none", "resolve"):
-            what = " ".join(filter(None, (event["monitor"], event["action"], event["subject"])))
+            subject = "" if re.fullmatch("[0-9a-f]{32}", event["subject"]) else event["subject"]  # a model
+            what = " ".join(filter(None, (event["monitor"], event["action"], subject)))
         else:
             continue
         entry = seen.setdefault(what, {"what": what, "times": 0, "days": event["at_day"] - fault.first})
