@@ -144,7 +144,7 @@ struct RolloutConfig {
   double recall_margin = 0.05;                  // absolute: how much worse a challenger may be
   double fpr_margin = 0.005;                    // absolute
   double log_loss_margin = 0.15;                // relative
-  double alarm_margin = 0.01;                   // absolute: of all transactions, declined or reviewed
+  double alarm_margin = 0.01;                   // absolute: of all transactions, more declined or reviewed
   double alpha = 0.05;     // chance that one without a difference is called better or worse
   double weight_max = 20;  // the most transactions that one stands for whose like are mostly hidden
 };

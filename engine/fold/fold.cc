@@ -220,14 +220,13 @@ std::optional<ModelChange> Fold::change_by(const JudgementEvent& judgement) cons
 ModelEvent Fold::permitted(const ModelEvent& proposed) const {
   if (proposed.action != ModelAction::kAccepted) return proposed;
   ModelEvent event = proposed;
-  const bool first = fallbacks_.empty();  // there is nobody to try it beside
   if (training_held_) {
     event.action = ModelAction::kRejected;
     event.report = R"({"reason":"it passed the gate while a judgement holds training"})";
   } else if (challenger_) {
     event.action = ModelAction::kRejected;
     event.report = R"({"reason":"it passed the gate while an earlier challenger is tried"})";
-  } else if (config_->rollout.on && !first) {
+  } else if (config_->rollout.on && has_served_) {  // there is one worth being tried beside
     event.action = ModelAction::kChallenger;
   }
   return event;
@@ -403,6 +402,7 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
   }
   challenger_ = {};  // it was tried beside another champion
   change_awaited_.reset();
+  has_served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
   ++(event.action == ModelAction::kAccepted ? counters_.accepted : counters_.activated);
   fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
   if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();

@@ -218,6 +218,7 @@ class Fold {
 
   const learners::ModelPtr& champion() const { return champion_; }
   const std::string& prior_hash() const { return prior_.first; }
+  bool has_served() const { return has_served_; }
   const Challenger& challenger() const { return challenger_; }
   // Who is to answer it.
   Arm arm(const Folded& folded) const;
@@ -346,6 +347,7 @@ class Fold {
   std::string champion_hash_;
   std::pair<std::string, learners::ModelPtr> prior_;
   Challenger challenger_;
+  bool has_served_ = false;  // a model that learned from labels, or that a person chose, has been champion
   std::optional<Retraining> retraining_;
   std::optional<JudgementEvent> change_awaited_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;

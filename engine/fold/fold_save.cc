@@ -102,6 +102,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     record.set_retraining_asked(retraining_->sequence);
   }
   record.set_retrained(counters_.retrained);
+  record.set_has_served(has_served_);
   if (change_awaited_) write_judgement(*change_awaited_, *record.mutable_change_awaited());
   if (challenger_) {
     record.set_challenger(challenger_.hash);
@@ -154,6 +155,7 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (auto model = load(hash)) fallbacks_.emplace_back(hash, std::move(model));
   }
   counters_.retrained = record.retrained();
+  has_served_ = record.has_served();
   retraining_.reset();
   if (record.has_retraining()) {
     retraining_ = Retraining{{}, record.retraining_asked()};

@@ -100,7 +100,6 @@ void Rollout::scored(const Scored& scored) {
   evidence_.alarms_challenger += now;
   const double more = static_cast<double>(now) - static_cast<double>(before);
   evidence_.more_alarms.add(more - config_->rollout.alarm_margin);
-  evidence_.fewer_alarms.add(-more - config_->rollout.alarm_margin);
 }
 
 void Rollout::settled(const Settled& settled) {
@@ -166,6 +165,14 @@ void Rollout::judged(const JudgementEvent& event) {
   if (event.action == Action::kAbort) challenger_.clear();
 }
 
+// Fewer alarms are no harm by themselves (whether it misses frauds is for recall to say), and more are none
+// where they catch more.
+bool Rollout::alarms_too_often() const {
+  const RolloutConfig& rollout = config_->rollout;
+  return evidence_.more_alarms.proves(rollout.alpha) &&
+         !evidence_.tests[static_cast<size_t>(Compared::kRecall)].better(rollout.alpha / (2 * kCompared));
+}
+
 std::string Rollout::failure() const {
   const Evidence& e = evidence_;
   if (e.failures >= kFailuresMin &&
@@ -176,8 +183,7 @@ std::string Rollout::failure() const {
   for (size_t i = 0; i < kCompared; ++i) {
     if (e.tests[i].worse(alpha)) return fmt::format("its {} is worse", kNames[i]);
   }
-  const double of_alarms = config_->rollout.alpha / 2;
-  if (e.more_alarms.proves(of_alarms) || e.fewer_alarms.proves(of_alarms)) {
+  if (share_ > 0 && alarms_too_often()) {
     return fmt::format("it declines or reviews {} of {} transactions where the champion does {}",
                        e.alarms_challenger, e.scored, e.alarms_champion);
   }
@@ -189,7 +195,7 @@ bool Rollout::good_enough() const {
     if (i == static_cast<size_t>(Compared::kRecall) && !sees_recall()) continue;
     if (!evidence_.tests[i].good_enough(config_->rollout.alpha)) return false;
   }
-  return evidence_.scored >= kScoredMin;
+  return evidence_.scored >= kScoredMin && !alarms_too_often();
 }
 
 // Differences in the metric's own direction: more recall is good, and fewer false positives.
@@ -315,7 +321,6 @@ std::string Rollout::save() const {
     for (const double number : test.save()) record.add_tests(number);
   }
   for (const double number : evidence_.more_alarms.log_wealth()) record.add_more(number);
-  for (const double number : evidence_.fewer_alarms.log_wealth()) record.add_fewer(number);
   record.set_scored(evidence_.scored);
   record.set_failures(evidence_.failures);
   record.set_alarms_champion(evidence_.alarms_champion);
@@ -335,7 +340,7 @@ tl::expected<void, std::string> Rollout::restore(std::string_view bytes) {
   constexpr int kNumbers = static_cast<int>(PairedTest::kNumbers * kCompared);
   constexpr int kSizes = static_cast<int>(MeanBets::kSizes);
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
-      record.tests_size() != kNumbers || record.more_size() != kSizes || record.fewer_size() != kSizes ||
+      record.tests_size() != kNumbers || record.more_size() != kSizes ||
       record.bins_champion_size() != static_cast<int>(kBins) ||
       record.bins_challenger_size() != static_cast<int>(kBins) ||
       record.shares_size() != record.shares_after_size())
@@ -356,7 +361,6 @@ tl::expected<void, std::string> Rollout::restore(std::string_view bytes) {
     evidence_.tests[i].restore(numbers);
   }
   std::copy_n(record.more().begin(), kSizes, evidence_.more_alarms.log_wealth().begin());
-  std::copy_n(record.fewer().begin(), kSizes, evidence_.fewer_alarms.log_wealth().begin());
   evidence_.scored = record.scored();
   evidence_.failures = record.failures();
   evidence_.alarms_champion = record.alarms_champion();

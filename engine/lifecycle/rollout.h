@@ -8,7 +8,8 @@
 //    loss. Where decisions hide labels each counts by the inverse of the chance that its like is seen: a
 //    fraud that the champion declines and the challenger lets through shows only where the challenger
 //    answers, or in the control group. With neither, recall cannot be judged in the shadow, and is not;
-//  - at once: the share of transactions declined or reviewed, and scores that are no probability.
+//  - at once: scores that are no probability; and whether it declines or reviews more transactions without a
+//    proof that it catches more, which keeps it in the shadow and ends a canary.
 //
 // Each share of entities is held for rollout.step_min at least. It grows once the challenger is shown to be
 // not worse than by the margins (successful; from the last share it becomes champion). It is gone as soon as
@@ -54,7 +55,7 @@ class Rollout : public Monitor {
   // What is known of a challenger.
   struct Evidence {
     std::array<PairedTest, kCompared> tests;
-    MeanBets more_alarms, fewer_alarms;
+    MeanBets more_alarms;
     uint64_t scored = 0, failures = 0;
     uint64_t alarms_champion = 0, alarms_challenger = 0;
     double losses = 0, losses_weight = 0;  // the champion's log loss
@@ -68,6 +69,7 @@ class Rollout : public Monitor {
   PairedTest& test(Compared what) { return evidence_.tests[static_cast<size_t>(what)]; }
   double margin(Compared what) const;
   double psi() const;
+  bool alarms_too_often() const;
   // Why it must go; "" when it need not.
   std::string failure() const;
   bool good_enough() const;

@@ -60,8 +60,7 @@ void Triggers::close(const Period& period, std::vector<JudgementEvent>& found) {
   if (scheduled_us_ == INT64_MIN) scheduled_us_ = now_us;  // the first is met one day, week or month later
   const bool cools = asked_us_ != INT64_MIN && now_us < asked_us_ + retraining.cooldown_us;
   // With no champion yet that has learned, the learner's own first candidate comes sooner.
-  if (cools || quality_fails_ || period.moment.fold.retraining() || period.moment.fold.fallbacks().empty())
-    return;
+  if (cools || quality_fails_ || period.moment.fold.retraining() || !period.moment.fold.has_served()) return;
   JudgementEvent judgement;
   judgement.action = Action::kRetrain;
   judgement.finding = Finding::kFailed;

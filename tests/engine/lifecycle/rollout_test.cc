@@ -272,7 +272,15 @@ TEST(Rollout, WhatIsSeenAtOnceNeedsNoLabel) {
   EXPECT_NE(failing.judgements.back().text.find("no probability"), std::string::npos);
   Trial alarming(all_labels(), 1);
   alarming.begin();
-  alarming.until_done({.alarms = 0.05}, 3);
+  alarming.until_done({.alarms = 0.05}, 20);
+  EXPECT_TRUE(alarming.judgements.empty()) << "in the shadow it hinders nobody, and does not leave it";
+  JudgementEvent canary;
+  canary.action = Action::kCanary;
+  canary.target = std::string(32, 'a');
+  canary.values[0] = 0.2;
+  canary.time_us = alarming.now_us();
+  alarming.judge(canary);
+  alarming.until_done({.alarms = 0.05}, 2);
   EXPECT_EQ(alarming.last(), Action::kAbort);
   EXPECT_EQ(alarming.judgements.back().finding, Finding::kFailed);
   EXPECT_NE(alarming.judgements.back().text.find("declines or reviews"), std::string::npos);
@@ -470,6 +478,8 @@ TEST_F(ChallengedFold, APromotedOneIsChampion) {
 TEST_F(ChallengedFold, WhatPassesTheGateIsTriedFirst) {
   const ModelEvent accepted{ModelAction::kAccepted, 5, "m", "{}"};
   EXPECT_EQ(fold_.permitted(accepted).action, ModelAction::kAccepted) << "there is no champion yet";
+  fold_.model({ModelAction::kAccepted, 0, "cold", "{}"}, learners::make_prior_model(config_->columns, 0.02));
+  EXPECT_EQ(fold_.permitted(accepted).action, ModelAction::kAccepted) << "that one has seen no label";
   fold_.model(accepted, learners::make_prior_model(config_->columns, 0.02));
   EXPECT_EQ(fold_.permitted(accepted).action, ModelAction::kChallenger);
   challenge();
