@@ -277,11 +277,10 @@ void Rollout::close(const Period& period, std::vector<JudgementEvent>& found) {
     judgement.action = Action::kAbort;
     judgement.text = fmt::format("challenger {} is gone, at {:.4g} % of the entities: {} ({})",
                                  challenger_.substr(0, 12), 100 * share_, why, figures());
-  } else if (held_) {
-    return;
-  } else if (good_enough() && age_us >= config_->rollout.step_min_us && (share_ <= 0 || answered_ > 0)) {
+  } else if (!held_ && good_enough() && age_us >= config_->rollout.step_min_us &&
+             (share_ <= 0 || answered_ > 0)) {
     judgement = next_step();
-  } else if (age_us >= config_->rollout.step_max_us) {
+  } else if (!held_ && age_us >= config_->rollout.step_max_us) {
     judgement.severity = Severity::kWarning;
     judgement.action = Action::kAbort;
     judgement.text = fmt::format(
