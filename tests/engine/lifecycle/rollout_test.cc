@@ -272,7 +272,7 @@ TEST(Rollout, WhatIsSeenAtOnceNeedsNoLabel) {
   EXPECT_NE(failing.judgements.back().text.find("no probability"), std::string::npos);
   Trial alarming(all_labels(), 1);
   alarming.begin();
-  alarming.until_done({.alarms = 0.05}, 20);
+  alarming.until_done({.alarms = 0.05}, 5);
   EXPECT_TRUE(alarming.judgements.empty()) << "in the shadow it hinders nobody, and does not leave it";
   JudgementEvent canary;
   canary.action = Action::kCanary;
