@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/json.h"
