@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/fold/fold.h"
+#include "engine/fold/policy.h"
 #include "engine/lifecycle/numbers.h"
 #include "engine/lifecycle/rollback.pb.h"
 #include "learners/metrics.h"
@@ -20,7 +21,10 @@ constexpr uint64_t kLegitimateOf = 16;  // one of so many is kept
 constexpr size_t kFraudsMin = 30;       // rows, before models are compared
 constexpr size_t kLegitimateMin = 100;
 constexpr uint64_t kFailuresMin = 5;
-constexpr size_t kBannedMax = 100;
+constexpr size_t kRememberedMax = 100;  // models
+constexpr size_t kDeclinesSeenMin = 10;
+constexpr double kConfidence = 0.95;  // share of bootstrap rounds
+constexpr size_t kRounds = 200;
 // A takeover that the gate or a rollout decided is believed unless it is this much worse: the rows tell less
 // of it than what they judged by.
 constexpr double kTakeoverGain = 0.1;
@@ -43,7 +47,8 @@ void Rollback::settled(const Settled& settled) {
   (fraud ? frauds_ : legitimate_)
       .push_back({{settled.row.begin(), settled.row.end()},
                   static_cast<float>(settled.weight),
-                  legitimate_settled_});
+                  legitimate_settled_,
+                  settled.answer.wanted == Decision::kDecline});
   trim();
 }
 
@@ -62,6 +67,10 @@ bool Rollback::banned(const std::string& hash) const {
 
 void Rollback::model(const ModelEvent& event, const Fold&) {
   if (!takes_over(event.action)) return;
+  if (event.action == ModelAction::kAccepted && event.candidate == 0) {
+    unlabelled_.push_back(event.model);
+    if (unlabelled_.size() > kRememberedMax) unlabelled_.erase(unlabelled_.begin());
+  }
   // By hand it may come back.
   if (event.action == ModelAction::kActivated) std::erase(banned_, event.model);
   if (!champion_.empty() && champion_ != event.model) why_ = "takeover";
@@ -76,51 +85,66 @@ void Rollback::judged(const JudgementEvent& event) {
   why_.clear();
   if (champion_.empty() || banned(champion_)) return;
   banned_.push_back(champion_);
-  if (banned_.size() > kBannedMax) banned_.erase(banned_.begin());
+  if (banned_.size() > kRememberedMax) banned_.erase(banned_.begin());
 }
 
-Rollback::Standing Rollback::standing(const std::string& hash, const learners::Model& model) const {
-  std::vector<float> rows, weights;
-  std::vector<uint8_t> labels;
-  // Frauds and legitimate ones as they come in the stream: those that were kept stand for all that were
-  // settled in the time from which the frauds are.
+// Frauds and legitimate ones as they come in the stream: those that were kept stand for all that were settled
+// in the time from which the frauds are.
+Rollback::Sample Rollback::sample() const {
+  Sample sample;
   const auto span = static_cast<double>(legitimate_settled_ - frauds_.front().legitimate + 1);
   const double each = std::max(span / static_cast<double>(legitimate_.size()), 1.0);
   for (const auto* kept : {&frauds_, &legitimate_}) {
     const bool fraud = kept == &frauds_;
     for (const Row& row : *kept) {
-      rows.insert(rows.end(), row.row.begin(), row.row.end());
-      labels.push_back(fraud);
-      weights.push_back(row.weight * (fraud ? 1 : static_cast<float>(each)));
+      sample.rows.insert(sample.rows.end(), row.row.begin(), row.row.end());
+      sample.labels.push_back(fraud);
+      sample.weights.push_back(row.weight * (fraud ? 1 : static_cast<float>(each)));
     }
   }
+  return sample;
+}
+
+Rollback::Standing Rollback::standing(const std::string& hash, const learners::Model& model,
+                                      const Sample& sample) const {
   Standing standing{.hash = hash};
-  std::vector<float> scores(labels.size());
-  model.score(learners::MatrixView(rows, config_->columns.size()), scores);
-  standing.gives_probabilities = std::all_of(scores.begin(), scores.end(), is_probability);
+  standing.scores.resize(sample.labels.size());
+  model.score(learners::MatrixView(sample.rows, config_->columns.size()), standing.scores);
+  standing.gives_probabilities = std::all_of(standing.scores.begin(), standing.scores.end(), is_probability);
   if (!standing.gives_probabilities) return standing;
   double fraud_weight = 0, weight = 0;
-  for (size_t i = 0; i < labels.size(); ++i) {
-    weight += static_cast<double>(weights[i]);
-    if (labels[i] != 0) fraud_weight += static_cast<double>(weights[i]);
+  for (size_t i = 0; i < sample.labels.size(); ++i) {
+    weight += static_cast<double>(sample.weights[i]);
+    if (sample.labels[i] != 0) fraud_weight += static_cast<double>(sample.weights[i]);
   }
   const double base = fraud_weight / weight;
   const double of_base = -base * learners::exact_log(base) - (1 - base) * learners::exact_log(1 - base);
-  standing.average_precision = learners::average_precision(scores, labels, weights);
-  standing.log_loss = learners::log_loss(scores, labels, weights);
+  standing.average_precision = learners::average_precision(standing.scores, sample.labels, sample.weights);
+  standing.log_loss = learners::log_loss(standing.scores, sample.labels, sample.weights);
   standing.composite = (standing.average_precision + 1 - standing.log_loss / of_base) / 2;
   return standing;
+}
+
+// Enough of what it declines to say how well it does.
+bool Rollback::sees_its_declines() const {
+  if (!hides(config_->policy, Decision::kDecline)) return true;
+  const auto seen =
+      std::count_if(frauds_.begin(), frauds_.end(), [](const Row& row) { return row.declined; });
+  return seen >= static_cast<std::ptrdiff_t>(kDeclinesSeenMin);
 }
 
 void Rollback::compare(const Period& period, const std::string& why, bool failing,
                        std::vector<JudgementEvent>& found) {
   const Fold& fold = period.moment.fold;
-  Standing champion = standing(fold.champion_hash(), *fold.champion());
+  if (why != "takeover" && !failing && !sees_its_declines()) return;
+  const Sample rows = sample();
+  Standing champion = standing(fold.champion_hash(), *fold.champion(), rows);
   if (failing) champion.gives_probabilities = false;
   std::vector<Standing> earlier;
   for (const auto& [hash, model] : fold.fallbacks()) {
-    if (banned(hash) || hash == champion.hash) continue;
-    Standing one = standing(hash, *model);
+    const bool knew_labels = std::find(unlabelled_.begin(), unlabelled_.end(), hash) == unlabelled_.end();
+    if (banned(hash) || hash == champion.hash || (!failing && !knew_labels)) continue;
+    Standing one = standing(hash, *model, rows);
     if (one.gives_probabilities) earlier.push_back(std::move(one));
   }
   const auto best =
@@ -128,8 +152,12 @@ void Rollback::compare(const Period& period, const std::string& why, bool failin
                        [](const Standing& a, const Standing& b) { return a.composite < b.composite; });
   const double gain_min =
       why == "takeover" ? std::max(kTakeoverGain, config_->rollback.gain_min) : config_->rollback.gain_min;
-  const bool better = best != earlier.end() &&
-                      (!champion.gives_probabilities || best->composite > champion.composite + gain_min);
+  const auto surely_better = [&] {
+    if (best->composite <= champion.composite + gain_min) return false;
+    return learners::paired_bootstrap_ap(champion.scores, best->scores, rows.labels, kRounds, 1, rows.weights)
+               .win_probability >= kConfidence;
+  };
+  const bool better = best != earlier.end() && (!champion.gives_probabilities || surely_better());
   const bool to_prior = !better && !champion.gives_probabilities;
   if (why == "takeover" && !better && !to_prior) return;  // as it should be
   nlohmann::json models = nlohmann::json::array();
@@ -217,6 +245,7 @@ std::string Rollback::save() const {
       one.set_row(floats_to_bytes(row.row));
       one.set_weight(row.weight);
       one.set_legitimate(row.legitimate);
+      one.set_declined(row.declined);
     }
   };
   add(frauds_, record.mutable_frauds());
@@ -228,6 +257,7 @@ std::string Rollback::save() const {
   record.set_champion(champion_);
   record.set_last_us(last_us_);
   for (const std::string& hash : banned_) record.add_banned(hash);
+  for (const std::string& hash : unlabelled_) record.add_unlabelled(hash);
   return record.SerializeAsString();
 }
 
@@ -242,7 +272,7 @@ tl::expected<void, std::string> Rollback::restore(std::string_view bytes) {
       if (one.row().size() != config_->columns.size() * sizeof(float) ||
           one.legitimate() > record.legitimate_settled())
         return tl::make_unexpected(std::string("a row of its record is damaged"));
-      rows->push_back({floats_from_bytes(one.row()), one.weight(), one.legitimate()});
+      rows->push_back({floats_from_bytes(one.row()), one.weight(), one.legitimate(), one.declined()});
     }
   }
   restored.trim();
@@ -253,6 +283,7 @@ tl::expected<void, std::string> Rollback::restore(std::string_view bytes) {
   restored.champion_ = record.champion();
   restored.last_us_ = record.last_us();
   restored.banned_.assign(record.banned().begin(), record.banned().end());
+  restored.unlabelled_.assign(record.unlabelled().begin(), record.unlabelled().end());
   *this = std::move(restored);
   return {};
 }

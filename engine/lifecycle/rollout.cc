@@ -103,24 +103,35 @@ void Rollout::scored(const Scored& scored) {
 }
 
 void Rollout::settled(const Settled& settled) {
-  if (challenger_.empty() || settled.sequence <= after_ || settled.corrected) return;
-  const float champion = champions_score(settled.answer), challenger = challengers_score(settled.answer);
-  if (champion < 0 || challenger < 0 || settled.answer.step == Step::kStatic) return;
-  const bool fraud = settled.verdict == Verdict::kFraud;
-  const Decision before = decision(champion, settled.amount), now = decision(challenger, settled.amount);
+  if (challenger_.empty() || settled.sequence <= after_ || settled.answer.step == Step::kStatic) return;
+  const Labelled labelled{settled.verdict == Verdict::kFraud,
+                          went_through(settled.answer, Outcome::kUnreported), champions_score(settled.answer),
+                          challengers_score(settled.answer), settled.amount};
+  if (labelled.champion < 0 || labelled.challenger < 0) return;
+  const int64_t of_age_us = settled.time_us + config_->training.maturity_us;
+  if (settled.known_us < of_age_us) {
+    young_.insert_or_assign({of_age_us, settled.sequence}, labelled);
+  } else if (!settled.corrected) {
+    compare(settled.sequence, labelled);
+  }
+}
+
+void Rollout::compare(uint64_t sequence, const Labelled& labelled) {
+  const bool fraud = labelled.fraud;
+  const float champion = labelled.champion, challenger = labelled.challenger;
+  const double amount = labelled.amount;
+  const Decision before = decision(champion, amount), now = decision(challenger, amount);
   // What went through although its like mostly does not stands for those; a label that came although it did
   // not go through stands for itself.
-  const double share = share_at(settled.sequence);
+  const double share = share_at(sequence);
   const auto chance = [&](Decision by_challenger, Decision by_champion) {
-    return share * chance_seen(by_challenger, settled.amount) +
-           (1 - share) * chance_seen(by_champion, settled.amount);
+    return share * chance_seen(by_challenger, amount) + (1 - share) * chance_seen(by_champion, amount);
   };
   const double least = std::min(chance(Decision::kApprove, Decision::kDecline),
                                 chance(Decision::kDecline, Decision::kApprove));
   const double most = least * config_->rollout.weight_max > 1 ? 1 / least : config_->rollout.weight_max;
   double weight = 1;
-  if (went_through(settled.answer, Outcome::kUnreported))
-    weight = chance(now, before) * most > 1 ? 1 / chance(now, before) : most;
+  if (labelled.went_through) weight = chance(now, before) * most > 1 ? 1 / chance(now, before) : most;
   const double more =
       static_cast<double>(now == Decision::kDecline) - static_cast<double>(before == Decision::kDecline);
   if (fraud) {
@@ -143,6 +154,7 @@ void Rollout::model(const ModelEvent& event, const Fold& fold) {
   challenger_ = event.model;
   after_ = fold.next_sequence() - 1;
   evidence_ = {};
+  young_.clear();
   shares_.clear();
   newest_ = after_;
   begin_share(0, fold.watermark_us());
@@ -268,6 +280,8 @@ void Rollout::close(const Period& period, std::vector<JudgementEvent>& found) {
   if (challenger_.empty()) return;
   const int64_t now_us = period.moment.now_us;
   if (since_us_ == INT64_MIN) since_us_ = now_us;
+  for (; !young_.empty() && young_.begin()->first.first <= now_us; young_.erase(young_.begin()))
+    compare(young_.begin()->first.second, young_.begin()->second);
   const int64_t age_us = now_us - since_us_;
   JudgementEvent judgement;
   judgement.target = challenger_;
@@ -312,6 +326,16 @@ std::string Rollout::save() const {
   record.set_since_us(since_us_);
   record.set_after(after_);
   record.set_newest(newest_);
+  for (const auto& [key, labelled] : young_) {
+    proto::YoungRecord& saved = *record.add_young();
+    saved.set_of_age_us(key.first);
+    saved.set_sequence(key.second);
+    saved.set_fraud(labelled.fraud);
+    saved.set_went_through(labelled.went_through);
+    saved.set_champion(labelled.champion);
+    saved.set_challenger(labelled.challenger);
+    saved.set_amount(labelled.amount);
+  }
   for (const auto& [after, share] : shares_) {
     record.add_shares_after(after);
     record.add_shares(share);
@@ -350,6 +374,11 @@ tl::expected<void, std::string> Rollout::restore(std::string_view bytes) {
   since_us_ = record.since_us();
   after_ = record.after();
   newest_ = record.newest();
+  young_.clear();
+  for (const proto::YoungRecord& saved : record.young()) {
+    young_[{saved.of_age_us(), saved.sequence()}] = {saved.fraud(), saved.went_through(), saved.champion(),
+                                                     saved.challenger(), saved.amount()};
+  }
   shares_.clear();
   for (int i = 0; i < record.shares_size(); ++i)
     shares_.emplace_back(record.shares_after(i), record.shares(i));

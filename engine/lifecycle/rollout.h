@@ -3,7 +3,9 @@
 // groups of entities would need. What is compared, all by tests that may be looked at after every label (see
 // sequential_test.h):
 //
-//  - at settled labels: recall and false-positive rate of the policy's declines with each one's score, and
+//  - at labels, each transaction once it is of age: verdicts that come sooner are those of what was reviewed,
+//    which are like no others. Recall and false-positive rate of the policy's declines with each one's score,
+//    and
 //  log
 //    loss. Where decisions hide labels each counts by the inverse of the chance that its like is seen: a
 //    fraud that the champion declines and the challenger lets through shows only where the challenger
@@ -22,6 +24,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,6 +65,13 @@ class Rollout : public Monitor {
     std::array<uint64_t, kBins> bins_champion{}, bins_challenger{};
   };
 
+  // A transaction whose verdict is known, and what both said of it.
+  struct Labelled {
+    bool fraud, went_through;
+    float champion, challenger;
+    double amount;
+  };
+  void compare(uint64_t sequence, const Labelled& labelled);
   Decision decision(float score, double amount) const;
   double chance_seen(Decision decision, double amount) const;
   double share_at(uint64_t sequence) const;
@@ -89,6 +99,7 @@ class Rollout : public Monitor {
   uint64_t newest_ = 0;           // transaction that was scored
   std::vector<std::pair<uint64_t, double>> shares_;  // after which event which share, oldest first
   Evidence evidence_;
+  std::map<std::pair<int64_t, uint64_t>, Labelled> young_;  // by when it is of age, and sequence
 };
 
 }  // namespace shrike::engine

@@ -62,6 +62,14 @@ class RollbackTest : public testing::Test {
                          false, 1, one, Answer{}, 1, 0});
     }
   }
+  // A fraud of the control group.
+  void settle_control() {
+    const auto one = row(true);
+    Answer answer;
+    answer.wanted = Decision::kDecline;
+    answer.control = true;
+    monitor_->settled({++sequence_, 0, 0, Verdict::kFraud, Source::kMatured, false, 1, one, answer, 1, 0});
+  }
   void answer(int count, int failing) {
     const std::vector<float> none(config_->columns.size());
     for (int i = 0; i < count; ++i) {
@@ -139,6 +147,7 @@ TEST_F(RollbackTest, ACriticalAlertComparesAndSaysSoWhenNoneIsBetter) {
   settle(6000);
   take_over(other_, model);
   close();
+  for (int i = 0; i < 20; ++i) settle_control();
   JudgementEvent alert;
   alert.monitor = "performance";
   alert.finding = Finding::kFailed;

@@ -264,6 +264,41 @@ TEST(Rollout, ALossIsFoundWhereDecisionsHideLabels) {
   EXPECT_GE(same_promoted, 8);
 }
 
+// What reviewers say at once is of what was reviewed, and like nothing else: it waits for its neighbours.
+TEST(Rollout, AVerdictCountsOnceItsTransactionIsOfAge) {
+  const ConfigPtr config = all_labels();
+  NoExamples nowhere;
+  Fold fold(config, nowhere, nullptr);
+  Rollout monitor(config);
+  monitor.model({ModelAction::kChallenger, 1, std::string(32, 'a'), ""}, fold);
+  const std::vector<float> row;
+  Answer answer;
+  answer.score = 0.6f;
+  answer.other = 0.7f;
+  const auto settle = [&](uint64_t sequence, Verdict verdict, bool corrected, int64_t known_us) {
+    monitor.settled({sequence, kStart, known_us, verdict, Source::kAnalyst, corrected, 1, row, answer, 1, 0});
+  };
+  const auto seen = [&](const char* metric) { return monitor.report()[metric]["transactions"].get<int>(); };
+  const auto close = [&](int64_t now_us) {
+    std::vector<JudgementEvent> found;
+    monitor.close({{9, now_us, 9, fold}, true, true}, found);
+  };
+  settle(1, Verdict::kLegitimate, false, kStart + kDay);
+  settle(1, Verdict::kFraud, true, kStart + 2 * kDay);
+  settle(2, Verdict::kLegitimate, false, kStart + 3 * kDay);
+  close(kStart + 6 * kDay);
+  EXPECT_EQ(seen("log_loss"), 0);
+  Rollout restored(config);
+  ASSERT_TRUE(restored.restore(monitor.save()));
+  EXPECT_EQ(restored.save(), monitor.save());
+  close(kStart + 7 * kDay);
+  EXPECT_EQ(seen("recall"), 1) << "it had changed its mind";
+  EXPECT_EQ(seen("false_positive_rate"), 1);
+  settle(2, Verdict::kFraud, true, kStart + 8 * kDay);
+  close(kStart + 9 * kDay);
+  EXPECT_EQ(seen("log_loss"), 2) << "as it was first";
+}
+
 TEST(Rollout, WhatIsSeenAtOnceNeedsNoLabel) {
   Trial failing(all_labels(), 1);
   failing.begin();
