@@ -15,8 +15,11 @@
 namespace shrike::engine {
 namespace {
 
-constexpr const char* kNames[Rollout::kCompared] = {"recall", "false_positive_rate", "log_loss"};
-constexpr double kLossMax = 4;          // of a difference of two log losses; beyond it counts as this
+constexpr const char* kNames[Rollout::kCompared] = {"recall", "false_positive_rate", "log_loss",
+                                                    "net_benefit"};
+constexpr double kLossMax = 4;  // of a difference of two log losses; beyond it counts as this
+// Tests count what is good as positive; people read more false positives and more loss as more.
+constexpr double kUnits[Rollout::kCompared] = {1, -1, -kLossMax, 1};
 constexpr double kScoreMin = 1e-6;      // log losses of scores nearer to 0 or 1 count as of this
 constexpr uint64_t kScoredMin = 1000;   // before a share grows
 constexpr uint64_t kFailuresMin = 5;    // no probabilities, before they tell
@@ -59,6 +62,8 @@ double Rollout::margin(Compared what) const {
       return evidence_.losses_weight > 0
                  ? rollout.log_loss_margin * evidence_.losses / evidence_.losses_weight / kLossMax
                  : 0;
+    case Compared::kNetBenefit:
+      return 0;
   }
   return 0;
 }
@@ -139,6 +144,9 @@ void Rollout::compare(uint64_t sequence, const Labelled& labelled) {
   } else {
     test(Compared::kFalsePositives).add(-more, weight, most, margin(Compared::kFalsePositives));
   }
+  // What one legitimate transaction that is declined costs, in frauds that are.
+  const double cost = thresholds_.decline / std::max(1 - thresholds_.decline, 1e-9);
+  test(Compared::kNetBenefit).add(more * (fraud ? 1 : -cost) / std::max(cost, 1.0), weight, most, 0);
   const double loss = log_loss(static_cast<double>(champion), fraud);
   const double gain = (loss - log_loss(static_cast<double>(challenger), fraud)) / kLossMax;
   test(Compared::kLogLoss).add(std::clamp(gain, -1.0, 1.0), weight, most, margin(Compared::kLogLoss));
@@ -177,12 +185,14 @@ void Rollout::judged(const JudgementEvent& event) {
   if (event.action == Action::kAbort) challenger_.clear();
 }
 
-// Fewer alarms are no harm by themselves (whether it misses frauds is for recall to say), and more are none
-// where they catch more.
+// Whether its declines are shown to be worth more, whatever they cost.
+bool Rollout::pays() const {
+  return test(Compared::kNetBenefit).better(config_->rollout.alpha / (2 * kCompared));
+}
+
+// Fewer alarms are no harm by themselves: whether it misses frauds is for recall to say.
 bool Rollout::alarms_too_often() const {
-  const RolloutConfig& rollout = config_->rollout;
-  return evidence_.more_alarms.proves(rollout.alpha) &&
-         !evidence_.tests[static_cast<size_t>(Compared::kRecall)].better(rollout.alpha / (2 * kCompared));
+  return evidence_.more_alarms.proves(config_->rollout.alpha) && !pays();
 }
 
 std::string Rollout::failure() const {
@@ -190,10 +200,12 @@ std::string Rollout::failure() const {
   if (e.failures >= kFailuresMin &&
       static_cast<double>(e.failures) > kFailuresMax * static_cast<double>(e.scored))
     return fmt::format("{} of its {} scores were no probability", e.failures, e.scored);
-  // One of three might be called better or worse by chance, in either direction.
+  // One of four might be called better or worse by chance, in either direction.
   const double alpha = config_->rollout.alpha / (2 * kCompared);
-  for (size_t i = 0; i < kCompared; ++i) {
-    if (e.tests[i].worse(alpha)) return fmt::format("its {} is worse", kNames[i]);
+  const bool costs = test(Compared::kNetBenefit).worse(alpha);
+  for (const Compared what : {Compared::kRecall, Compared::kFalsePositives, Compared::kLogLoss}) {
+    if (test(what).worse(alpha) && (costs || what == Compared::kLogLoss))
+      return fmt::format("its {} is worse", kNames[static_cast<size_t>(what)]);
   }
   if (share_ > 0 && alarms_too_often()) {
     return fmt::format("it declines or reviews {} of {} transactions where the champion does {}",
@@ -203,11 +215,11 @@ std::string Rollout::failure() const {
 }
 
 bool Rollout::good_enough() const {
-  for (size_t i = 0; i < kCompared; ++i) {
-    if (i == static_cast<size_t>(Compared::kRecall) && !sees_recall()) continue;
-    if (!evidence_.tests[i].good_enough(config_->rollout.alpha)) return false;
-  }
-  return evidence_.scored >= kScoredMin && !alarms_too_often();
+  const double alpha = config_->rollout.alpha;
+  if (evidence_.scored < kScoredMin || alarms_too_often()) return false;
+  if (!test(Compared::kLogLoss).good_enough(alpha)) return false;
+  return pays() || (test(Compared::kFalsePositives).good_enough(alpha) &&
+                    (!sees_recall() || test(Compared::kRecall).good_enough(alpha)));
 }
 
 // Differences in the metric's own direction: more recall is good, and fewer false positives.
@@ -215,7 +227,7 @@ std::string Rollout::figures() const {
   std::string text;
   for (size_t i = 0; i < kCompared; ++i) {
     const PairedTest& test = evidence_.tests[i];
-    const double unit = i == static_cast<size_t>(Compared::kLogLoss) ? -kLossMax : i == 0 ? 1 : -1;
+    const double unit = kUnits[i];
     const double half = test.half_width(config_->rollout.alpha) * std::fabs(unit);
     const double mean = test.mean() * unit;
     text += fmt::format("{}{} {:+.4f} [{:+.4f}, {:+.4f}] of {}", i == 0 ? "" : ", ", kNames[i], mean,
@@ -239,7 +251,7 @@ nlohmann::json Rollout::evidence_json() const {
   nlohmann::json json = nlohmann::json::object();
   for (size_t i = 0; i < kCompared; ++i) {
     const PairedTest& test = evidence_.tests[i];
-    const double unit = i == static_cast<size_t>(Compared::kLogLoss) ? -kLossMax : i == 0 ? 1 : -1;
+    const double unit = kUnits[i];
     json[kNames[i]] = {
         {"difference", short_number(test.mean() * unit)},
         {"half_width", short_number(test.half_width(config_->rollout.alpha) * std::fabs(unit))},

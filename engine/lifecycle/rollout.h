@@ -13,6 +13,10 @@
 //  - at once: scores that are no probability; and whether it declines or reviews more transactions without a
 //    proof that it catches more, which keeps it in the shadow and ends a canary.
 //
+// Neither fewer frauds caught nor more legitimate ones declined is harm while the other may pay for it: by
+// the net benefit of the declines (Vickers & Elkin, "Decision curve analysis", 2006), in which the threshold
+// t in force says that one fraud caught is worth (1 - t) / t legitimate ones declined.
+//
 // Each share of entities is held for rollout.step_min at least. It grows once the challenger is shown to be
 // not worse than by the margins (successful; from the last share it becomes champion). It is gone as soon as
 // it is shown to be worse in anything by more than half of the margin (failed), or when it was not shown to
@@ -49,8 +53,8 @@ class Rollout : public Monitor {
   std::string save() const override;
   tl::expected<void, std::string> restore(std::string_view bytes) override;
 
-  enum class Compared : uint8_t { kRecall, kFalsePositives, kLogLoss };
-  static constexpr size_t kCompared = 3;
+  enum class Compared : uint8_t { kRecall, kFalsePositives, kLogLoss, kNetBenefit };
+  static constexpr size_t kCompared = 4;
 
  private:
   static constexpr size_t kBins = 10;  // of scores, for their distributions
@@ -79,6 +83,8 @@ class Rollout : public Monitor {
   PairedTest& test(Compared what) { return evidence_.tests[static_cast<size_t>(what)]; }
   double margin(Compared what) const;
   double psi() const;
+  const PairedTest& test(Compared what) const { return evidence_.tests[static_cast<size_t>(what)]; }
+  bool pays() const;
   bool alarms_too_often() const;
   // Why it must go; "" when it need not.
   std::string failure() const;

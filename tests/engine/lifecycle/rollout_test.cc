@@ -94,6 +94,7 @@ class Trial {
     double recall_loss = 0;  // share of the frauds that the champion catches and it does not
     double failures = 0;     // share of its scores that are no probability
     double alarms = 0;       // share of the rest that it declines
+    double recall_gain = 0;  // share of the frauds that the champion misses and it catches
   };
 
   void begin() {
@@ -156,6 +157,7 @@ class Trial {
     float challenger = seen();
     if (fraud && champion >= 0.5f && unit() < kind.recall_loss) challenger = 0.05f;
     if (!fraud && unit() < kind.alarms) challenger = 0.9f;
+    if (fraud && champion < 0.5f && unit() < kind.recall_gain) challenger = 0.9f;
     if (unit() < kind.failures) challenger = kNoProbability;
     ++sequence_;
     Answer answer;
@@ -319,6 +321,17 @@ TEST(Rollout, WhatIsSeenAtOnceNeedsNoLabel) {
   EXPECT_EQ(alarming.last(), Action::kAbort);
   EXPECT_EQ(alarming.judgements.back().finding, Finding::kFailed);
   EXPECT_NE(alarming.judgements.back().text.find("declines or reviews"), std::string::npos);
+}
+
+TEST(Rollout, WhatCatchesMuchMoreMayCostALittle) {
+  Trial pays(all_labels(), 1), costs(all_labels(), 1);
+  pays.begin();
+  pays.until_done({.alarms = 0.006, .recall_gain = 1}, 60);
+  EXPECT_EQ(pays.last(), Action::kPromote) << (pays.judgements.empty() ? "" : pays.judgements.back().text);
+  costs.begin();
+  costs.until_done({.alarms = 0.006}, 60);
+  EXPECT_EQ(costs.last(), Action::kAbort);
+  EXPECT_NE(costs.judgements.back().text.find("false_positive_rate is worse"), std::string::npos);
 }
 
 TEST(Rollout, InconclusiveMeansBack) {
