@@ -1,6 +1,6 @@
 """A compressed half-year of the simulator, in which a new kind of fraud starts, a feature's source breaks (all zero), a
 label source is poisoned, a bad model is pushed by hand past the gate, and traffic doubles; served by two real servers, one
-with the life cycle on (quality, drift, quarantine of sources, learned thresholds, rollouts, retraining, rollback) and one with all
+with the life cycle on (quality, drift, quarantine of sources, rollouts or else learned thresholds, retraining, rollback) and one with all
 of it off. For each fault: which monitor told of it, after how many transactions and days, what was done, and what true
 average precision, the share of legitimate transactions declined and the money lost (frauds approved) did meanwhile.
 
@@ -66,6 +66,8 @@ def switched(mode, args):
     """The configuration of a run: all parts of the life cycle on, but those that are left out; or all off."""
     changes = {table: {key: "true" if mode == "on" and table not in args.without else "false"}
                for table, key in SWITCHES.items()}
+    if changes["rollout"]["on"] == "true":  # the two go together not yet
+        changes["thresholds"]["learn"] = "false"
     changes["thresholds"]["reviews_per_day"] = str(round(2 * REVIEWED * args.customers))
     return changes
 

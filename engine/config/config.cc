@@ -448,6 +448,12 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->quality = read_quality(root.table("quality"));
   config->performance = read_performance(root.table("performance"));
   config->rollout = read_rollout(root.table("rollout"), schema, config->training.maturity_us);
+  if (config->rollout.on && config->thresholds.learn) {
+    root.table("rollout").problem(
+        "on",
+        "with thresholds.learn a challenger would be judged, and answer, at thresholds that were learned for "
+        "the champion's scores; leave one of the two off");
+  }
   config->rollback = read_rollback(root.table("rollback"));
   config->retraining = read_retraining(root.table("retraining"), config->training);
   config->alerts = read_alerts(root.table("alerts"));

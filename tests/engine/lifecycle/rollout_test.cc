@@ -334,6 +334,13 @@ TEST(Rollout, WhatCatchesMuchMoreMayCostALittle) {
   EXPECT_NE(costs.judgements.back().text.find("false_positive_rate is worse"), std::string::npos);
 }
 
+TEST(Rollout, GoesNotTogetherWithLearnedThresholds) {
+  const auto refused =
+      parse_config(handbook_15() + "[rollout]\non = true\n[thresholds]\nlearn = true\n", "t.toml");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error()[0].find("rollout.on"), std::string::npos) << refused.error()[0];
+}
+
 TEST(Rollout, InconclusiveMeansBack) {
   const ConfigPtr config =
       must_parse(all_labels_come() + "[rollout]\nstep_max = \"8d\"\nrecall_margin = 0.001\n");
