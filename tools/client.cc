@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "tools/commands.h"
+
 namespace shrike::tools {
 
 int64_t clock_us() {
@@ -60,6 +62,13 @@ tl::expected<std::string, std::string> Client::ask(const std::string& endpoint, 
         fmt::format("{}: {}; expected tcp://ADDRESS:PORT or ipc://PATH", endpoint, error.what()));
   }
   return answer;
+}
+
+int ask_and_print(const std::string& endpoint, std::string_view request) {
+  const auto reply = Client::ask(endpoint, request, 10'000);
+  if (!reply) return complain(reply.error(), kFailed);
+  fmt::print("{}\n", *reply);
+  return reply->rfind("{\"error\"", 0) == 0 ? kNotAllWell : 0;
 }
 
 }  // namespace shrike::tools

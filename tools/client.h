@@ -44,4 +44,8 @@ class Client {
 
 int64_t clock_us();
 
+// Asks the server at `endpoint` once and prints what it answers; the exit code: kNotAllWell when it refused,
+// kFailed when it did not answer.
+int ask_and_print(const std::string& endpoint, std::string_view request);
+
 }  // namespace shrike::tools

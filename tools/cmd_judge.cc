@@ -35,11 +35,7 @@ int run(const Options& options) {
   } else if (!options.what.empty()) {
     said["target"] = options.what[0];
   }
-  const auto reply =
-      Client::ask(options.endpoint, to_text({{"command", "judge"}, {"argument", said.dump()}}), 10'000);
-  if (!reply) return complain(reply.error(), kFailed);
-  fmt::print("{}\n", *reply);
-  return reply->rfind("{\"error\"", 0) == 0 ? kNotAllWell : 0;
+  return ask_and_print(options.endpoint, to_text({{"command", "judge"}, {"argument", said.dump()}}));
 }
 
 }  // namespace

@@ -227,11 +227,7 @@ int score_rows(const Options& options) {
 
 // "activate" or "challenge" it.
 int tell_server(const Options& options, const char* command) {
-  const auto reply =
-      Client::ask(options.endpoint, to_text({{"command", command}, {"argument", options.model}}), 10'000);
-  if (!reply) return complain(reply.error(), kFailed);
-  fmt::print("{}\n", *reply);
-  return reply->rfind("{\"error\"", 0) == 0 ? kNotAllWell : 0;
+  return ask_and_print(options.endpoint, to_text({{"command", command}, {"argument", options.model}}));
 }
 
 std::string_view verdict_name(engine::Verdict verdict) {

@@ -19,11 +19,9 @@ struct Options {
 
 int run(const Options& options) {
   const Json said = {{"action", "retrain"}, {"target", options.strategy}, {"why", options.why}};
-  const auto reply =
-      Client::ask(options.endpoint, to_text({{"command", "judge"}, {"argument", said.dump()}}), 10'000);
-  if (!reply) return complain(reply.error(), kFailed);
-  fmt::print("{}\n", *reply);
-  if (reply->rfind("{\"error\"", 0) == 0) return kNotAllWell;
+  const int exit_code =
+      ask_and_print(options.endpoint, to_text({{"command", "judge"}, {"argument", said.dump()}}));
+  if (exit_code != 0) return exit_code;
   fmt::print(
       "It runs beside scoring; `shrike timeline` says what came of it, `shrike status` how far the gate "
       "is.\n");

@@ -141,7 +141,7 @@ void Engine::tell_of_clock(const Transaction& transaction, Clock clock) const {
   const uint64_t count = clock == Clock::kAhead ? counters.ahead : counters.late;
   if (!std::has_single_bit(count)) return;
   const features::Schema& schema = parts_.config->schema();
-  const int64_t stream_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
+  const int64_t stream_us = event_time_us();
   spdlog::warn("{} {} is dated {} s {} the stream's time ({} such so far): scored, and no window has it. {}",
                schema.fields[schema.id].name, features::text(schema, transaction, schema.id),
                std::abs(transaction.time_us - stream_us) / 1'000'000,
@@ -223,11 +223,17 @@ void Engine::outcome(Envelope& envelope, asked::Outcome& outcome) {
   }
 }
 
+// 0 before the first transaction.
+int64_t Engine::event_time_us() const {
+  const int64_t us = parts_.fold->watermark_us();
+  return us == INT64_MIN ? 0 : us;
+}
+
 // By an operator's hand.
 Result<void> Engine::judge(asked::Control& control) {
   auto judgement = judgement_by_hand(control.argument);
   if (!judgement) return tl::make_unexpected(judgement.error());
-  judgement->time_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
+  judgement->time_us = event_time_us();
   if (judgement->action == Action::kRollBack) {
     judgement->target = parts_.fold->earlier_champion(judgement->target);
     if (judgement->target.empty())
@@ -286,7 +292,7 @@ void Engine::keep_pace() {
   judgement.severity = share < 1 ? Severity::kWarning : Severity::kInfo;
   judgement.action = Action::kSample;
   judgement.values = {share, 0};
-  judgement.time_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
+  judgement.time_us = event_time_us();
   judgement.text = share < 1 ? fmt::format(
                                    "training is behind by {} examples: of legitimate ones {} % are learned, "
                                    "with weights to match",
@@ -324,7 +330,7 @@ void Engine::look_after_retraining() {
       swap(retrained->event, retrained->model);
     } else {
       auto& failed = std::get<JudgementEvent>(outcome);
-      failed.time_us = parts_.fold->watermark_us() == INT64_MIN ? 0 : parts_.fold->watermark_us();
+      failed.time_us = event_time_us();
       write_down(failed);
     }
   }

@@ -70,6 +70,7 @@ class Engine {
   void take_proposals();
   void look_after_retraining();
   void take_judgements(size_t until);
+  int64_t event_time_us() const;
   void follow(const JudgementEvent& judgement);
   void keep_pace();
   void write_down(const JudgementEvent& judgement);
