@@ -24,7 +24,8 @@ inline constexpr uint32_t kLabelHidden = 1u << 29;  // it did not go through: si
 inline constexpr uint32_t kLabelKnown = 1u << 30;
 inline constexpr uint32_t kLabelFraud = 1u << 31;
 
-enum class Verdict : uint8_t { kUnknown, kLegitimate, kFraud };
+// kUnsure: somebody looked and could not tell; for features it is unknown, whatever its silence.
+enum class Verdict : uint8_t { kUnknown, kLegitimate, kFraud, kUnsure };
 
 __extension__ typedef __int128 Int128;
 

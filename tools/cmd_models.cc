@@ -230,12 +230,6 @@ int tell_server(const Options& options, const char* command) {
   return ask_and_print(options.endpoint, to_text({{"command", command}, {"argument", options.model}}));
 }
 
-std::string_view verdict_name(engine::Verdict verdict) {
-  return verdict == engine::Verdict::kFraud        ? "fraud"
-         : verdict == engine::Verdict::kLegitimate ? "legitimate"
-                                                   : "unknown";
-}
-
 // One transaction of the log, and what is known of it.
 struct Inspected {
   engine::Recorded recorded;
@@ -245,12 +239,12 @@ struct Inspected {
   std::vector<double> contributions;  // of each column to its margin
 };
 
-Json labels_json(const engine::LabelState& state) {
+Json labels_json(const engine::SourceConfig& sources, const engine::LabelState& state) {
   Json labels = Json::array();
   for (size_t s = 0; s < engine::kSources; ++s) {
     if (state.by_source[s] == engine::Verdict::kUnknown) continue;
     labels.push_back(
-        {{"source", name(static_cast<engine::Source>(s))}, {"verdict", verdict_name(state.by_source[s])}});
+        {{"source", sources.name(static_cast<engine::Source>(s))}, {"verdict", engine::name(state.by_source[s])}});
   }
   return labels;
 }
@@ -271,7 +265,7 @@ tl::expected<Inspected, int> look_up(const DataDir& data, const Options& options
   const auto models = read_history(data);
   if (!models) return fail(models.error(), kFailed);
   Inspected all{.recorded = std::move(**found)};
-  all.labels = labels_json(all.recorded.labels);
+  all.labels = labels_json(config.sources, all.recorded.labels);
   all.champion = models->champion.empty() ? "prior" : models->champion;
   engine::ModelBook book(*data.store, data.config);
   const learners::ModelPtr champion = models->champion.empty()
@@ -289,7 +283,7 @@ void print_inspected(const engine::Config& config, const Inspected& found, const
                      const std::string& answer, const Json& now) {
   fmt::print(
       "transaction   {}\nanswer        {}\noutcome       {}\nlabel         {} {}\nchampion now  {}\n\n",
-      transaction, answer, name(found.recorded.labels.outcome), verdict_name(found.recorded.labels.current),
+      transaction, answer, engine::name(found.recorded.labels.outcome), engine::name(found.recorded.labels.current),
       to_text(found.labels), to_text(now));
   size_t width = 30;
   for (const learners::Column& column : config.columns) width = std::max(width, column.name.size());
@@ -320,10 +314,10 @@ int inspect(const Options& options) {
   const Json all = {{"transaction", from_text(transaction)},
                     {"answer", from_text(answer)},
                     {"features", std::move(features)},
-                    {"outcome", name(found->recorded.labels.outcome)},
+                    {"outcome", engine::name(found->recorded.labels.outcome)},
                     {"wanted", name(event.answer.wanted)},
                     {"propensity", number(event.answer.propensity)},
-                    {"label", verdict_name(found->recorded.labels.current)},
+                    {"label", engine::name(found->recorded.labels.current)},
                     {"labels", found->labels},
                     {"champion_now", now}};
   fmt::print("{}\n", to_text(all));

@@ -29,7 +29,8 @@ std::vector<std::string> names_of(const features::Schema& schema, const std::str
 }  // namespace
 
 tl::expected<std::unique_ptr<LabelsCsv>, std::string> LabelsCsv::open(
-    std::unique_ptr<engine::CsvRecords> records, const features::Schema& schema, std::string source) {
+    std::unique_ptr<engine::CsvRecords> records, const engine::Config& config, std::string source) {
+  const features::Schema& schema = config.schema();
   const std::string &id = schema.fields[schema.id].name, &time = schema.fields[schema.time].name;
   const std::vector<std::string>& header = records->header();
   const std::vector<engine::Wanted> wanted = {
@@ -48,7 +49,7 @@ tl::expected<std::unique_ptr<LabelsCsv>, std::string> LabelsCsv::open(
         "source",
         columns->missing, records->separators(), fmt::join(header, ", "), id, schema.label, time));
   }
-  std::unique_ptr<LabelsCsv> labels(new LabelsCsv(std::move(records), schema, std::move(source)));
+  std::unique_ptr<LabelsCsv> labels(new LabelsCsv(std::move(records), config, std::move(source)));
   labels->columns_ = std::move(*columns);
   std::vector<std::string>& notes = labels->columns_.notes;
   const std::vector<std::string>& rest = labels->columns_.left_out;
@@ -90,11 +91,15 @@ tl::expected<bool, std::string> LabelsCsv::read_line(std::string& request) {
     const int column = columns_.column[part];
     return column < 0 ? std::string_view() : records_->cells()[static_cast<size_t>(column)];
   };
-  const auto label = engine::read_label(schema_, cell(kLabel));
-  if (!label) return tl::make_unexpected(label.error());
-  if (*label < 0) return false;
+  std::string verdict = "\"unsure\"";
+  if (cell(kLabel) != "unsure") {
+    const auto label = engine::read_label(schema_, cell(kLabel));
+    if (!label) return tl::make_unexpected(label.error());
+    if (*label < 0) return false;
+    verdict = fmt::to_string(*label);
+  }
   const std::string source(cell(kSource).empty() ? std::string_view(source_) : cell(kSource));
-  if (const auto known = engine::parse_source(source); !known)
+  if (const auto known = config_.sources.find(source); !known)
     return tl::make_unexpected("source: " + known.error());
   holder_.reset(schema_);
   for (const auto& [part, field] : {std::pair(kId, schema_.id), std::pair(kTime, schema_.time)}) {
@@ -108,7 +113,7 @@ tl::expected<bool, std::string> LabelsCsv::read_line(std::string& request) {
   const char* quote = schema_.fields[schema_.id].type == features::FieldType::kText ? "\"" : "";
   request = fmt::format(R"({{"{}":{}{}{},"{}":{},"source":"{}")",
                         engine::json_escape(schema_.fields[schema_.id].name), quote, engine::json_escape(id),
-                        quote, engine::json_escape(schema_.label), *label, source);
+                        quote, engine::json_escape(schema_.label), verdict, source);
   if (holder_.values[schema_.time].present)
     request += fmt::format(R"(,"{}":{})", engine::json_escape(schema_.fields[schema_.time].name),
                            features::text(schema_, holder_, schema_.time));

@@ -10,6 +10,7 @@
 
 #include <tl/expected.hpp>
 
+#include "engine/config/config.h"
 #include "engine/replay/csv_columns.h"
 #include "engine/replay/csv_records.h"
 #include "features/schema.h"
@@ -20,7 +21,7 @@ class LabelsCsv {
  public:
   // `source`: of labels whose line names none. Errors name the file and the remedy.
   static tl::expected<std::unique_ptr<LabelsCsv>, std::string> open(
-      std::unique_ptr<engine::CsvRecords> records, const features::Schema& schema, std::string source);
+      std::unique_ptr<engine::CsvRecords> records, const engine::Config& config, std::string source);
 
   using Read = engine::CsvRecords::Read;
   // The next labelled line. kRecord: `request` is its request in JSON. Else as CsvRecords has it.
@@ -32,11 +33,12 @@ class LabelsCsv {
   const std::vector<std::string>& notes() const { return columns_.notes; }
 
  private:
-  LabelsCsv(std::unique_ptr<engine::CsvRecords> records, const features::Schema& schema, std::string source)
-      : records_(std::move(records)), schema_(schema), source_(std::move(source)) {}
+  LabelsCsv(std::unique_ptr<engine::CsvRecords> records, const engine::Config& config, std::string source)
+      : records_(std::move(records)), config_(config), schema_(config.schema()), source_(std::move(source)) {}
   tl::expected<bool, std::string> read_line(std::string& request);
 
   std::unique_ptr<engine::CsvRecords> records_;
+  const engine::Config& config_;
   const features::Schema& schema_;
   std::string source_;
   engine::Columns columns_;

@@ -177,7 +177,7 @@ class Sender {
     if (!config) return kBadInput;
     auto records = engine::CsvRecords::open(std::move(input));
     if (!records) return complain(records.error(), kBadInput);
-    auto labels = LabelsCsv::open(std::move(*records), config->schema(), options_.source);
+    auto labels = LabelsCsv::open(std::move(*records), *config, options_.source);
     if (!labels) return complain(labels.error(), kBadInput);
     for (const std::string& note : (*labels)->notes()) fmt::print(stderr, "note: {}\n", note);
     std::string request;

@@ -141,8 +141,41 @@ ThresholdConfig read_thresholds(TomlReader root) {
   return thresholds;
 }
 
+void read_source(TomlReader table, DeclaredSource& source) {
+  using Trust = DeclaredSource::Trust;
+  source.weight = table.number("weight", source.weight, 0.001, 1000);
+  source.precedence = table.integer("precedence", source.precedence, 0, 100);
+  source.trust = table.choice(
+      "trust", source.trust, {{"none", Trust::kNone}, {"checked", Trust::kChecked}, {"full", Trust::kFull}});
+  source.delay_us = table.duration("delay", source.delay_us);
+  source.silence = table.boolean("silence", source.silence);
+  table.finish();
+}
+
+// [sources.NAME]: one that is known already, or another.
+void declare_sources(TomlReader& root, SourceConfig& sources) {
+  for (const auto& [key, value] : root.raw()) {
+    if (!value.is_table()) continue;
+    const std::string name(key.str());
+    if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") != std::string::npos) {
+      root.problem(name, "a source's name is of small letters, digits and underscores");
+      continue;
+    }
+    const auto known = std::ranges::find(sources.declared, name, &DeclaredSource::name);
+    if (known == sources.declared.end() && sources.declared.size() == kSources) {
+      root.problem(name, fmt::format("there are {} sources already; at most {} can be told apart", kSources,
+                                     kSources));
+      continue;
+    }
+    DeclaredSource& source =
+        known != sources.declared.end() ? *known : sources.declared.emplace_back(DeclaredSource{.name = name});
+    read_source(root.table(name.c_str()), source);
+  }
+}
+
 SourceConfig read_sources(TomlReader root) {
   SourceConfig sources;
+  declare_sources(root, sources);
   sources.quarantine = root.boolean("quarantine", sources.quarantine);
   sources.labels_min = root.integer("labels_min", sources.labels_min, 10, 1'000'000);
   sources.z = root.number("z", sources.z, 1, 100);
@@ -448,12 +481,6 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->quality = read_quality(root.table("quality"));
   config->performance = read_performance(root.table("performance"));
   config->rollout = read_rollout(root.table("rollout"), schema, config->training.maturity_us);
-  if (config->rollout.on && config->thresholds.learn) {
-    root.table("rollout").problem(
-        "on",
-        "with thresholds.learn a challenger would be judged, and answer, at thresholds that were learned for "
-        "the champion's scores; leave one of the two off");
-  }
   config->rollback = read_rollback(root.table("rollback"));
   config->retraining = read_retraining(root.table("retraining"), config->training);
   config->alerts = read_alerts(root.table("alerts"));

@@ -11,6 +11,7 @@
 
 #include <tl/expected.hpp>
 
+#include "engine/config/sources.h"
 #include "features/plan.h"
 #include "learners/learner.h"
 
@@ -73,13 +74,6 @@ struct ThresholdConfig {
   double fpr = 0.02;           // of legitimate transactions, at most so many are declined
   double reviews_per_day = 0;  // 0: the review threshold stays below the decline threshold as configured
   double move_min = 0.02;      // relative; a smaller move is none
-};
-
-// Sources of labels that depart from the others are quarantined.
-struct SourceConfig {
-  bool quarantine = true;
-  uint64_t labels_min = 50;  // of a source before it is judged
-  double z = 5;              // how many standard errors its fraud labels score below the other sources'
 };
 
 struct PolicyConfig {

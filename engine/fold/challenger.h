@@ -15,6 +15,8 @@ struct Challenger {
   std::string hash;
   learners::ModelPtr model;  // null: there is none
   double share = 0;          // of entities; 0: shadow
+  // Where it declines: its scores may mean something else than the champion's.
+  Thresholds thresholds;
 
   explicit operator bool() const { return model != nullptr; }
   // Who answers the transactions of this entity (a hash of it, see Fold::rollout_entity).

@@ -53,8 +53,8 @@ static constexpr std::string_view kDecisionNames[] = {"approve", "review", "decl
 static constexpr std::string_view kStepNames[] = {"full", "no_reasons", "fallback", "static"};
 static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
 static constexpr std::string_view kArmNames[] = {"champion", "canary"};
-static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
-static constexpr std::string_view kEffectNames[] = {"stored", "duplicate", "corrected", "pending", "expired"};
+static constexpr std::string_view kEffectNames[] = {"stored",  "duplicate", "corrected",
+                                                    "pending", "expired",   "kept"};
 static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated", "challenger",
                                                          "retrained"};
 static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",         "declined",
@@ -64,19 +64,18 @@ static constexpr std::string_view kSeverityNames[] = {"info", "warning", "critic
 static constexpr std::string_view kActionNames[] = {
     "none",    "thresholds",   "retrain",       "hold_training", "go_on_training", "quarantine",
     "release", "roll_back",    "shadow",        "canary",        "promote",        "abort",
-    "resolve", "hold_rollout", "go_on_rollout", "sample"};
+    "resolve", "hold_rollout", "go_on_rollout", "sample",        "challenger_thresholds"};
 static constexpr std::string_view kStrategyNames[] = {"full", "recent", "search"};
-static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
-static_assert(std::size(kSourceNames) == kSources);
+static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud", "unsure"};
 
 std::string_view name(Decision decision) { return pick(kDecisionNames, static_cast<size_t>(decision)); }
 std::string_view name(Step step) { return pick(kStepNames, static_cast<size_t>(step)); }
 std::string_view name(Clock clock) { return pick(kClockNames, static_cast<size_t>(clock)); }
 std::string_view name(Arm arm) { return pick(kArmNames, static_cast<size_t>(arm)); }
-std::string_view name(Source source) { return pick(kSourceNames, static_cast<size_t>(source)); }
 std::string_view name(Effect outcome) { return pick(kEffectNames, static_cast<size_t>(outcome)); }
 std::string_view name(ModelAction action) { return pick(kModelActionNames, static_cast<size_t>(action)); }
 std::string_view name(Outcome outcome) { return pick(kOutcomeNames, static_cast<size_t>(outcome)); }
+std::string_view name(Verdict verdict) { return pick(kVerdictNames, static_cast<size_t>(verdict)); }
 std::string_view name(Finding finding) { return pick(kFindingNames, static_cast<size_t>(finding)); }
 std::string_view name(Severity severity) { return pick(kSeverityNames, static_cast<size_t>(severity)); }
 std::string_view name(RetrainStrategy strategy) {
@@ -95,7 +94,11 @@ static bool read_enum(const std::string_view (&)[N], uint64_t value, Enum& out) 
 bool from_record(uint64_t value, Decision& out) { return read_enum(kDecisionNames, value, out); }
 bool from_record(uint64_t value, Step& out) { return read_enum(kStepNames, value, out); }
 bool from_record(uint64_t value, Clock& out) { return read_enum(kClockNames, value, out); }
-bool from_record(uint64_t value, Source& out) { return read_enum(kSourceNames, value, out); }
+bool from_record(uint64_t value, Source& out) {
+  if (value >= kSources) return false;
+  out = static_cast<Source>(value);
+  return true;
+}
 bool from_record(uint64_t value, Effect& out) { return read_enum(kEffectNames, value, out); }
 bool from_record(uint64_t value, ModelAction& out) { return read_enum(kModelActionNames, value, out); }
 bool from_record(uint64_t value, Arm& out) { return read_enum(kArmNames, value, out); }
@@ -114,10 +117,6 @@ static tl::expected<Enum, std::string> parse_enum(const std::string_view (&names
   }
   return tl::make_unexpected(fmt::format("found \"{}\", allowed are {}", text.substr(0, 40),
                                          fmt::join(std::span(names).subspan(first), ", ")));
-}
-
-tl::expected<Source, std::string> parse_source(std::string_view text) {
-  return parse_enum<Source>(kSourceNames, text);
 }
 
 tl::expected<Outcome, std::string> parse_outcome(std::string_view text) {
@@ -143,25 +142,63 @@ ModelId from_hex(std::string_view hex) {
   return id;
 }
 
+void note(LabelState& state, Source source, Verdict verdict) {
+  const size_t at = static_cast<size_t>(source);
+  const uint8_t before = std::exchange(state.rank[at], 0);
+  for (uint8_t& rank : state.rank) rank = static_cast<uint8_t>(rank - (before > 0 && rank > before));
+  state.rank[at] = static_cast<uint8_t>(*std::max_element(state.rank.begin(), state.rank.end()) + 1);
+  state.by_source[at] = verdict;
+}
+
 std::string encode(const LabelState& state) {
   std::string bytes;
   for (const Verdict verdict : state.by_source) bytes.push_back(static_cast<char>(verdict));
+  for (const uint8_t rank : state.rank) bytes.push_back(static_cast<char>(rank));
   bytes.push_back(static_cast<char>(state.current));
+  bytes.push_back(static_cast<char>(state.outcome));
   bytes.append(reinterpret_cast<const char*>(&state.sequence), sizeof(state.sequence));
-  if (state.outcome != Outcome::kUnreported) bytes.push_back(static_cast<char>(state.outcome));
   return bytes;
 }
 
+namespace {
+
+// As versions before sources were declared wrote it: four sources, and an outcome only where one was
+// reported. The source whose verdict counted was the newest.
+LabelState decode_four_sources(std::string_view bytes) {
+  constexpr size_t kFour = 4, kPlain = kFour + 1 + sizeof(LabelState::sequence);
+  LabelState state;
+  std::array<Verdict, kFour> said{};
+  bool known = bytes.size() == kPlain || from_record(static_cast<uint8_t>(bytes[kPlain]), state.outcome);
+  known &= from_record(static_cast<uint8_t>(bytes[kFour]), state.current);
+  for (size_t i = 0; i < kFour; ++i) known &= from_record(static_cast<uint8_t>(bytes[i]), said[i]);
+  if (!known) return {};
+  for (const bool newest : {false, true}) {
+    for (size_t i = 0; i < kFour; ++i) {
+      if (said[i] != Verdict::kUnknown && (said[i] == state.current) == newest)
+        note(state, static_cast<Source>(i), said[i]);
+    }
+  }
+  std::memcpy(&state.sequence, bytes.data() + kFour + 1, sizeof(state.sequence));
+  return state;
+}
+
+}  // namespace
+
 LabelState decode_label_state(std::string_view bytes) {
   LabelState state;
-  constexpr size_t kPlain = kSources + 1 + sizeof(state.sequence);
-  if (bytes.size() != kPlain && bytes.size() != kPlain + 1) return state;
-  bool known = bytes.size() == kPlain || from_record(static_cast<uint8_t>(bytes[kPlain]), state.outcome);
-  known &= from_record(static_cast<uint8_t>(bytes[kSources]), state.current);
-  for (size_t i = 0; i < kSources; ++i)
+  constexpr size_t kBytes = 2 * kSources + 2 + sizeof(state.sequence);
+  if (bytes.size() == 13 || bytes.size() == 14) return decode_four_sources(bytes);
+  if (bytes.size() != kBytes) return state;
+  bool known = true;
+  for (size_t i = 0; i < kSources; ++i) {
     known &= from_record(static_cast<uint8_t>(bytes[i]), state.by_source[i]);
+    state.rank[i] = static_cast<uint8_t>(bytes[kSources + i]);
+    known &= state.rank[i] <= kSources;
+  }
+  known &= from_record(static_cast<uint8_t>(bytes[2 * kSources]), state.current);
+  known &= from_record(static_cast<uint8_t>(bytes[2 * kSources + 1]), state.outcome);
   if (!known) return {};
-  std::memcpy(&state.sequence, bytes.data() + kSources + 1, sizeof(state.sequence));
+  std::memcpy(&state.sequence, bytes.data() + 2 * kSources + 2, sizeof(state.sequence));
   return state;
 }
 

@@ -12,6 +12,7 @@
 
 #include <tl/expected.hpp>
 
+#include "engine/config/sources.h"
 #include "features/feature_store.h"
 #include "features/schema.h"
 
@@ -42,10 +43,7 @@ std::string_view name(Clock clock);
 enum class Arm : uint8_t { kChampion, kCanary };
 std::string_view name(Arm arm);
 
-enum class Source : uint8_t { kAnalyst, kChargeback, kCustomer, kMatured };
-inline constexpr size_t kSources = 4;
-std::string_view name(Source source);
-tl::expected<Source, std::string> parse_source(std::string_view text);
+std::string_view name(Verdict verdict);
 
 // What a label did.
 enum class Effect : uint8_t {
@@ -54,6 +52,7 @@ enum class Effect : uint8_t {
   kCorrected,  // it contradicts what was known, and wins
   kPending,    // its transaction has not come yet
   kExpired,    // its transaction is past retention: nothing changed, and nothing is logged
+  kKept,       // another source's verdict counts for more, or this source's count for nothing
 };
 std::string_view name(Effect outcome);
 
@@ -106,8 +105,14 @@ enum class Action : uint8_t {
   kHoldRollout,  // the challenger's share stays as it is, until kGoOnRollout
   kGoOnRollout,
   kSample,  // values: the share of legitimate examples that is learned from now on; the host's alone
+  kChallengerThresholds,  // target: the challenger; values: its own review and decline score from now on
 };
 std::string_view name(Action action);
+
+// From which probabilities on a transaction is reviewed and declined: the configuration's, or learned ones.
+struct Thresholds {
+  double review = 0, decline = 0;
+};
 
 // Of the challenger that is tried.
 inline bool is_of_challenger(Action action) {
@@ -131,7 +136,7 @@ inline constexpr std::string_view kRetraining = "retraining";
 bool from_record(uint64_t value, Decision& out);
 bool from_record(uint64_t value, Step& out);
 bool from_record(uint64_t value, Clock& out);
-bool from_record(uint64_t value, Source& out);
+bool from_record(uint64_t value, Source& out);  // whether it is declared is not known here
 bool from_record(uint64_t value, Effect& out);
 bool from_record(uint64_t value, ModelAction& out);
 bool from_record(uint64_t value, Verdict& out);
@@ -179,10 +184,13 @@ inline float challengers_score(const Answer& answer) {
 // What is known of a transaction's label, by source and together.
 struct LabelState {
   std::array<Verdict, kSources> by_source{};
-  Verdict current = Verdict::kUnknown;
+  std::array<uint8_t, kSources> rank{};   // of what each said last, the newest highest; 0: it said nothing
+  Verdict current = Verdict::kUnknown;    // the one that counts
   Outcome outcome = Outcome::kUnreported;
   uint64_t sequence = 0;  // of the newest label or outcome event
 };
+// `source` says this now.
+void note(LabelState& state, Source source, Verdict verdict);
 std::string encode(const LabelState& state);
 LabelState decode_label_state(std::string_view bytes);
 

@@ -34,7 +34,8 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       pending_(config_->columns.size(), config_->schema().entities.size()),
       thresholds_{config_->policy.review_score, config_->policy.decline_score},
       time_(config_),
-      delays_(config_->training.maturity_us),
+      silence_tells_(config_->sources.silence_tells()),
+      delays_(config_->training.maturity_us, config_->sources.delay_us()),
       champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
       champion_hash_(learners::content_hash(learners::serialize(*champion_))),
       prior_(champion_hash_, champion_) {}
@@ -246,13 +247,16 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
       break;
     case Action::kQuarantine:
     case Action::kRelease:
-      if (const auto source = parse_source(event.target))
-        quarantined_[static_cast<size_t>(*source)] = event.action == Action::kQuarantine;
+      if (const auto source = config_->sources.find(event.target))
+        trust(*source, event.action == Action::kRelease);
       break;
     case Action::kShadow:
     case Action::kCanary:
       if (challenger_.hash == event.target)
         challenger_.share = event.action == Action::kCanary ? event.values[0] : 0;
+      break;
+    case Action::kChallengerThresholds:
+      if (challenger_.hash == event.target) challenger_.thresholds = {event.values[0], event.values[1]};
       break;
     case Action::kAbort:
       if (challenger_.hash == event.target) challenger_ = {};
@@ -297,23 +301,24 @@ void Fold::mature() {
 void Fold::come_of_age(Pending::Entry& entry) {
   entry.matured = true;
   ++counters_.matured;
-  const Verdict verdict = entry.held ? trusted(entry.labels) : entry.labels.current;
-  const bool silent = verdict == Verdict::kUnknown;
-  if (silent && !went_through(entry.answer, entry.labels.outcome)) {
+  const Labelling of{entry.labels, &entry, entry.answer, subject_, pending_.row(entry)};
+  const Verdict verdict = known(of);
+  if (verdict == Verdict::kUnknown) {
     ++counters_.unknown;
     pending_.subject(entry, subject_);
     features_.hide(subject_);
     return;
   }
+  const bool silent = entry.labels.current == Verdict::kUnknown;
   if (silent) {
     const double told =
         delays_.weight_of_silence(static_cast<double>(entry.answer.score), time_.watermark_us());
     emit({entry.id, Verdict::kLegitimate, weight_of(entry.answer) * static_cast<float>(told),
           pending_.row(entry)});
   } else if (entry.held) {
-    emit({entry.id, verdict, weight_of(entry.answer), pending_.row(entry)});
+    emit(example(of, entry.id, verdict));
   }
-  if (silent || entry.held) settle(entry, silent ? Verdict::kLegitimate : verdict, Source::kMatured);
+  if (silent || entry.held) settle(entry, verdict, Source::kMatured);
   entry.held = false;
 }
 
@@ -359,17 +364,6 @@ void Fold::settle(Pending::Entry& entry, Verdict verdict, Source source) {
                    entry.amount, rollout_entity(entry)});
 }
 
-// The verdict as far as sources that are not quarantined gave one.
-Verdict Fold::trusted(const LabelState& state) const {
-  Verdict other = Verdict::kUnknown;
-  for (size_t i = 0; i < kSources; ++i) {
-    if (quarantined_[i] || state.by_source[i] == Verdict::kUnknown) continue;
-    if (state.by_source[i] == state.current) return state.current;
-    other = state.by_source[i];
-  }
-  return other;
-}
-
 // How many transactions like it one stands for that was let through although something else was wanted.
 float Fold::weight_of(const Answer& answer) const {
   if (!answer.control || !(answer.propensity > 0)) return 1;
@@ -396,10 +390,11 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
     return sequence;
   }
   if (event.action == ModelAction::kChallenger) {
-    challenger_ = {event.model, std::move(model), 0};
+    challenger_ = {event.model, std::move(model), 0, thresholds_};
     if (watch_ != nullptr) watch_->model(event, *this);
     return sequence;
   }
+  if (challenger_ && challenger_.hash == event.model) thresholds_ = challenger_.thresholds;
   challenger_ = {};  // it was tried beside another champion
   change_awaited_.reset();
   has_served_ |= event.action == ModelAction::kActivated || event.candidate > 0;

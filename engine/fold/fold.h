@@ -280,6 +280,13 @@ class Fold {
     std::span<const float> row;
   };
   void settle_changes();
+  std::optional<Source> in_force(const LabelState& state) const;
+  void decide(LabelState& state) const;
+  bool silence_tells(const Answer& answer, const LabelState& state) const;
+  Verdict known(const Labelling& of) const;
+  void show(const Labelling& of);
+  Example example(const Labelling& of, const Key& transaction, Verdict verdict) const;
+  void trust(Source source, bool trusted);
 
   void begin_time();
   void step_back(int64_t watermark_us);
@@ -292,7 +299,6 @@ class Fold {
   void settle(Pending::Entry& entry, Verdict verdict, Source source);
   uint64_t rollout_entity(const Pending::Entry& entry) const;
   float weight_of(const Answer& answer) const;
-  Verdict trusted(const LabelState& state) const;
   Result<std::optional<Recorded>> look_up(const Key& transaction);
   void apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence);
   void apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequence);
@@ -330,6 +336,7 @@ class Fold {
   uint64_t next_mature_ = 0;  // position in pending_
   uint64_t released_ = 0;
   EventTime time_;
+  bool silence_tells_;
   LabelDelays delays_;
   double labels_recent_ = 0, transactions_recent_ = 0;  // decayed counts: how complete is the feedback?
   uint64_t examples_ = 0;

@@ -15,37 +15,112 @@ constexpr uint64_t kSettleAfter = 1024;
 
 }  // namespace
 
+// The source whose verdict counts: of those that are trusted the one of the highest precedence, of equal ones
+// the newest. One that is unsure counts only where nobody knows.
+std::optional<Source> Fold::in_force(const LabelState& state) const {
+  std::optional<Source> best;
+  const auto standing = [&](size_t i) {
+    const DeclaredSource& source = config_->sources.of(static_cast<Source>(i));
+    return std::tuple(state.by_source[i] != Verdict::kUnsure, source.precedence, state.rank[i]);
+  };
+  for (size_t i = 0; i < kSources; ++i) {
+    const Source source = static_cast<Source>(i);
+    if (state.by_source[i] == Verdict::kUnknown || quarantined(source) ||
+        config_->sources.of(source).trust == DeclaredSource::Trust::kNone) {
+      continue;
+    }
+    if (!best || standing(i) > standing(static_cast<size_t>(*best))) best = source;
+  }
+  return best;
+}
+
+void Fold::decide(LabelState& state) const {
+  const auto source = in_force(state);
+  state.current = source ? state.by_source[static_cast<size_t>(*source)] : Verdict::kUnknown;
+}
+
+bool Fold::silence_tells(const Answer& answer, const LabelState& state) const {
+  return silence_tells_ && state.current != Verdict::kUnsure && went_through(answer, state.outcome);
+}
+
+// What a transaction is known to be: by a verdict, or by its silence.
+Verdict Fold::known(const Labelling& of) const {
+  const Verdict verdict = of.state.current;
+  if (verdict == Verdict::kFraud || verdict == Verdict::kLegitimate) return verdict;
+  const bool matured = of.entry == nullptr || of.entry->matured;
+  return matured && silence_tells(of.answer, of.state) ? Verdict::kLegitimate : Verdict::kUnknown;
+}
+
+// The features see the verdict that counts now.
+void Fold::show(const Labelling& of) {
+  const Verdict verdict = of.state.current;
+  const bool matured = of.entry == nullptr || of.entry->matured;
+  const bool hidden = verdict == Verdict::kUnsure ||
+                      (verdict == Verdict::kUnknown && matured && !silence_tells(of.answer, of.state));
+  hidden ? features_.hide(of.subject) : features_.label(of.subject, verdict);
+}
+
+Example Fold::example(const Labelling& of, const Key& transaction, Verdict verdict) const {
+  const auto source = in_force(of.state);
+  const double weight = source ? config_->sources.of(*source).weight : 1;
+  return {transaction, verdict, weight_of(of.answer) * static_cast<float>(weight), of.row};
+}
+
 // What a label does to its transaction, which is present with its logged row. The features see it at once;
 // the learner now, or when the transaction matures (see LearnWhen).
 void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence) {
   LabelState& state = of.state;
-  if (quarantined(event.source)) {  // kept, and nothing follows from it
-    state.by_source[static_cast<size_t>(event.source)] = event.verdict;
-    state.sequence = sequence;
-    event.outcome = Effect::kStored;
-    return;
-  }
+  const Verdict said = state.current, before = known(of);
   const bool matured = of.entry == nullptr || of.entry->matured;
-  const bool silence_tells = matured && went_through(of.answer, state.outcome);
-  if (!matured && state.current == Verdict::kUnknown) labels_recent_ += 1;
-  const Verdict known =
-      state.current == Verdict::kUnknown && silence_tells ? Verdict::kLegitimate : state.current;
-  event.reveals = matured && known == Verdict::kUnknown;
-  state.by_source[static_cast<size_t>(event.source)] = event.verdict;
-  state.current = event.verdict;
+  note(state, event.source, event.verdict);
   state.sequence = sequence;
-  features_.label(of.subject, event.verdict);
-  if (known != event.verdict) note_delay(of.subject, event, of.answer);
-  const bool corrects = known != Verdict::kUnknown && known != event.verdict;
-  event.outcome = corrects ? Effect::kCorrected : Effect::kStored;
+  decide(state);
+  event.outcome = state.current == event.verdict ? Effect::kStored : Effect::kKept;
+  if (state.current == said) return;
+  if (!matured && said == Verdict::kUnknown) labels_recent_ += 1;
+  const Verdict after = known(of);
+  event.reveals = matured && before == Verdict::kUnknown && after != Verdict::kUnknown;
+  show(of);
+  if (before != after) note_delay(of.subject, event, of.answer);
+  if (before == after || after == Verdict::kUnknown) return;
+  const bool corrects = before != Verdict::kUnknown;
+  if (corrects) event.outcome = Effect::kCorrected;
   counters_.corrections += corrects;
-  if (known == event.verdict) return;
   const bool hold = !matured && !learn_at_once();
   if (of.entry != nullptr) of.entry->held = hold;
-  const Example example{event.transaction, event.verdict, weight_of(of.answer), of.row};
-  if (!hold && corrects) change(example, known);
-  if (!hold && !corrects) emit(example);
-  if (of.entry != nullptr) settle(*of.entry, event.verdict, event.source);
+  const Example learned = example(of, event.transaction, after);
+  if (!hold && corrects) change(learned, before);
+  if (!hold && !corrects) emit(learned);
+  if (of.entry != nullptr) settle(*of.entry, after, event.source);
+}
+
+// A source is trusted no more, or again: what it said is taken back, or counts, where it made a difference to
+// what is in memory. What was learned of it is learned anew, once.
+void Fold::trust(Source source, bool trusted) {
+  const size_t at = static_cast<size_t>(source);
+  if (std::exchange(quarantined_[at], !trusted) == !trusted) return;
+  pending_.each([&](Pending::Entry& entry) {
+    if (entry.labels.by_source[at] == Verdict::kUnknown) return;
+    pending_.subject(entry, subject_);
+    const Labelling of{entry.labels, &entry, entry.answer, subject_, pending_.row(entry)};
+    const Verdict said = entry.labels.current, before = known(of);
+    decide(entry.labels);
+    if (entry.labels.current == said) return;
+    show(of);
+    const Verdict after = known(of);
+    if (before == after) return;
+    if (after == Verdict::kUnknown) {
+      entry.held = false;
+      return;
+    }
+    if (entry.held) return;
+    if (before == Verdict::kUnknown && !entry.matured && !learn_at_once()) {
+      entry.held = true;
+    } else {
+      change(example(of, entry.id, after), before);
+    }
+    settle(entry, after, source);
+  });
 }
 
 // Only what went through by our own decision gets its label as chargebacks come.
@@ -153,7 +228,7 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
           ErrorCode::kOverloaded, config_->schema().fields[config_->schema().id].name,
           fmt::format("the transaction is unknown and {} labels of source {} already wait for theirs "
                       "(limits.orphans_max is {} for all {} sources)",
-                      share, name(request.source), config_->limits.orphans_max, kSources));
+                      share, config_->sources.name(request.source), config_->limits.orphans_max, kSources));
     }
     event.outcome = Effect::kPending;
     result.sequence = next_sequence_++;
@@ -162,7 +237,8 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
   }
   ++counters_.labels;
   if (watch_ != nullptr)
-    watch_->labelled({event, result.state, entry != nullptr ? &entry->answer : &recorded->event.answer});
+    watch_->labelled({event, result.state, entry != nullptr ? &entry->answer : &recorded->event.answer,
+                      subject_.time_us});
   settle_changes();
   return result;
 }
@@ -178,7 +254,7 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
     pending_.subject(*entry, subject_);
     LabelEvent label = event;
     apply_label({entry->labels, entry, entry->answer, subject_, pending_.row(*entry)}, label, sequence);
-    if (watch_ != nullptr) watch_->labelled({label, entry->labels, &entry->answer});
+    if (watch_ != nullptr) watch_->labelled({label, entry->labels, &entry->answer, entry->time_us});
     settle_changes();
     return {};
   }
@@ -186,25 +262,28 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
   if (!found) return tl::make_unexpected(found.error());
   const std::optional<Recorded>& recorded = *found;
   if (!recorded || recorded->expired) return {};
-  if (quarantined(event.source)) {
+  if (event.outcome == Effect::kKept || quarantined(event.source)) {
     settle_changes();
     return {};
   }
   // The record's label state may already hold what comes later in the log; the event says what it did here.
   features_.subject(recorded->event.transaction, recorded->sequence, subject_);
-  features_.label(subject_, event.verdict);
+  event.verdict == Verdict::kUnsure ? features_.hide(subject_) : features_.label(subject_, event.verdict);
   if (event.outcome == Effect::kCorrected || event.reveals)
     note_delay(subject_, event, recorded->event.answer);
   counters_.corrections += event.outcome == Effect::kCorrected;
   const Answer& answer = recorded->event.answer;
-  const Example example{event.transaction, event.verdict, weight_of(answer), recorded->event.row};
+  const Example example{
+      event.transaction, event.verdict,
+      weight_of(answer) * static_cast<float>(config_->sources.of(event.source).weight), recorded->event.row};
   if (event.outcome == Effect::kCorrected)
     change(example, event.verdict == Verdict::kFraud ? Verdict::kLegitimate : Verdict::kFraud);
   if (event.reveals) emit(example);
   if (watch_ != nullptr) {
     LabelState state = recorded->labels;
-    state.by_source[static_cast<size_t>(event.source)] = state.current = event.verdict;
-    watch_->labelled({event, state, &answer});
+    note(state, event.source, event.verdict);
+    state.current = event.verdict;
+    watch_->labelled({event, state, &answer, subject_.time_us});
   }
   settle_changes();
   return {};
@@ -262,7 +341,8 @@ void Fold::apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequ
              after = went_through(of.answer, event.outcome);
   of.state.outcome = event.outcome;
   of.state.sequence = sequence;
-  event.tells = matured && before != after && of.state.current == Verdict::kUnknown;
+  event.tells =
+      matured && silence_tells_ && before != after && of.state.current == Verdict::kUnknown;
   if (!event.tells) return;
   show_or_hide(of.subject, after);
   if (!after) return;

@@ -107,6 +107,8 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   if (challenger_) {
     record.set_challenger(challenger_.hash);
     record.set_challenger_share(challenger_.share);
+    record.set_challenger_review(challenger_.thresholds.review);
+    record.set_challenger_decline(challenger_.thresholds.decline);
   }
   if (sampled_share_ < 1) record.set_sampled_share(sampled_share_);
   record.set_spared(counters_.spared);
@@ -167,7 +169,9 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     return tl::make_unexpected(std::string("a judgement has a value that this version does not know"));
   challenger_ = {};
   if (!record.challenger().empty()) {
-    challenger_ = {record.challenger(), load(record.challenger()), record.challenger_share()};
+    challenger_ = {record.challenger(), load(record.challenger()), record.challenger_share(),
+                   {record.challenger_review(), record.challenger_decline()}};
+
     if (!challenger_)
       return tl::make_unexpected(fmt::format("challenger {} is missing", record.challenger()));
   }
@@ -207,6 +211,7 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     return tl::make_unexpected(std::string("what is known of label delays is damaged"));
   // Thresholds that nobody learned are the configuration's, which may have changed.
   if (record.has_review_threshold()) thresholds_ = {record.review_threshold(), record.decline_threshold()};
+  if (record.challenger_decline() <= 0) challenger_.thresholds = thresholds_;  // of an earlier version
   training_held_ = record.training_held();
   sampled_share_ = record.has_sampled_share() ? std::clamp(record.sampled_share(), 0.0, 1.0) : 1;
   counters_.spared = record.spared();

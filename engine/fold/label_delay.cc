@@ -1,6 +1,7 @@
 #include "engine/fold/label_delay.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/fold/log.pb.h"
 
@@ -10,6 +11,12 @@ namespace {
 size_t place(int64_t cohort) { return static_cast<size_t>(cohort) % LabelDelays::kBins; }
 
 }  // namespace
+
+LabelDelays::LabelDelays(int64_t maturity_us, int64_t expected_us) : unit_us_(maturity_us / kPerMaturity) {
+  if (expected_us > 0)
+    expected_share_ = 1 - std::exp(-static_cast<double>(maturity_us) / static_cast<double>(expected_us));
+  share_ = expected_share_;
+}
 
 // What is older than the span is forgotten, one cohort for each new one.
 void LabelDelays::slide(int64_t cohort) {
@@ -46,7 +53,7 @@ double LabelDelays::estimate(int64_t now) const {
     }
     labels += within;
   }
-  if (labels < static_cast<double>(kLabelsMin)) return 1;
+  if (labels < static_cast<double>(kLabelsMin)) return expected_share_;
   double share = 1;
   for (size_t delay = kBins - 1; delay > static_cast<size_t>(kPerMaturity); --delay) {
     if (at_risk[delay] > 0) share *= 1 - std::min(1.0, took[delay] / at_risk[delay]);
@@ -55,7 +62,7 @@ double LabelDelays::estimate(int64_t now) const {
 }
 
 double LabelDelays::share_by_maturity(int64_t now_us) {
-  if (unit_us_ <= 0 || now_us < 0) return 1;
+  if (unit_us_ <= 0 || now_us < 0) return expected_share_;
   const int64_t now = now_us / unit_us_;
   if (now != estimated_at_ && newest_ != INT64_MIN) {
     slide(now);

@@ -19,13 +19,14 @@ class LabelDelaysRecord;
 
 class LabelDelays {
  public:
-  // Delays are counted in eighths of the maturity period.
-  explicit LabelDelays(int64_t maturity_us) : unit_us_(maturity_us / kPerMaturity) {}
+  // Delays are counted in eighths of the maturity period. `expected_us`: how long labels are declared to take
+  // on average; 0 when nobody knows.
+  LabelDelays(int64_t maturity_us, int64_t expected_us);
 
   // A fraud of `transaction_us` became known at `label_us`, while event time is `now_us`.
   void add(int64_t transaction_us, int64_t label_us, int64_t now_us);
-  // The share of fraud labels that come within the maturity period, of those that come within the span; 1
-  // while fewer than kLabelsMin are known.
+  // The share of fraud labels that come within the maturity period, of those that come within the span. While
+  // fewer than kLabelsMin are known it is that of exponential delays of the declared mean; 1 without one.
   double share_by_maturity(int64_t now_us);
   // How likely silence for the maturity period means legitimate, for a transaction scored `score`: its label
   // may be under way. With weights of this size for what is silent, and one for every label that comes, the
@@ -46,11 +47,12 @@ class LabelDelays {
   double estimate(int64_t now) const;
 
   int64_t unit_us_;
+  double expected_share_ = 1;
   // Labels by their transaction's unit of time (modulo kBins) and by their delay.
   std::array<std::array<uint32_t, kBins>, kBins> counts_{};
   int64_t newest_ = INT64_MIN;  // unit of the newest cohort; older ones than kBins units are forgotten
   int64_t estimated_at_ = INT64_MIN;
-  double share_ = 1;
+  double share_;
 };
 
 }  // namespace shrike::engine

@@ -18,11 +18,6 @@ struct NamedModel {
   learners::ModelPtr model;
 };
 
-// From which probabilities on a transaction is reviewed and declined: the configuration's, or learned ones.
-struct Thresholds {
-  double review = 0, decline = 0;
-};
-
 // Risk and decision for a score. `amount` is NaN or 0 when the schema has none.
 void decide(const PolicyConfig& policy, const Thresholds& thresholds, double amount, Answer& answer);
 inline void decide(const PolicyConfig& policy, double amount, Answer& answer) {

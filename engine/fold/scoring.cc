@@ -77,7 +77,7 @@ void Scoring::answer(const Fold& fold, const Said& said, std::span<const float> 
   answer.model = by_canary ? from_hex(challenger.hash) : champion_.id;
   if (!is_probability(answer.score) && !score_by_fallback(fallbacks_, row, columns_, answer))
     return statically();
-  decide(config_->policy, fold.thresholds(), amount, answer);
+  decide(config_->policy, by_canary ? challenger.thresholds : fold.thresholds(), amount, answer);
   let_through(*config_, asked.id, amount, answer);
   if (!reasons_ || answer.step != Step::kFull || answer.wanted == Decision::kApprove) return;
   if (left_us < config_->deadline.no_reasons_below_us) {

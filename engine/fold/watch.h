@@ -54,7 +54,8 @@ struct Settled {
 struct Labelled {
   const LabelEvent& event;
   const LabelState& state;         // after it
-  const Answer* answer = nullptr;  // null when its transaction has left memory
+  const Answer* answer = nullptr;  // to its transaction; null when nobody knows
+  int64_t time_us = 0;             // of its transaction
 };
 
 struct Moment {

@@ -8,6 +8,7 @@
 #include <date/date.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/fold/fold.h"
 #include "engine/lifecycle/performance.pb.h"
 #include "features/schema.h"
 
@@ -197,7 +198,11 @@ void Performance::settled(const Settled& settled) {
   day.add(scale_, score, fraud, settled.weight, amount, 1);
 }
 
-void Performance::model(const ModelEvent& event, const Fold&) { took_over_ |= takes_over(event.action); }
+void Performance::model(const ModelEvent& event, const Fold& fold) {
+  if (!takes_over(event.action)) return;
+  took_over_ = true;
+  next_threshold_ = fold.thresholds().decline;  // a challenger brings its own
+}
 
 void Performance::judged(const JudgementEvent& event) {
   if (event.action == Action::kThresholds && event.values[1] >= 0 && event.values[1] <= 1)

@@ -40,13 +40,14 @@ size_t bin_of(float score, size_t bins) {
 }  // namespace
 
 Rollout::Rollout(ConfigPtr config)
-    : config_(std::move(config)), thresholds_{config_->policy.review_score, config_->policy.decline_score} {}
+    : config_(std::move(config)), thresholds_{config_->policy.review_score, config_->policy.decline_score},
+      challenger_thresholds_(thresholds_) {}
 
 // As the policy would have decided with this score.
-Decision Rollout::decision(float score, double amount) const {
+Decision Rollout::decision(const Thresholds& thresholds, float score, double amount) const {
   Answer answer;
   answer.score = score;
-  decide(config_->policy, thresholds_, amount, answer);
+  decide(config_->policy, thresholds, amount, answer);
   return answer.decision;
 }
 
@@ -99,8 +100,8 @@ void Rollout::scored(const Scored& scored) {
   if (champion < 0 || challenger < 0) return;
   ++evidence_.bins_champion[bin_of(champion, kBins)];
   ++evidence_.bins_challenger[bin_of(challenger, kBins)];
-  const bool before = decision(champion, scored.amount) != Decision::kApprove;
-  const bool now = decision(challenger, scored.amount) != Decision::kApprove;
+  const bool before = decision(thresholds_, champion, scored.amount) != Decision::kApprove;
+  const bool now = decision(challenger_thresholds_, challenger, scored.amount) != Decision::kApprove;
   evidence_.alarms_champion += before;
   evidence_.alarms_challenger += now;
   const double more = static_cast<double>(now) - static_cast<double>(before);
@@ -125,7 +126,8 @@ void Rollout::compare(uint64_t sequence, const Labelled& labelled) {
   const bool fraud = labelled.fraud;
   const float champion = labelled.champion, challenger = labelled.challenger;
   const double amount = labelled.amount;
-  const Decision before = decision(champion, amount), now = decision(challenger, amount);
+  const Decision before = decision(thresholds_, champion, amount),
+                 now = decision(challenger_thresholds_, challenger, amount);
   // What went through although its like mostly does not stands for those; a label that came although it did
   // not go through stands for itself.
   const double share = share_at(sequence);
@@ -158,14 +160,20 @@ void Rollout::model(const ModelEvent& event, const Fold& fold) {
   if (event.action != ModelAction::kChallenger && !takes_over(event.action)) return;
   challenger_.clear();
   held_ = false;
+  thresholds_ = challenger_thresholds_ = fold.thresholds();
   if (event.action != ModelAction::kChallenger) return;
   challenger_ = event.model;
-  after_ = fold.next_sequence() - 1;
+  comparable_ = !config_->thresholds.learn;
+  begin(fold.next_sequence() - 1);
+  begin_share(0, fold.watermark_us());
+}
+
+// Transactions after this event count.
+void Rollout::begin(uint64_t after) {
+  after_ = newest_ = after;
   evidence_ = {};
   young_.clear();
   shares_.clear();
-  newest_ = after_;
-  begin_share(0, fold.watermark_us());
 }
 
 void Rollout::begin_share(double share, int64_t now_us) {
@@ -183,6 +191,11 @@ void Rollout::judged(const JudgementEvent& event) {
   if (event.action == Action::kCanary) begin_share(event.values[0], event.time_us);
   if (event.action == Action::kShadow) begin_share(0, event.time_us);
   if (event.action == Action::kAbort) challenger_.clear();
+  if (event.action != Action::kChallengerThresholds) return;
+  challenger_thresholds_ = {event.values[0], event.values[1]};
+  if (std::exchange(comparable_, true)) return;
+  begin(newest_);
+  begin_share(share_, event.time_us);
 }
 
 // Whether its declines are shown to be worth more, whatever they cost.
@@ -204,10 +217,10 @@ std::string Rollout::failure() const {
   const double alpha = config_->rollout.alpha / (2 * kCompared);
   const bool costs = test(Compared::kNetBenefit).worse(alpha);
   for (const Compared what : {Compared::kRecall, Compared::kFalsePositives, Compared::kLogLoss}) {
-    if (test(what).worse(alpha) && (costs || what == Compared::kLogLoss))
+    if (comparable_ && test(what).worse(alpha) && (costs || what == Compared::kLogLoss))
       return fmt::format("its {} is worse", kNames[static_cast<size_t>(what)]);
   }
-  if (share_ > 0 && alarms_too_often()) {
+  if (share_ > 0 && comparable_ && alarms_too_often()) {
     return fmt::format("it declines or reviews {} of {} transactions where the champion does {}",
                        e.alarms_challenger, e.scored, e.alarms_champion);
   }
@@ -216,7 +229,7 @@ std::string Rollout::failure() const {
 
 bool Rollout::good_enough() const {
   const double alpha = config_->rollout.alpha;
-  if (evidence_.scored < kScoredMin || alarms_too_often()) return false;
+  if (!comparable_ || evidence_.scored < kScoredMin || alarms_too_often()) return false;
   if (!test(Compared::kLogLoss).good_enough(alpha)) return false;
   return pays() || (test(Compared::kFalsePositives).good_enough(alpha) &&
                     (!sees_recall() || test(Compared::kRecall).good_enough(alpha)));
@@ -265,6 +278,7 @@ nlohmann::json Rollout::evidence_json() const {
   json["alarms_challenger"] = evidence_.alarms_challenger;
   json["score_psi"] = short_number(psi());
   json["share"] = short_number(share_);
+  json["decline_from"] = short_number(challenger_thresholds_.decline);
   json["answered"] = answered_;
   return json;
 }
@@ -365,6 +379,9 @@ std::string Rollout::save() const {
   record.set_losses_weight(evidence_.losses_weight);
   record.set_review(thresholds_.review);
   record.set_decline(thresholds_.decline);
+  record.set_challenger_review(challenger_thresholds_.review);
+  record.set_challenger_decline(challenger_thresholds_.decline);
+  record.set_incomparable(!comparable_);
   for (const uint64_t count : evidence_.bins_champion) record.add_bins_champion(count);
   for (const uint64_t count : evidence_.bins_challenger) record.add_bins_challenger(count);
   return record.SerializeAsString();
@@ -409,6 +426,8 @@ tl::expected<void, std::string> Rollout::restore(std::string_view bytes) {
   evidence_.losses = record.losses();
   evidence_.losses_weight = record.losses_weight();
   thresholds_ = {record.review(), record.decline()};
+  challenger_thresholds_ = {record.challenger_review(), record.challenger_decline()};
+  comparable_ = !record.incomparable();
   std::copy_n(record.bins_champion().begin(), kBins, evidence_.bins_champion.begin());
   std::copy_n(record.bins_challenger().begin(), kBins, evidence_.bins_challenger.begin());
   return {};

@@ -76,7 +76,7 @@ class Rollout : public Monitor {
     double amount;
   };
   void compare(uint64_t sequence, const Labelled& labelled);
-  Decision decision(float score, double amount) const;
+  Decision decision(const Thresholds& thresholds, float score, double amount) const;
   double chance_seen(Decision decision, double amount) const;
   double share_at(uint64_t sequence) const;
   bool sees_recall() const;
@@ -92,10 +92,12 @@ class Rollout : public Monitor {
   std::string figures() const;
   nlohmann::json evidence_json() const;
   JudgementEvent next_step() const;
+  void begin(uint64_t after);
   void begin_share(double share, int64_t now_us);
 
   ConfigPtr config_;
-  Thresholds thresholds_;
+  Thresholds thresholds_, challenger_thresholds_;
+  bool comparable_ = true;  // false: it has no thresholds of its own yet, and is to get some
   std::string challenger_;  // its hash; "" for none
   double share_ = 0;
   bool held_ = false;

@@ -14,103 +14,207 @@ namespace {
 
 // A source is judged by about its newest thousand fraud labels.
 constexpr double kForget = 1 - 1.0 / 1000;
-constexpr double kFlipped = 0.5;  // a difference in means of less than this share of the others' is none
+constexpr double kFlipped = 0.5;  // a difference of less than this share of the others' is none
+// A source has fallen silent when it gave so many labels a day, by a mean over about ten days, and none for so
+// many: people rest at weekends.
+constexpr double kTalks = 20, kDayWeight = 0.1;
+constexpr uint64_t kQuietDays = 3;
 
 }  // namespace
 
-double SourceMonitor::Seen::variance() const {
+double SourceMonitor::Frauds::variance() const {
   if (labels < 2) return 0;
   return std::max(squares / labels - mean() * mean(), 1e-6);
 }
 
-void SourceMonitor::labelled(const Labelled& labelled) {
-  const LabelEvent& event = labelled.event;
-  Seen& source = seen_[static_cast<size_t>(event.source)];
-  for (size_t i = 0; i < kSources; ++i) {
-    const Verdict other = labelled.state.by_source[i];
-    if (i == static_cast<size_t>(event.source) || other == Verdict::kUnknown || other == event.verdict)
-      continue;
-    ++source.contradicted;
-    ++seen_[i].contradicted;
-  }
-  // Only what was approved: reviewers see what scored high, and so seem to agree with the champion.
-  const Answer* answer = labelled.answer;
-  if (event.verdict != Verdict::kFraud || answer == nullptr || answer->step == Step::kStatic ||
-      answer->wanted != Decision::kApprove) {
-    return;
-  }
-  const double score = std::sqrt(static_cast<double>(std::max(answer->score, 0.0f)));
-  source.labels = source.labels * kForget + 1;
-  source.sum = source.sum * kForget + score;
-  source.squares = source.squares * kForget + score * score;
-  ++source.all;
+SourceMonitor::Day& SourceMonitor::day_of(Seen& seen, int64_t time_us) const {
+  const int64_t number = std::max<int64_t>(time_us, 0) / features::kDayUs;
+  Day& day = seen.legitimate[static_cast<size_t>(number) % kDays];
+  if (day.day < number) day = {number};
+  return day;
 }
 
-SourceMonitor::Seen SourceMonitor::others(size_t than) const {
-  Seen all;
+// Whether the one's verdicts say something about the other.
+bool SourceMonitor::may_judge(size_t other, size_t source) const {
+  const DeclaredSource& judge = config_->sources.of(static_cast<Source>(other));
+  return other != source && !quarantined_[other] && judge.trust != DeclaredSource::Trust::kNone &&
+         judge.precedence >= config_->sources.of(static_cast<Source>(source)).precedence;
+}
+
+void SourceMonitor::labelled(const Labelled& labelled) {
+  const LabelEvent& event = labelled.event;
+  const size_t from = static_cast<size_t>(event.source);
+  Seen& source = seen_[from];
+  ++source.today;
+  // Only what was approved: reviewers see what scored high, and so seem to agree with the champion.
+  const Answer* answer = labelled.answer;
+  const bool counts =
+      answer != nullptr && answer->step != Step::kStatic && answer->wanted == Decision::kApprove;
+  const double p = counts ? static_cast<double>(std::max(answer->score, 0.0f)) : 0;
+  if (counts && event.verdict == Verdict::kLegitimate) day_of(source, labelled.time_us).expected += p;
   for (size_t i = 0; i < kSources; ++i) {
-    if (i == than || quarantined_[i]) continue;
-    if (static_cast<Source>(than) == Source::kChargeback && static_cast<Source>(i) == Source::kCustomer)
-      continue;
-    all.labels += seen_[i].labels;
-    all.sum += seen_[i].sum;
-    all.squares += seen_[i].squares;
-    all.all += seen_[i].all;
+    const Verdict other = labelled.state.by_source[i];
+    if (i == from || other == Verdict::kUnknown || other == event.verdict) continue;
+    ++source.contradicted;
+    ++seen_[i].contradicted;
+    if (!counts) continue;
+    if (event.verdict == Verdict::kFraud && other == Verdict::kLegitimate && may_judge(from, i))
+      ++day_of(seen_[i], labelled.time_us).found;
+    if (event.verdict == Verdict::kLegitimate && other == Verdict::kFraud && may_judge(i, from))
+      ++day_of(source, labelled.time_us).found;
+  }
+  if (!counts || event.verdict != Verdict::kFraud) return;
+  Frauds& frauds = source.frauds;
+  const double score = std::sqrt(p);
+  frauds.labels = frauds.labels * kForget + 1;
+  frauds.sum = frauds.sum * kForget + score;
+  frauds.squares = frauds.squares * kForget + score * score;
+  ++frauds.all;
+}
+
+SourceMonitor::Frauds SourceMonitor::frauds_of_others(size_t than) const {
+  Frauds all;
+  for (size_t i = 0; i < kSources; ++i) {
+    if (!may_judge(i, than)) continue;
+    all.labels += seen_[i].frauds.labels;
+    all.sum += seen_[i].frauds.sum;
+    all.squares += seen_[i].frauds.squares;
+    all.all += seen_[i].frauds.all;
   }
   return all;
 }
 
-void SourceMonitor::close(const Period&, std::vector<JudgementEvent>& found) {
-  if (!config_->sources.quarantine) return;
-  const uint64_t least = config_->sources.labels_min;
-  for (size_t i = 0; i < kSources; ++i) {
-    const Seen& mine = seen_[i];
-    const Seen rest = others(i);
-    if (mine.all < least || rest.all < least) continue;
-    const double error = std::sqrt(mine.variance() / mine.labels + rest.variance() / rest.labels);
-    const double z = (rest.mean() - mine.mean()) / error;
-    const bool departs = z > config_->sources.z && mine.mean() < kFlipped * rest.mean();
-    // Back when it departs no more by half as much.
-    const bool agrees = z < config_->sources.z / 2 || mine.mean() > (1 + kFlipped) / 2 * rest.mean();
-    if (quarantined_[i] ? !agrees : !departs) continue;
-    const std::string source(engine::name(static_cast<Source>(i)));
-    JudgementEvent judgement;
-    judgement.subject = judgement.target = source;
-    judgement.finding = departs ? Finding::kFailed : Finding::kSuccessful;
-    judgement.severity = departs ? Severity::kCritical : Severity::kInfo;
-    judgement.action = departs ? Action::kQuarantine : Action::kRelease;
-    const double of_mine = mine.mean() * mine.mean(), of_rest = rest.mean() * rest.mean();
-    judgement.text =
-        departs ? fmt::format(
-                      "labels of source {} are kept and not learned from: its {} fraud labels were scored "
-                      "{:.3f}, those of other sources {:.3f}. Ask its operator; `release` by hand",
-                      source, mine.all, of_mine, of_rest)
-                : fmt::format("labels of source {} agree with the others again and are learned from", source);
-    judgement.evidence =
-        nlohmann::json{
-            {"fraud_labels", mine.all},           {"score", of_mine}, {"score_of_others", of_rest},
-            {"fraud_labels_of_others", rest.all}, {"z", z},           {"contradicted", mine.contradicted}}
-            .dump();
-    found.push_back(std::move(judgement));
-    quarantined_[i] = departs;
+SourceMonitor::Agreement SourceMonitor::by_frauds(size_t source) const {
+  const Frauds& mine = seen_[source].frauds;
+  const Frauds rest = frauds_of_others(source);
+  Agreement found;
+  found.mine = mine.all, found.others = rest.all;
+  if (std::min(mine.all, rest.all) < config_->sources.labels_min) return found;
+  const double error = std::sqrt(mine.variance() / mine.labels + rest.variance() / rest.labels);
+  found.z = (rest.mean() - mine.mean()) / error;
+  found.of_mine = mine.mean() * mine.mean(), found.of_others = rest.mean() * rest.mean();
+  found.departs = found.z > config_->sources.z && mine.mean() < kFlipped * rest.mean();
+  // Back when it departs no more by half as much.
+  found.agrees = found.z < config_->sources.z / 2 || mine.mean() > (1 + kFlipped) / 2 * rest.mean();
+  found.text = fmt::format("its {} fraud labels were scored {:.3f}, those of other sources {:.3f}", mine.all,
+                           found.of_mine, found.of_others);
+  return found;
+}
+
+// Of transactions old enough for the others to have spoken.
+SourceMonitor::Agreement SourceMonitor::by_legitimate(size_t source) const {
+  const int64_t until_us = now_us_ - std::min(config_->training.maturity_us,
+                                              static_cast<int64_t>(kDays) / 2 * features::kDayUs);
+  double expected = 0, frauds = 0;
+  for (const Day& day : seen_[source].legitimate) {
+    if (day.day < 0 || day.day * features::kDayUs >= until_us) continue;
+    expected += day.expected;
+    frauds += day.found;
+  }
+  Agreement found;
+  found.mine = static_cast<uint64_t>(frauds);
+  found.of_mine = expected, found.of_others = frauds;
+  if (frauds < static_cast<double>(config_->sources.labels_min)) return found;
+  found.z = (frauds - kFlipped * expected) / std::sqrt(frauds);
+  found.departs = found.z > config_->sources.z / 2;
+  found.agrees = frauds < kFlipped / 2 * expected;
+  found.text = fmt::format(
+      "of what it called legitimate {:.0f} were frauds by other sources, and {:.0f} were expected by score",
+      frauds, expected);
+  return found;
+}
+
+void SourceMonitor::judge(size_t i, std::vector<JudgementEvent>& found) {
+  const DeclaredSource& source = config_->sources.of(static_cast<Source>(i));
+  if (source.trust != DeclaredSource::Trust::kChecked) return;
+  const Agreement frauds = by_frauds(i), legitimate = by_legitimate(i);
+  const bool departs = frauds.departs || legitimate.departs;
+  if (quarantined_[i] ? departs || !(frauds.agrees || legitimate.agrees) : !departs) return;
+  JudgementEvent judgement;
+  judgement.subject = judgement.target = source.name;
+  judgement.finding = departs ? Finding::kFailed : Finding::kSuccessful;
+  judgement.severity = departs ? Severity::kCritical : Severity::kInfo;
+  judgement.action = departs ? Action::kQuarantine : Action::kRelease;
+  judgement.text =
+      departs
+          ? fmt::format("labels of source {} are kept and not learned from: {}. Ask its operator; `release` "
+                        "by hand",
+                        source.name, frauds.departs ? frauds.text : legitimate.text)
+          : fmt::format("labels of source {} agree with the others again and are learned from", source.name);
+  judgement.evidence = nlohmann::json{{"fraud_labels", frauds.mine},
+                                      {"score", frauds.of_mine},
+                                      {"score_of_others", frauds.of_others},
+                                      {"fraud_labels_of_others", frauds.others},
+                                      {"z", frauds.z},
+                                      {"legitimate_expected_frauds", legitimate.of_mine},
+                                      {"legitimate_found_frauds", legitimate.of_others},
+                                      {"contradicted", seen_[i].contradicted}}
+                           .dump();
+  found.push_back(std::move(judgement));
+  quarantined_[i] = departs;
+}
+
+void SourceMonitor::end_day(size_t i, std::vector<JudgementEvent>& found) {
+  Seen& seen = seen_[i];
+  const uint64_t labels = std::exchange(seen.today, 0);
+  if (labels == 0) {
+    if (seen.per_day < kTalks || ++seen.quiet_days != kQuietDays) return;
+  } else {
+    const double weight = seen.per_day > 0 ? kDayWeight : 1;
+    seen.per_day += weight * (static_cast<double>(labels) - seen.per_day);
+    if (std::exchange(seen.quiet_days, 0) < kQuietDays) return;
+  }
+  const DeclaredSource& source = config_->sources.of(static_cast<Source>(i));
+  const bool quiet = labels == 0;
+  JudgementEvent judgement;
+  judgement.subject = source.name + " silence";
+  judgement.finding = quiet ? Finding::kFailed : Finding::kSuccessful;
+  judgement.severity = !quiet           ? Severity::kInfo
+                       : source.silence ? Severity::kCritical
+                                        : Severity::kWarning;
+  judgement.action = quiet ? Action::kNone : Action::kResolve;
+  judgement.text =
+      quiet ? fmt::format("source {} gave {:.0f} labels a day, and none for {} days{}", source.name,
+                          seen.per_day, kQuietDays,
+                          source.silence ? "; its silence counts as legitimate: if it is its feed that is "
+                                           "broken, `shrike judge hold_training`"
+                                         : "")
+            : fmt::format("source {} gives labels again", source.name);
+  judgement.evidence =
+      nlohmann::json{{"labels_per_day", seen.per_day}, {"quiet_days", quiet ? kQuietDays : 0}}.dump();
+  found.push_back(std::move(judgement));
+}
+
+void SourceMonitor::close(const Period& period, std::vector<JudgementEvent>& found) {
+  now_us_ = period.moment.now_us;
+  for (size_t i = 0; i < config_->sources.declared.size(); ++i) {
+    if (period.new_day) end_day(i, found);
+    if (config_->sources.quarantine) judge(i, found);
   }
 }
 
 void SourceMonitor::judged(const JudgementEvent& event) {
   if (event.action != Action::kQuarantine && event.action != Action::kRelease) return;
-  const auto source = parse_source(event.target);
+  const auto source = config_->sources.find(event.target);
   if (!source) return;
-  quarantined_[static_cast<size_t>(*source)] = event.action == Action::kQuarantine;
-  if (event.action == Action::kRelease) seen_[static_cast<size_t>(*source)] = {};  // judged anew
+  const size_t at = static_cast<size_t>(*source);
+  quarantined_[at] = event.action == Action::kQuarantine;
+  if (event.action == Action::kQuarantine) return;
+  seen_[at].frauds = {};  // judged anew
+  seen_[at].legitimate = {};
 }
 
 nlohmann::json SourceMonitor::report() const {
   nlohmann::json all = nlohmann::json::object();
-  for (size_t i = 0; i < kSources; ++i) {
-    all[std::string(engine::name(static_cast<Source>(i)))] = {
-        {"fraud_labels", seen_[i].all},
-        {"score", seen_[i].mean() * seen_[i].mean()},
+  for (size_t i = 0; i < config_->sources.declared.size(); ++i) {
+    const Agreement legitimate = by_legitimate(i);
+    all[config_->sources.declared[i].name] = {
+        {"fraud_labels", seen_[i].frauds.all},
+        {"score", seen_[i].frauds.mean() * seen_[i].frauds.mean()},
+        {"legitimate_expected_frauds", legitimate.of_mine},
+        {"legitimate_found_frauds", legitimate.of_others},
         {"contradicted", seen_[i].contradicted},
+        {"labels_per_day", seen_[i].per_day},
         {"quarantined", quarantined_[i]},
     };
   }
@@ -119,27 +223,52 @@ nlohmann::json SourceMonitor::report() const {
 
 std::string SourceMonitor::save() const {
   proto::SourcesRecord record;
+  record.set_now_us(now_us_);
   for (size_t i = 0; i < kSources; ++i) {
+    const Seen& seen = seen_[i];
     proto::SourceRecord& saved = *record.add_source();
-    saved.set_labels(seen_[i].labels);
-    saved.set_sum(seen_[i].sum);
-    saved.set_squares(seen_[i].squares);
-    saved.set_all(seen_[i].all);
-    saved.set_contradicted(seen_[i].contradicted);
+    saved.set_labels(seen.frauds.labels);
+    saved.set_sum(seen.frauds.sum);
+    saved.set_squares(seen.frauds.squares);
+    saved.set_all(seen.frauds.all);
+    saved.set_contradicted(seen.contradicted);
     saved.set_quarantined(quarantined_[i]);
+    saved.set_per_day(seen.per_day);
+    saved.set_today(seen.today);
+    saved.set_quiet_days(seen.quiet_days);
+    for (const Day& day : seen.legitimate) {
+      if (day.day < 0) continue;
+      saved.add_day(day.day);
+      saved.add_expected(day.expected);
+      saved.add_found(day.found);
+    }
   }
   return record.SerializeAsString();
 }
 
 tl::expected<void, std::string> SourceMonitor::restore(std::string_view bytes) {
+  const auto damaged = [] { return tl::make_unexpected(std::string("its record is damaged")); };
   proto::SourcesRecord record;
-  if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
-      record.source_size() != static_cast<int>(kSources))
-    return tl::make_unexpected(std::string("its record is damaged"));
-  for (size_t i = 0; i < kSources; ++i) {
-    const proto::SourceRecord& saved = record.source(static_cast<int>(i));
-    seen_[i] = {saved.labels(), saved.sum(), saved.squares(), saved.all(), saved.contradicted()};
-    quarantined_[i] = saved.quarantined();
+  if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || record.source_size() == 0 ||
+      record.source_size() > static_cast<int>(kSources))
+    return damaged();
+  now_us_ = record.now_us();
+  for (int i = 0; i < record.source_size(); ++i) {
+    const proto::SourceRecord& saved = record.source(i);
+    Seen& seen = seen_[static_cast<size_t>(i)];
+    seen = {};
+    seen.frauds = {saved.labels(), saved.sum(), saved.squares(), saved.all()};
+    seen.contradicted = saved.contradicted();
+    seen.per_day = saved.per_day();
+    seen.today = saved.today();
+    seen.quiet_days = saved.quiet_days();
+    quarantined_[static_cast<size_t>(i)] = saved.quarantined();
+    if (saved.day_size() != saved.expected_size() || saved.day_size() != saved.found_size()) return damaged();
+    for (int d = 0; d < saved.day_size(); ++d) {
+      if (saved.day(d) < 0) return damaged();
+      seen.legitimate[static_cast<size_t>(saved.day(d)) % kDays] = {saved.day(d), saved.expected(d),
+                                                                    saved.found(d)};
+    }
   }
   return {};
 }

@@ -1,12 +1,18 @@
 // Does a source of labels agree with the others? A share of false labels from one source (a flood of fraud
-// labels on honest entities, say) must not carry a bad model through. A source whose fraud labels the
-// champion scored far lower than the other sources' is quarantined: its labels are kept, and nothing is
-// learned from them, until a person releases it or its newer labels agree again.
+// labels on honest entities, say) must not carry a bad model through. A source is quarantined (its labels are
+// kept, nothing is learned from them, and what it said of transactions in memory is taken back) when
+//  - the champion scored its fraud labels far lower than the other sources', or
+//  - the others call fraud what it called legitimate, at half the rate or more at which the champion expected
+//    frauds among it: its word tells nothing then.
+// A person releases it, or its newer labels do by agreeing again. A source that has fallen silent is told.
 //
-// What it cannot see: a new kind of fraud that one source alone reports looks the same. So a source is judged
-// only where others report frauds too, and the widest-trusted one, chargeback, is never judged by customers'
-// labels alone.
+// What it cannot see: a new kind of fraud that one source alone reports looks the same as a false one. So a
+// source is judged only where others of at least its precedence report frauds too.
 #pragma once
+
+#include <array>
+#include <string>
+#include <vector>
 
 #include "engine/lifecycle/monitor.h"
 
@@ -27,18 +33,45 @@ class SourceMonitor : public Monitor {
  private:
   // Of a source's fraud labels: the champion's score when it answered, on the scale of the square root (a
   // probability's variance is then about the same everywhere), by a mean that forgets.
-  struct Seen {
+  struct Frauds {
     double labels = 0, sum = 0, squares = 0;  // of those that count, decayed
     uint64_t all = 0;                         // since the source was last judged otherwise
-    uint64_t contradicted = 0;                // by another source
     double mean() const { return labels > 0 ? sum / labels : 0; }
     double variance() const;
   };
-  Seen others(size_t than) const;
+  // Of a day's transactions that a source called legitimate and the champion approved: frauds that the
+  // champion expected, and those that another source of at least its precedence found.
+  struct Day {
+    int64_t day = -1;
+    double expected = 0, found = 0;
+  };
+  static constexpr size_t kDays = 64;
+  struct Seen {
+    Frauds frauds;
+    std::array<Day, kDays> legitimate{};  // by the day of their transaction, modulo kDays
+    uint64_t contradicted = 0;            // by another source
+    double per_day = 0;                   // labels; a mean that forgets
+    uint64_t today = 0, quiet_days = 0;   // labels, and days without any before this one
+  };
+  struct Agreement {
+    bool departs = false, agrees = false;  // neither: too little is known
+    std::string text;                      // what speaks against it
+    double of_mine = 0, of_others = 0, z = 0;
+    uint64_t mine = 0, others = 0;
+  };
+
+  bool may_judge(size_t other, size_t source) const;
+  Day& day_of(Seen& seen, int64_t time_us) const;
+  Frauds frauds_of_others(size_t than) const;
+  Agreement by_frauds(size_t source) const;
+  Agreement by_legitimate(size_t source) const;
+  void judge(size_t source, std::vector<JudgementEvent>& found);
+  void end_day(size_t source, std::vector<JudgementEvent>& found);
 
   ConfigPtr config_;
   std::array<Seen, kSources> seen_{};
   std::array<bool, kSources> quarantined_{};
+  int64_t now_us_ = 0;  // event time
 };
 
 }  // namespace shrike::engine

@@ -20,14 +20,48 @@ constexpr double kMaturedMin = 10'000;  // legitimate transactions that were dec
 constexpr double kCorrectionMax = 1.2;
 constexpr uint32_t kShift = 15;  // 8 bits of mantissa are left
 
+using Numbers = google::protobuf::RepeatedField<double>;
+
+template <typename Histogram>
+void write(const Histogram& histogram, Numbers& recent, Numbers& today) {
+  recent.Add(histogram.recent.begin(), histogram.recent.end());
+  today.Add(histogram.today.begin(), histogram.today.end());
+}
+
+// An empty one, too. False when it is damaged.
+template <typename Histogram>
+bool read(const Numbers& recent, const Numbers& today, Histogram& histogram) {
+  histogram = {};
+  if (recent.empty() && today.empty()) return true;
+  if (recent.size() != static_cast<int>(histogram.recent.size()) || today.size() != recent.size())
+    return false;
+  std::copy(recent.begin(), recent.end(), histogram.recent.begin());
+  std::copy(today.begin(), today.end(), histogram.today.begin());
+  return true;
+}
+
 }  // namespace
 
 ThresholdMonitor::ThresholdMonitor(ConfigPtr config)
     : config_(std::move(config)),
       review_(config_->policy.review_score),
-      decline_(config_->policy.decline_score),
-      recent_(kBins),
-      today_(kBins) {}
+      decline_(config_->policy.decline_score) {}
+
+void ThresholdMonitor::Histogram::end_day() {
+  for (size_t bin = 0; bin < kBins; ++bin) recent[bin] = recent[bin] * kForget + today[bin];
+  std::fill(today.begin(), today.end(), 0);
+}
+
+std::optional<double> ThresholdMonitor::Histogram::edge_of(double above) const {
+  double n = 0;
+  size_t bin = kBins;
+  while (bin > 1 && n + at(bin - 1) <= above) n += at(--bin);
+  return bin == kBins ? std::nullopt : std::optional(lower_edge(bin));
+}
+
+bool ThresholdMonitor::moves(double from, double to) const {
+  return std::fabs(to - from) > config_->thresholds.move_min * from;
+}
 
 size_t ThresholdMonitor::bin_of(float score) {
   constexpr uint32_t kOne = std::bit_cast<uint32_t>(1.0f) >> kShift;
@@ -44,9 +78,19 @@ double ThresholdMonitor::lower_edge(size_t bin) {
 
 void ThresholdMonitor::scored(const Scored& scored) {
   if (!config_->thresholds.learn || scored.answer.step == Step::kStatic) return;
-  ++today_[bin_of(champions_score(scored.answer))];
+  ++scores_.today[bin_of(champions_score(scored.answer))];
+  if (!challenged_.hash.empty()) note_challenger(scored);
   ++since_model_;
   ++since_move_;
+}
+
+void ThresholdMonitor::note_challenger(const Scored& scored) {
+  const float champion = champions_score(scored.answer), challenger = challengers_score(scored.answer);
+  if (champion < 0 || challenger < 0) return;
+  ++challenged_.scores.today[bin_of(challenger)];
+  ++challenged_.transactions;
+  challenged_.declined_today += static_cast<double>(champion) >= decline_;
+  challenged_.alarms_today += static_cast<double>(champion) >= std::min(review_, decline_);
 }
 
 void ThresholdMonitor::settled(const Settled& settled) {
@@ -60,12 +104,18 @@ void ThresholdMonitor::settled(const Settled& settled) {
 }
 
 // The new champion's scores mean something else.
-void ThresholdMonitor::model(const ModelEvent& event, const Fold&) {
+void ThresholdMonitor::model(const ModelEvent& event, const Fold& fold) {
+  if (event.action == ModelAction::kChallenger) {
+    challenged_ = {};
+    challenged_.hash = event.model;
+    challenged_.thresholds = fold.thresholds();
+  }
   if (!takes_over(event.action)) return;
-  std::fill(recent_.begin(), recent_.end(), 0);
-  std::fill(today_.begin(), today_.end(), 0);
+  challenged_ = {};
+  review_ = fold.thresholds().review, decline_ = fold.thresholds().decline;
   days_ = 0;
   since_model_ = 0;
+  scores_ = {};
 }
 
 ThresholdMonitor::Matured ThresholdMonitor::matured() const {
@@ -90,7 +140,7 @@ void ThresholdMonitor::move(const Period& period, std::vector<JudgementEvent>& f
   const ThresholdConfig& aim = config_->thresholds;
   double legitimate = 0, all = 0;
   for (size_t bin = 0; bin < kBins; ++bin) {
-    const double n = recent_[bin] + today_[bin];
+    const double n = scores_.at(bin);
     legitimate += n * (1 - lower_edge(bin));
     all += n;
   }
@@ -99,7 +149,7 @@ void ThresholdMonitor::move(const Period& period, std::vector<JudgementEvent>& f
   double above = 0;
   size_t at = kBins;
   while (at > 1) {
-    const double n = recent_[at - 1] + today_[at - 1];
+    const double n = scores_.at(at - 1);
     if (above + n * (1 - lower_edge(at - 1)) > may) break;
     above += n * (1 - lower_edge(--at));
   }
@@ -110,11 +160,10 @@ void ThresholdMonitor::move(const Period& period, std::vector<JudgementEvent>& f
   if (aim.reviews_per_day > 0 && days_ > 0) {
     double reviewed = 0;
     size_t bin = at;
-    while (bin > 1 && reviewed + recent_[bin - 1] + today_[bin - 1] <= aim.reviews_per_day * (days_ + 1))
-      reviewed += recent_[bin - 1] + today_[bin - 1], --bin;
+    while (bin > 1 && reviewed + scores_.at(bin - 1) <= aim.reviews_per_day * (days_ + 1))
+      reviewed += scores_.at(--bin);
     review = lower_edge(bin);
   }
-  const auto moves = [&](double from, double to) { return std::fabs(to - from) > aim.move_min * from; };
   if (!moves(decline_, decline) && !moves(review_, review)) return;
   const Matured labels = matured();
   const double n = std::max(labels.legitimate, 1.0), rate = labels.alarms / n;
@@ -142,19 +191,55 @@ void ThresholdMonitor::move(const Period& period, std::vector<JudgementEvent>& f
   if (learned_from_ == UINT64_MAX) learned_from_ = period.moment.sequence;
 }
 
+// Where it makes as many alarms as the champion, of the transactions that both scored.
+void ThresholdMonitor::move_challenger(std::vector<JudgementEvent>& found) {
+  Challenged& other = challenged_;
+  const double declined = other.declined + other.declined_today, alarms = other.alarms + other.alarms_today;
+  const auto decline = other.scores.edge_of(declined), review = other.scores.edge_of(alarms);
+  if (!decline || !review) return;
+  const Thresholds now{std::min(*review, *decline), *decline};
+  if (other.learned && !moves(other.thresholds.decline, now.decline) &&
+      !moves(other.thresholds.review, now.review))
+    return;
+  JudgementEvent judgement;
+  judgement.subject = judgement.target = other.hash;
+  judgement.finding = Finding::kSuccessful;
+  judgement.action = Action::kChallengerThresholds;
+  judgement.values = {now.review, now.decline};
+  judgement.text = fmt::format(
+      "challenger {} declines from {:.4f} on and reviews from {:.4f}, where it makes as many alarms as the "
+      "champion from {:.4f} and {:.4f}",
+      other.hash.substr(0, 12), now.decline, now.review, decline_, review_);
+  judgement.evidence =
+      nlohmann::json{
+          {"transactions", other.transactions}, {"champion_declined", declined}, {"champion_alarms", alarms}}
+          .dump();
+  found.push_back(std::move(judgement));
+}
+
 void ThresholdMonitor::close(const Period& period, std::vector<JudgementEvent>& found) {
   if (!config_->thresholds.learn) return;
   const bool first = since_model_ >= kEnough && since_move_ >= since_model_;
   if (first || (period.new_day && since_model_ >= kEnough)) move(period, found);
+  if (!challenged_.hash.empty() && challenged_.transactions >= kEnough &&
+      (period.new_day || !challenged_.learned))
+    move_challenger(found);
   if (!period.new_day) return;
-  for (size_t bin = 0; bin < kBins; ++bin) recent_[bin] = recent_[bin] * kForget + today_[bin];
-  std::fill(today_.begin(), today_.end(), 0);
+  scores_.end_day();
+  challenged_.scores.end_day();
+  challenged_.declined = challenged_.declined * kForget + std::exchange(challenged_.declined_today, 0);
+  challenged_.alarms = challenged_.alarms * kForget + std::exchange(challenged_.alarms_today, 0);
   days_ = days_ * kForget + 1;
   day_ = (day_ + 1) % kDays;
   matured_[day_] = {};
 }
 
 void ThresholdMonitor::judged(const JudgementEvent& event) {
+  if (event.target == challenged_.hash && event.action == Action::kAbort) challenged_ = {};
+  if (event.target == challenged_.hash && event.action == Action::kChallengerThresholds) {
+    challenged_.thresholds = {event.values[0], event.values[1]};
+    challenged_.learned = true;
+  }
   if (event.action != Action::kThresholds) return;
   review_ = event.values[0];  // by hand, perhaps
   decline_ = event.values[1];
@@ -183,19 +268,31 @@ std::string ThresholdMonitor::save() const {
     record.add_alarms(day.alarms);
   }
   if (config_->thresholds.learn) {
-    record.mutable_recent()->Add(recent_.begin(), recent_.end());
-    record.mutable_today()->Add(today_.begin(), today_.end());
+    write(scores_, *record.mutable_recent(), *record.mutable_today());
+  }
+  if (config_->thresholds.learn && !challenged_.hash.empty()) {
+    proto::ChallengedRecord& saved = *record.mutable_challenged();
+    saved.set_hash(challenged_.hash);
+    write(challenged_.scores, *saved.mutable_recent(), *saved.mutable_today());
+    saved.set_review(challenged_.thresholds.review);
+    saved.set_decline(challenged_.thresholds.decline);
+    saved.set_learned(challenged_.learned);
+    saved.set_transactions(challenged_.transactions);
+    saved.set_declined(challenged_.declined);
+    saved.set_alarms(challenged_.alarms);
+    saved.set_declined_today(challenged_.declined_today);
+    saved.set_alarms_today(challenged_.alarms_today);
   }
   return record.SerializeAsString();
 }
 
 tl::expected<void, std::string> ThresholdMonitor::restore(std::string_view bytes) {
   proto::ThresholdsRecord record;
-  constexpr auto kBinsSaved = static_cast<int>(kBins), kDaysSaved = static_cast<int>(kDays);
+  constexpr auto kDaysSaved = static_cast<int>(kDays);
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || record.day() >= kDays ||
       record.legitimate_size() != kDaysSaved || record.alarms_size() != kDaysSaved ||
-      (record.recent_size() != 0 && record.recent_size() != kBinsSaved) ||
-      record.today_size() != record.recent_size())
+      !read(record.recent(), record.today(), scores_) ||
+      !read(record.challenged().recent(), record.challenged().today(), challenged_.scores))
     return tl::make_unexpected(std::string("its record is damaged"));
   review_ = record.review();
   decline_ = record.decline();
@@ -206,8 +303,13 @@ tl::expected<void, std::string> ThresholdMonitor::restore(std::string_view bytes
   day_ = record.day();
   for (size_t i = 0; i < kDays; ++i)
     matured_[i] = {record.legitimate(static_cast<int>(i)), record.alarms(static_cast<int>(i))};
-  std::copy(record.recent().begin(), record.recent().end(), recent_.begin());
-  std::copy(record.today().begin(), record.today().end(), today_.begin());
+  const proto::ChallengedRecord& other = record.challenged();
+  challenged_.hash = other.hash();
+  challenged_.thresholds = {other.review(), other.decline()};
+  challenged_.learned = other.learned();
+  challenged_.transactions = other.transactions();
+  challenged_.declined = other.declined(), challenged_.alarms = other.alarms();
+  challenged_.declined_today = other.declined_today(), challenged_.alarms_today = other.alarms_today();
   return {};
 }
 

@@ -7,9 +7,15 @@
 // transactions above a threshold, those expected to be legitimate are the sum of 1 - score. (Its scores of
 // old labelled rows would not do: it has trained on them.) What matured labels say of the thresholds then in
 // force corrects it by half, and is in the evidence of each move, with its interval.
+//
+// A challenger gets thresholds of its own, where it declines and reviews as many of the transactions that
+// both have scored as the champion does: both are compared at the same number of alarms, and a challenger
+// brings its thresholds along when it takes over.
 #pragma once
 
 #include <array>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/lifecycle/monitor.h"
@@ -43,15 +49,37 @@ class ThresholdMonitor : public Monitor {
   };
   static constexpr size_t kDays = 7;
 
+  // Scores of a model's recent traffic by bin: days before today, older ones counted less, and today.
+  struct Histogram {
+    std::vector<double> recent = std::vector<double>(kBins), today = std::vector<double>(kBins);
+    double at(size_t bin) const { return recent[bin] + today[bin]; }
+    void end_day();
+    // The lowest edge at and above which there are at most so many; nothing when the highest bin has more.
+    std::optional<double> edge_of(double above) const;
+  };
+  // Beside the champion.
+  struct Challenged {
+    std::string hash;  // "" for none
+    Histogram scores;
+    Thresholds thresholds;
+    bool learned = false;            // the thresholds
+    uint64_t transactions = 0;       // that both scored
+    // By the champion, of those in the histogram: declined, and declined or reviewed; before today and today.
+    double declined = 0, alarms = 0, declined_today = 0, alarms_today = 0;
+  };
+
   Matured matured() const;
   double correction() const;
   void move(const Period& period, std::vector<JudgementEvent>& found);
+  void move_challenger(std::vector<JudgementEvent>& found);
+  void note_challenger(const Scored& scored);
+  bool moves(double from, double to) const;
 
   ConfigPtr config_;
   double review_, decline_;
-  std::vector<double> recent_;  // by bin: transactions of the champion's last days, older ones counted less
-  std::vector<double> today_;
-  double days_ = 0;           // that recent_ stands for
+  Histogram scores_;          // the champion's
+  double days_ = 0;           // that scores_.recent stands for
+  Challenged challenged_;
   uint64_t since_model_ = 0;  // transactions
   uint64_t since_move_ = 0;
   uint64_t learned_from_ = UINT64_MAX;    // sequence from which the thresholds in force were learned

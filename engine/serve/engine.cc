@@ -231,7 +231,7 @@ int64_t Engine::event_time_us() const {
 
 // By an operator's hand.
 Result<void> Engine::judge(asked::Control& control) {
-  auto judgement = judgement_by_hand(control.argument);
+  auto judgement = judgement_by_hand(*parts_.config, control.argument);
   if (!judgement) return tl::make_unexpected(judgement.error());
   judgement->time_us = event_time_us();
   if (judgement->action == Action::kRollBack) {

@@ -167,7 +167,7 @@ bool Journal::append(const std::vector<EnvelopePtr>& group) {
     if (const auto* score = one->as<asked::Score>()) {
       const Key& id = score->event.transaction.id;
       record.transaction = to_bytes(id);
-      if (score->labels.current != Verdict::kUnknown) label_of(id, score->labels);
+      if (score->labels.sequence != 0) label_of(id, score->labels);
     } else {
       sync = true;
       if (const auto* label = one->as<asked::Label>())

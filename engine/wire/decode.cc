@@ -325,12 +325,17 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
     } else if (key == schema.label) {
       bool flag = false;
       int64_t number = 0;
+      std::string_view text;
       if (!value.get(flag)) {
         number = flag ? 1 : 0;
+      } else if (!value.get(text) && text == "unsure") {
+        number = 2;
       } else if (value.get(number) || (number != 0 && number != 1)) {
-        return refuse(ErrorCode::kInvalid, schema.label, "expected 0, 1, true or false");
+        return refuse(ErrorCode::kInvalid, schema.label, "expected 0, 1, true, false or \"unsure\"");
       }
-      label.request.verdict = number == 1 ? Verdict::kFraud : Verdict::kLegitimate;
+      label.request.verdict = number == 2   ? Verdict::kUnsure
+                              : number == 1 ? Verdict::kFraud
+                                            : Verdict::kLegitimate;
     } else if (key == "outcome") {
       std::string_view text;
       if (value.get(text)) return refuse(ErrorCode::kInvalid, "outcome", "expected a text");
@@ -340,7 +345,7 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
     } else if (key == "source") {
       std::string_view text;
       if (value.get(text)) return refuse(ErrorCode::kInvalid, "source", "expected a text");
-      const auto source = parse_source(text);
+      const auto source = config_->sources.find(text);
       if (!source) return refuse(ErrorCode::kInvalid, "source", source.error());
       label.request.source = *source;
     } else if (key == "time" || key == time_name) {
@@ -385,9 +390,11 @@ Result<void> Decoder::feedback_protobuf(std::string_view message, Envelope& enve
     if (!known) return refuse(ErrorCode::kInvalid, "outcome", known.error());
     outcome = *known;
   }
-  label.request.verdict = request.is_fraud() ? Verdict::kFraud : Verdict::kLegitimate;
+  label.request.verdict = request.unsure()     ? Verdict::kUnsure
+                          : request.is_fraud() ? Verdict::kFraud
+                                               : Verdict::kLegitimate;
   if (!request.source().empty()) {
-    const auto source = parse_source(request.source());
+    const auto source = config_->sources.find(request.source());
     if (!source) return refuse(ErrorCode::kInvalid, "source", source.error());
     label.request.source = *source;
   }

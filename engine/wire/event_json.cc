@@ -73,7 +73,7 @@ std::string model_event_text(uint64_t sequence, const ModelEvent& event) {
   return on_one_line(model_event_json(sequence, event));
 }
 
-Result<JudgementEvent> judgement_by_hand(std::string_view text) {
+Result<JudgementEvent> judgement_by_hand(const Config& config, std::string_view text) {
   const auto invalid = [](std::string field, std::string reason) {
     return refuse(ErrorCode::kInvalid, std::move(field), std::move(reason));
   };
@@ -104,7 +104,7 @@ Result<JudgementEvent> judgement_by_hand(std::string_view text) {
   event.action = *found;
   if (event.text.empty()) return invalid("why", "say why: the log keeps it");
   if (event.action == Action::kQuarantine || event.action == Action::kRelease) {
-    if (const auto source = parse_source(event.target); !source) return invalid("target", source.error());
+    if (const auto source = config.sources.find(event.target); !source) return invalid("target", source.error());
   }
   if (event.action == Action::kRetrain) {
     if (const auto strategy = parse_retrain_strategy(event.target); !strategy)

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "engine/config/config.h"
 #include "engine/fold/error.h"
 #include "engine/fold/event.h"
 
@@ -28,6 +29,6 @@ nlohmann::ordered_json machine_json(const MachineEvent& event);
 // A judgement by an operator's hand: {"action","target","values","why"}. Allowed are thresholds (values:
 // review and decline score), hold_training, go_on_training, quarantine and release (target: a source) and
 // roll_back (target: how an earlier champion's hash begins).
-Result<JudgementEvent> judgement_by_hand(std::string_view text);
+Result<JudgementEvent> judgement_by_hand(const Config& config, std::string_view text);
 
 }  // namespace shrike::engine

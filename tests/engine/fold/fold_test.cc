@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <memory>
+
 #include "tests/engine/support.h"
 
 namespace shrike::engine {
@@ -190,6 +193,200 @@ TEST(Contradictions, TheNewestLabelWinsAndARepetitionIsNone) {
   // It changes its mind, and back: that is news.
   EXPECT_EQ(say(Source::kAnalyst, Verdict::kLegitimate).event.outcome, Effect::kStored);
   EXPECT_EQ(say(Source::kAnalyst, Verdict::kFraud).event.outcome, Effect::kCorrected);
+}
+
+TEST(Contradictions, ASourceOfHigherPrecedenceIsNotOverruled) {
+  Stream stream("at_once");
+  const Key key = stream.transact(1, 0);
+  const auto say = [&](Source source, Verdict verdict) {
+    return stream.fold.label({key, verdict, source, std::nullopt}).value();
+  };
+  EXPECT_EQ(say(Source::kCustomer, Verdict::kLegitimate).event.outcome, Effect::kStored);
+  EXPECT_EQ(say(Source::kChargeback, Verdict::kFraud).event.outcome, Effect::kCorrected);
+  EXPECT_EQ(say(Source::kCustomer, Verdict::kFraud).event.outcome, Effect::kStored) << "agrees";
+  const LabelResult overruled = say(Source::kCustomer, Verdict::kLegitimate);
+  EXPECT_EQ(overruled.event.outcome, Effect::kKept);
+  EXPECT_EQ(overruled.state.current, Verdict::kFraud);
+  EXPECT_EQ(say(Source::kAnalyst, Verdict::kLegitimate).event.outcome, Effect::kCorrected);
+}
+
+TEST(Contradictions, WhoIsUnsureGivesWayAndKeepsSilenceFromTelling) {
+  Stream stream("at_maturity");
+  const Key unsure = stream.transact(1, 0), decided = stream.transact(2, 1);
+  const auto say = [&](const Key& key, Source source, Verdict verdict) {
+    return stream.fold.label({key, verdict, source, std::nullopt}).value().event.outcome;
+  };
+  EXPECT_EQ(say(unsure, Source::kAnalyst, Verdict::kUnsure), Effect::kStored);
+  EXPECT_EQ(say(decided, Source::kAnalyst, Verdict::kUnsure), Effect::kStored);
+  EXPECT_EQ(say(decided, Source::kCustomer, Verdict::kFraud), Effect::kStored);
+  EXPECT_EQ(say(decided, Source::kChargeback, Verdict::kUnsure), Effect::kKept);
+  stream.transact(3, 8 * kDay);
+  EXPECT_EQ(stream.sink.verdicts, std::vector{Verdict::kFraud});
+  EXPECT_EQ(stream.fold.counters().unknown, 1u);
+}
+
+ConfigPtr with_sources(const std::string& sources) {
+  return must_parse(with(handbook_15(), "learn = \"auto\"", "learn = \"at_once\"") + sources);
+}
+
+TEST(DeclaredSources, HaveNamesWeightsTrustAndMayHaveNoSilence) {
+  const ConfigPtr config = with_sources(
+      "\n[sources.acquirer]\nweight = 3\nprecedence = 5\n[sources.hearsay]\ntrust = \"none\"\n"
+      "[sources.chargeback]\nsilence = false\n");
+  const Source acquirer = config->sources.find("acquirer").value(),
+               hearsay = config->sources.find("hearsay").value();
+  EXPECT_EQ(config->sources.name(acquirer), "acquirer");
+  EXPECT_FALSE(config->sources.find("nobody"));
+  Examples examples;
+  Fold fold(config, examples, nullptr);
+  std::vector<float> row(config->columns.size());
+  const auto transact = [&](int64_t id, int64_t seconds) {
+    const Transaction t = make_transaction(config->schema(), id, seconds, 1, 2, 10);
+    fold.answer(fold.fold(t, Clock::kOnTime, row), {.decision = Decision::kApprove});
+    return t.id;
+  };
+  const Key key = transact(1, 0);
+  EXPECT_EQ(fold.label({key, Verdict::kFraud, hearsay, std::nullopt}).value().event.outcome, Effect::kKept);
+  EXPECT_TRUE(examples.all.empty());
+  ASSERT_TRUE(fold.label({key, Verdict::kFraud, acquirer, std::nullopt}));
+  ASSERT_EQ(examples.all.size(), 1u);
+  EXPECT_EQ(std::get<2>(examples.all[0]), 3);
+  transact(2, 30 * kDay);
+  EXPECT_EQ(examples.all.size(), 1u) << "nobody's silence means legitimate";
+  const auto many = parse_config(handbook_15() + "\n[sources.a]\n[sources.b]\n[sources.c]\n[sources.d]\n[sources.e]\n",
+                                 "t.toml");
+  ASSERT_FALSE(many);
+  EXPECT_NE(many.error()[0].find("sources.e"), std::string::npos) << many.error()[0];
+}
+
+// What a stream with sources that contradict each other and come and go taught, in the end.
+class Quarantined : public testing::Test {
+ protected:
+  static constexpr int64_t kTransactions = 400;
+  void transact(Fold& fold, int64_t id) {
+    const Transaction t = make_transaction(config_->schema(), id, id * 600, id % 7, id % 5, 10);
+    fold.answer(fold.fold(t, Clock::kOnTime, row_), {.decision = Decision::kApprove});
+  }
+  void judge(Fold& fold, Action action, const char* source) {
+    JudgementEvent event;
+    event.action = action;
+    event.target = source;
+    fold.judgement(event);
+  }
+  // Of each transaction what was learned of it last.
+  std::map<uint64_t, Verdict> learned(const Examples& examples) {
+    std::map<uint64_t, Verdict> last;
+    for (const auto& [key, verdict, weight] : examples.all) last[key.low] = verdict;
+    return last;
+  }
+  std::unique_ptr<Fold> make(Examples& examples) {
+    return std::make_unique<Fold>(config_, examples, nullptr, 60 * features::kDayUs);
+  }
+  void say(Fold& fold, int64_t id, Verdict verdict, Source source) {
+    ASSERT_TRUE(fold.label({features::key_of(id), verdict, source, std::nullopt}));
+  }
+  // Time passes for everything to come of age and for changes to be learned.
+  void settle(Fold& fold) {
+    for (int64_t id = 10'000; id < 11'200; ++id) transact(fold, id);
+  }
+
+  ConfigPtr config_ = with_sources("");
+  std::vector<float> row_ = std::vector<float>(config_->columns.size());
+};
+
+TEST_F(Quarantined, WhatASourceSaidIsTakenBackAsIfItHadNeverSpoken) {
+  Examples with_it, without_it;
+  const auto poisoned = make(with_it), clean = make(without_it);
+  for (Fold* fold : {poisoned.get(), clean.get()}) {
+    for (int64_t id = 1; id <= kTransactions; ++id) {
+      transact(*fold, id);
+      if (id % 5 == 0) say(*fold, id, id % 2 == 0 ? Verdict::kFraud : Verdict::kLegitimate, Source::kChargeback);
+      if (fold == clean.get()) continue;
+      if (id % 3 == 0) say(*fold, id, Verdict::kFraud, Source::kAnalyst);
+    }
+    if (fold == poisoned.get()) judge(*fold, Action::kQuarantine, "analyst");
+    // What it says from now on is kept alone.
+    for (int64_t id = 1; id <= kTransactions && fold == poisoned.get(); id += 7) {
+      const auto kept = fold->label({features::key_of(id), Verdict::kFraud, Source::kAnalyst, std::nullopt});
+      ASSERT_TRUE(kept);
+      EXPECT_NE(kept->event.outcome, Effect::kCorrected);
+    }
+    settle(*fold);
+  }
+  EXPECT_EQ(learned(with_it), learned(without_it));
+  // Their features agree as well: the next transactions get the same rows.
+  std::vector<float> rows[2];
+  for (size_t i = 0; i < 2; ++i) {
+    for (int64_t id = 20'000; id < 20'020; ++id) {
+      transact(i == 0 ? *poisoned : *clean, id);
+      rows[i].insert(rows[i].end(), row_.begin(), row_.end());
+    }
+  }
+  EXPECT_EQ(rows[0], rows[1]);
+}
+
+TEST_F(Quarantined, WhatASourceSaidCountsAgainOnceItIsReleased) {
+  Examples interrupted, straight;
+  const auto held = make(interrupted), trusted = make(straight);
+  for (Fold* fold : {held.get(), trusted.get()}) {
+    const bool quarantine = fold == held.get();
+    if (quarantine) judge(*fold, Action::kQuarantine, "analyst");
+    for (int64_t id = 1; id <= kTransactions; ++id) {
+      transact(*fold, id);
+      if (id % 4 == 0) say(*fold, id, Verdict::kLegitimate, Source::kCustomer);
+      if (id % 3 == 0) say(*fold, id, Verdict::kFraud, Source::kAnalyst);
+    }
+    if (quarantine) judge(*fold, Action::kRelease, "analyst");
+    settle(*fold);
+  }
+  EXPECT_EQ(learned(interrupted), learned(straight));
+}
+
+TEST_F(Quarantined, IsTheSameThroughACheckpoint) {
+  Examples straight, resumed;
+  const auto fold = make(straight);
+  for (int64_t id = 1; id <= kTransactions; ++id) {
+    transact(*fold, id);
+    if (id % 4 == 0) say(*fold, id, Verdict::kLegitimate, Source::kCustomer);
+    if (id % 3 == 0) say(*fold, id, Verdict::kFraud, Source::kAnalyst);
+  }
+  judge(*fold, Action::kQuarantine, "customer");
+  resumed.all = straight.all;
+  const auto restored = make(resumed);
+  fold->save([&](const char* part, const std::string& piece) {
+    ASSERT_TRUE(restored->restore(part, piece, [](const std::string&) { return nullptr; }));
+  });
+  for (Fold* one : {fold.get(), restored.get()}) {
+    judge(*one, Action::kQuarantine, "analyst");
+    judge(*one, Action::kRelease, "customer");
+    settle(*one);
+  }
+  EXPECT_EQ(straight.all, resumed.all);
+}
+
+TEST(LabelStates, GoThroughTheirBytesAndThoseOfFourSources) {
+  LabelState state;
+  note(state, Source::kChargeback, Verdict::kFraud);
+  note(state, Source::kAnalyst, Verdict::kUnsure);
+  note(state, Source::kChargeback, Verdict::kLegitimate);
+  state.current = Verdict::kLegitimate;
+  state.outcome = Outcome::kCancelled;
+  state.sequence = 77;
+  const LabelState again = decode_label_state(encode(state));
+  EXPECT_EQ(again.by_source, state.by_source);
+  EXPECT_EQ(again.rank, state.rank);
+  EXPECT_GT(again.rank[1], again.rank[0]);
+  EXPECT_EQ(again.current, state.current);
+  EXPECT_EQ(again.outcome, state.outcome);
+  EXPECT_EQ(again.sequence, 77u);
+  // analyst: fraud, customer: legitimate, and it counts
+  const std::string before("\2\0\1\0\1\5\0\0\0\0\0\0\0", 13);
+  const LabelState old = decode_label_state(before);
+  EXPECT_EQ(old.by_source[0], Verdict::kFraud);
+  EXPECT_EQ(old.current, Verdict::kLegitimate);
+  EXPECT_GT(old.rank[2], old.rank[0]);
+  EXPECT_EQ(old.sequence, 5u);
+  EXPECT_EQ(decode_label_state("short").sequence, 0u);
 }
 
 // Knows of one transaction that it was there once.

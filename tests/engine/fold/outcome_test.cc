@@ -181,7 +181,7 @@ TEST(ControlGroup, IsTheShareAskedForAndNeverAboveItsAmount) {
 // estimated although young transactions show short delays alone.
 TEST(LabelDelays, AreEstimatedFromWhatHasCome) {
   constexpr int64_t kDayUs = features::kDayUs;
-  LabelDelays delays(7 * kDayUs);
+  LabelDelays delays(7 * kDayUs, 0);
   std::mt19937_64 random(1);
   std::exponential_distribution<double> delay(1.0 / 14);
   struct Due {
@@ -207,7 +207,7 @@ TEST(LabelDelays, AreEstimatedFromWhatHasCome) {
   EXPECT_GT(naive / seen, truth + 0.04) << "what has come is not what will come";
   EXPECT_NEAR(delays.weight_of_silence(0.5, us(60)), 0.5 / (1 - 0.5 * truth), 0.03);
   EXPECT_EQ(delays.weight_of_silence(0, us(60)), 1);
-  LabelDelays again(7 * kDayUs);
+  LabelDelays again(7 * kDayUs, 0);
   proto::LabelDelaysRecord saved, saved_again;
   delays.save(saved);
   ASSERT_TRUE(again.restore(saved));
@@ -219,7 +219,7 @@ TEST(LabelDelays, AreEstimatedFromWhatHasCome) {
 
 TEST(LabelDelays, AFixedDelayLeavesEveryWeightAtOne) {
   constexpr int64_t kDayUs = features::kDayUs;
-  LabelDelays delays(7 * kDayUs);
+  LabelDelays delays(7 * kDayUs, 0);
   for (int64_t i = 0; i < 2000; ++i) {
     const int64_t t = i * kDayUs / 50;
     delays.add(t, t + 7 * kDayUs, t + 7 * kDayUs);

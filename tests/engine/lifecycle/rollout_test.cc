@@ -15,6 +15,7 @@
 #include "engine/fold/scoring.h"
 #include "engine/lifecycle/lifecycle.h"
 #include "engine/lifecycle/rollout.h"
+#include "engine/lifecycle/thresholds.h"
 #include "engine/log/recovery.h"
 #include "learners/numeric/numeric.h"
 #include "tests/engine/support.h"
@@ -88,6 +89,8 @@ class Trial {
       : config_(config),
         fold_(config, nowhere_, nullptr),
         monitor_(std::make_unique<Rollout>(config)),
+        learned_(config),
+        thresholds_(fold_.thresholds()),
         random_(seed) {}
 
   struct Kind {
@@ -95,11 +98,13 @@ class Trial {
     double failures = 0;     // share of its scores that are no probability
     double alarms = 0;       // share of the rest that it declines
     double recall_gain = 0;  // share of the frauds that the champion misses and it catches
+    double scale = 1;        // of its scores beside the champion's
   };
 
   void begin() {
     challenger_ = {std::string(32, 'a'), learners::make_prior_model(config_->columns, 0.01), 0};
-    monitor_->model({ModelAction::kChallenger, 1, challenger_.hash, ""}, fold_);
+    challenger_.thresholds = thresholds_;
+    for (Monitor* each : monitors()) each->model({ModelAction::kChallenger, 1, challenger_.hash, ""}, fold_);
   }
 
   void day(const Kind& kind) {
@@ -115,7 +120,10 @@ class Trial {
   void judge(const JudgementEvent& event) {
     if (event.action == Action::kCanary) challenger_.share = event.values[0];
     if (event.action == Action::kAbort || event.action == Action::kPromote) challenger_ = {};
-    monitor_->judged(event);
+    if (event.action == Action::kThresholds) thresholds_ = {event.values[0], event.values[1]};
+    if (event.action == Action::kChallengerThresholds)
+      challenger_.thresholds = {event.values[0], event.values[1]};
+    for (Monitor* each : monitors()) each->judged(event);
     if (event.action == Action::kPromote)
       monitor_->model({ModelAction::kActivated, 0, event.target, ""}, fold_);
   }
@@ -158,6 +166,7 @@ class Trial {
     if (fraud && champion >= 0.5f && unit() < kind.recall_loss) challenger = 0.05f;
     if (!fraud && unit() < kind.alarms) challenger = 0.9f;
     if (fraud && champion < 0.5f && unit() < kind.recall_gain) challenger = 0.9f;
+    challenger *= static_cast<float>(kind.scale);
     if (unit() < kind.failures) challenger = kNoProbability;
     ++sequence_;
     Answer answer;
@@ -165,10 +174,10 @@ class Trial {
     answer.score = answer.arm == Arm::kCanary ? challenger : champion;
     answer.other = answer.arm == Arm::kCanary ? champion : challenger;
     if (!challenger_) answer.other = kNoOther;
-    decide(config_->policy, 1, answer);
+    decide(config_->policy, answer.arm == Arm::kCanary ? challenger_.thresholds : thresholds_, 1, answer);
     let_through(*config_, features::key_of(static_cast<int64_t>(sequence_)), 1, answer);
     const std::vector<float> row;
-    monitor_->scored({sequence_, time_us, row, answer, 1, 0});
+    for (Monitor* each : monitors()) each->scored({sequence_, time_us, row, answer, 1, 0});
     waiting_.push_back({sequence_, time_us + 7 * kDay, time_us, fraud, answer});
     for (; !waiting_.empty() && waiting_.front().due_us <= time_us; waiting_.pop_front()) {
       const Waiting& due = waiting_.front();
@@ -181,8 +190,12 @@ class Trial {
     if (i == 0) close(time_us);
   }
 
+  std::array<Monitor*, 2> monitors() { return {&learned_, monitor_.get()}; }
+
   void close(int64_t now_us) {
     std::vector<JudgementEvent> found;
+    const bool new_day = std::exchange(closed_us_, now_us) / kDay != now_us / kDay;
+    if (config_->thresholds.learn) learned_.close({{sequence_, now_us, sequence_, fold_}, true, new_day}, found);
     monitor_->close({{sequence_, now_us, sequence_, fold_}, true, true}, found);
     for (JudgementEvent& event : found) {
       event.time_us = now_us;
@@ -196,6 +209,9 @@ class Trial {
   NoExamples nowhere_;
   Fold fold_;
   std::unique_ptr<Rollout> monitor_;
+  ThresholdMonitor learned_;
+  Thresholds thresholds_;
+  int64_t closed_us_ = 0;
   std::mt19937_64 random_;
   Challenger challenger_;
   std::deque<Waiting> waiting_;
@@ -334,11 +350,23 @@ TEST(Rollout, WhatCatchesMuchMoreMayCostALittle) {
   EXPECT_NE(costs.judgements.back().text.find("false_positive_rate is worse"), std::string::npos);
 }
 
-TEST(Rollout, GoesNotTogetherWithLearnedThresholds) {
-  const auto refused =
-      parse_config(handbook_15() + "[rollout]\non = true\n[thresholds]\nlearn = true\n", "t.toml");
-  ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error()[0].find("rollout.on"), std::string::npos) << refused.error()[0];
+// The same ranking at a tenth of the champion's scores: with thresholds as given it would decline nobody.
+TEST(Rollout, AChallengerIsJudgedAtThresholdsOfItsOwn) {
+  Trial given(all_labels(), 1), learned(must_parse(all_labels_come() + "[thresholds]\nlearn = true\n"), 1);
+  given.begin();
+  given.until_done({.scale = 0.9}, 60);
+  EXPECT_EQ(given.last(), Action::kAbort);
+  learned.day({});
+  learned.day({});
+  learned.begin();
+  learned.until_done({.scale = 0.9}, 60);
+  std::string all;
+  for (const JudgementEvent& event : learned.judgements) all += event.text + "\n";
+  EXPECT_EQ(learned.last(), Action::kPromote) << all;
+  const auto own = std::ranges::find(learned.judgements, Action::kChallengerThresholds, &JudgementEvent::action);
+  ASSERT_NE(own, learned.judgements.end());
+  const auto canary = std::ranges::find(learned.judgements, Action::kCanary, &JudgementEvent::action);
+  EXPECT_LT(own, canary) << "it answers nobody before";
 }
 
 TEST(Rollout, InconclusiveMeansBack) {
