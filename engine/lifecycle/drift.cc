@@ -56,7 +56,7 @@ Drift::Drift(ConfigPtr config)
       settling_us_(settling_us(*config_->plan)),
       inputs_(kinds(*config_), settings(config_->drift)),
       score_({learners::ColumnKind::kNumeric}, settings(config_->drift)),
-      importance_(config_->columns.size(), 1 / static_cast<double>(config_->columns.size())),
+      importance_(config_->columns.size()),
       ready_(config_->columns.size(), false),
       adwin_(0.002, 256),
       alarms_(config_->columns.size() + 3),
@@ -105,18 +105,20 @@ void Drift::settled(const Settled& settled) {
 void Drift::model(const ModelEvent& event, const Fold&) {
   if (!takes_over(event.action)) return;
   inputs_.renew();
+  importance_.stop();
   score_.forget();
   score_.renew();
 }
 
 void Drift::close(const Period& period, Found& found) {
+  importance_.step(*period.moment.fold.champion());
   if (!period.new_day || begun_us_ == INT64_MIN) return;
   const int64_t now_us = start_of_day(period.moment.now_us);
   judge_columns(now_us, found);
   judge_score(now_us, found);
   judge_labels(now_us, found);
   judge_loss(now_us, found);
-  take_references(period.moment, now_us, found);
+  take_references(now_us, found);
 }
 
 void Drift::judge_columns(int64_t now_us, Found& found) {
@@ -137,7 +139,7 @@ void Drift::judge_columns(int64_t now_us, Found& found) {
                                    : significant[i] && shifts[i].magnitude >= drift.threshold;
   };
   share_ = 0;
-  for (size_t i = 0; i < compared.size(); ++i) share_ += drifted(i) ? importance_[compared[i]] : 0;
+  for (size_t i = 0; i < compared.size(); ++i) share_ += drifted(i) ? importance_.shares()[compared[i]] : 0;
   for (size_t i = 0; i < compared.size(); ++i) {
     const size_t c = compared[i];
     const Shifts::Shift& shift = shifts[i];
@@ -253,7 +255,7 @@ void Drift::forget_losses() {
   loss_rose_ = false;
 }
 
-void Drift::take_references(const Moment& moment, int64_t now_us, Found& found) {
+void Drift::take_references(int64_t now_us, Found& found) {
   // Columns whose windows were still filling get a reference when they have filled.
   int64_t settled_us = 0;
   for (const int64_t settles : settling_us_)
@@ -264,7 +266,7 @@ void Drift::take_references(const Moment& moment, int64_t now_us, Found& found) 
 
   score_.take_reference(now_us);
   if (inputs_.reference_complete(now_us)) {
-    learn_importance(*moment.fold.champion());
+    importance_.begin(inputs_.draw(kImportanceRows));
     inputs_.take_reference(now_us);
     take_rate();
     window_from_us_ = now_us;
@@ -299,19 +301,6 @@ void Drift::take_rate() {
   window_ = {};
 }
 
-void Drift::learn_importance(const learners::Model& champion) {
-  const size_t width = inputs_.columns();
-  const std::vector<float> rows = inputs_.draw(kImportanceRows);
-  std::vector<double> parts(width);
-  std::fill(importance_.begin(), importance_.end(), 0);
-  for (size_t at = 0; at < rows.size(); at += width) {
-    champion.explain({&rows[at], width}, parts);
-    for (size_t c = 0; c < width; ++c) importance_[c] += std::isfinite(parts[c]) ? std::fabs(parts[c]) : 0;
-  }
-  const double all = std::accumulate(importance_.begin(), importance_.end(), 0.0);
-  for (double& one : importance_) one = all > 0 ? one / all : 1 / static_cast<double>(width);
-}
-
 std::string Drift::subject(size_t alarm) const {
   return alarm < score_alarm_     ? config_->columns[alarm].name
          : alarm == score_alarm_  ? "score"
@@ -326,7 +315,7 @@ std::string Drift::evidence(size_t alarm, const Shifts& shifts, size_t column,
   numbers["from_us"] = shifts.window_from_us();
   numbers["reference_us"] = {shifts.reference_from_us(), shifts.reference_to_us()};
   if (alarm < score_alarm_) {
-    numbers["importance"] = short_number(importance_[column]);
+    numbers["importance"] = short_number(importance_.shares()[column]);
     numbers["drift_share"] = short_number(share_);
   }
   return numbers.dump();
@@ -378,7 +367,7 @@ std::string Drift::save() const {
   record.set_begun_us(begun_us_);
   inputs_.save(*record.mutable_inputs());
   score_.save(*record.mutable_score());
-  record.mutable_importance()->Add(importance_.begin(), importance_.end());
+  importance_.save(*record.mutable_importance());
   record.mutable_ready()->Add(ready_.begin(), ready_.end());
   for (const Alarm& alarm : alarms_) {
     proto::AlarmRecord& saved = *record.add_alarms();
@@ -416,13 +405,13 @@ tl::expected<void, std::string> Drift::restore(std::string_view bytes) {
         fmt::format("its state has version {}; this Shrike reads up to {}", record.version(), kVersion));
   }
   const auto width = static_cast<int>(inputs_.columns());
-  if (record.importance_size() != width || record.ready_size() != width ||
+  if (record.ready_size() != width ||
       record.alarms_size() != static_cast<int>(alarms_.size()) ||
       !adwin_.restore({record.adwin().begin(), record.adwin().end()}) || !inputs_.restore(record.inputs()) ||
-      !score_.restore(record.score()))
+      !score_.restore(record.score()) ||
+      (record.has_importance() && !importance_.restore(record.importance())))
     return tl::make_unexpected(std::string("its state does not fit the configuration's columns"));
   begun_us_ = record.begun_us();
-  importance_.assign(record.importance().begin(), record.importance().end());
   ready_.assign(record.ready().begin(), record.ready().end());
   for (size_t a = 0; a < alarms_.size(); ++a) {
     const proto::AlarmRecord& saved = record.alarms(static_cast<int>(a));

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/lifecycle/importance.h"
 #include "engine/lifecycle/monitor.h"
 #include "engine/lifecycle/shifts.h"
 #include "learners/drift.h"
@@ -54,10 +55,9 @@ class Drift : public Monitor {
   void judge_score(int64_t now_us, Found& found);
   void judge_labels(int64_t now_us, Found& found);
   void judge_loss(int64_t now_us, Found& found);
-  void take_references(const Moment& moment, int64_t now_us, Found& found);
+  void take_references(int64_t now_us, Found& found);
   void take_rate();
   void forget_losses();
-  void learn_importance(const learners::Model& champion);
   std::string subject(size_t alarm) const;
   void raise(size_t alarm, int64_t now_us, std::array<double, 2> values, std::string text, Found& found);
   void resolve(size_t alarm, std::string text, Found& found);
@@ -67,7 +67,7 @@ class Drift : public Monitor {
   std::vector<int64_t> settling_us_;  // by column
   int64_t begun_us_ = INT64_MIN;      // the first transaction
   Shifts inputs_, score_;
-  std::vector<double> importance_;  // of columns, adding up to 1
+  Importance importance_;
   std::vector<bool> ready_;         // columns that are compared
   double share_ = 0;
 

@@ -140,8 +140,16 @@ void Rollback::compare(const Period& period, const std::string& why, bool failin
   const Sample rows = sample();
   Standing champion = standing(fold.champion_hash(), *fold.champion(), rows);
   if (failing) champion.gives_probabilities = false;
+  const double gain_min =
+      why == "takeover" ? std::max(kTakeoverGain, config_->rollback.gain_min) : config_->rollback.gain_min;
   std::vector<Standing> earlier;
+  // A takeover is good unless the one before was better; only then the others are looked at.
+  const auto settled = [&] {
+    return why == "takeover" && champion.gives_probabilities && !earlier.empty() &&
+           earlier.front().composite <= champion.composite + gain_min;
+  };
   for (const auto& [hash, model] : fold.fallbacks()) {
+    if (settled()) break;
     const bool knew_labels = std::find(unlabelled_.begin(), unlabelled_.end(), hash) == unlabelled_.end();
     if (banned(hash) || hash == champion.hash || (!failing && !knew_labels)) continue;
     Standing one = standing(hash, *model, rows);
@@ -150,8 +158,6 @@ void Rollback::compare(const Period& period, const std::string& why, bool failin
   const auto best =
       std::max_element(earlier.begin(), earlier.end(),
                        [](const Standing& a, const Standing& b) { return a.composite < b.composite; });
-  const double gain_min =
-      why == "takeover" ? std::max(kTakeoverGain, config_->rollback.gain_min) : config_->rollback.gain_min;
   const auto surely_better = [&] {
     if (best->composite <= champion.composite + gain_min) return false;
     return learners::paired_bootstrap_ap(champion.scores, best->scores, rows.labels, kRounds, 1, rows.weights)
