@@ -16,16 +16,19 @@
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/json.h"
+#include "tools/labellers.h"
+#include "tools/measure.h"
 #include "tools/progress.h"
 #include "tools/simulator.h"
 
 namespace shrike::tools {
 namespace {
 
-constexpr int64_t kDayS = 86'400;
 
 struct Options {
   SimulationOptions simulation;
+  LabellingOptions labelling;
+  std::string delay;
   std::string out, score, feedback;
   double speed = 0;
   size_t window = 8;
@@ -38,7 +41,7 @@ class Live {
  public:
   explicit Live(const Options& options)
       : options_(options),
-        labels_random_(options.simulation.seed ^ 0x1ABE15ull),
+        labellers_(options.labelling, options.simulation.seed),
         score_(options.score,
                [this](uint64_t tag, std::string_view reply, int64_t us) { on_score(tag, reply, us); }),
         feedback_(options.feedback, [this](uint64_t, std::string_view reply, int64_t) { on_label(reply); }),
@@ -60,7 +63,6 @@ class Live {
                         t.id, t.time_s, t.customer, t.terminal, format_amount(t.amount_cents)),
             static_cast<uint64_t>(t.id));
         if (!score_.drain(options_.window - 1, 30'000)) return silent();
-        if (t.is_fraud) due_.push({t.time_s + label_delay_s(), t.id});
       }
       progress.update(static_cast<double>(++days_done) / options_.simulation.days, latencies_.size());
     }
@@ -74,27 +76,19 @@ class Live {
   struct Due {
     int64_t time_s;
     int64_t id;
+    ComingLabel label;
     bool operator<(const Due& other) const {
       return std::pair(time_s, id) > std::pair(other.time_s, other.id);
     }
   };
 
-  // A third of the frauds is found by analysts within two days, the others charge back after three to six.
-  int64_t label_delay_s() {
-    return labels_random_.below(3) == 0
-               ? kDayS / 4 + static_cast<int64_t>(labels_random_.below(kDayS * 7 / 4))
-               : 3 * kDayS + static_cast<int64_t>(labels_random_.below(3 * kDayS));
-  }
-
   bool send_due_labels(int64_t now_s) {
     while (!due_.empty() && due_.top().time_s <= now_s) {
       const Due due = due_.top();
       due_.pop();
-      const bool analyst = due.time_s - sent_[due.id].time_s < 2 * kDayS;
-      feedback_.send(fmt::format(R"({{"transaction_id":{},"is_fraud":1,"source":"{}","time":{}}})", due.id,
-                                 analyst ? "analyst" : "chargeback", due.time_s),
+      feedback_.send(fmt::format(R"({{"transaction_id":{},"is_fraud":{},"source":"{}","time":{}}})", due.id,
+                                 due.label.verdict, due.label.source, due.time_s),
                      0);
-      sent_.erase(due.id);
       if (!feedback_.drain(31, 30'000)) return false;
     }
     feedback_.poll(0);
@@ -130,12 +124,16 @@ class Live {
     const SimulatedTransaction& t = found->second;
     metrics_.add(t.time_s * 1'000'000, static_cast<float>(score), t.is_fraud,
                  static_cast<uint64_t>(t.customer));
-    if (!t.is_fraud) sent_.erase(found);
+    money_.add(t, decision);
+    for (const ComingLabel& label : labellers_.look_at(t, decision))
+      due_.push({t.time_s + label.delay_s, t.id, label});
+    sent_.erase(found);
   }
 
   void on_label(std::string_view reply) {
     if (reply.find("\"stored\"") != std::string_view::npos ||
-        reply.find("\"corrected\"") != std::string_view::npos) {
+        reply.find("\"corrected\"") != std::string_view::npos ||
+        reply.find("\"kept\"") != std::string_view::npos) {
       ++labels_;
     } else if (errors_++ < 5) {
       fmt::print(stderr, "label reply: {}\n", reply);
@@ -192,6 +190,10 @@ class Live {
                         {"models_accepted", accepted},
                         {"models_refused", rejected},
                         {"labels_joined", labels},
+                        {"money",
+                         {{"caught", format_amount(money_.caught)},
+                          {"lost", format_amount(money_.lost)},
+                          {"hindered", format_amount(money_.hindered)}}},
                         {"matured", matured},
                         {"errors", errors_}};
       fmt::print("{}\n", to_text(all));
@@ -205,6 +207,9 @@ class Live {
     line("latency at the client", fmt::format("p50 {} us, p99 {} us, p99.9 {} us", p50, p99, p999));
     line("decisions", fmt::format("{} approve, {} review, {} decline", decisions_["approve"],
                                   decisions_["review"], decisions_["decline"]));
+    line("money", fmt::format("{} of frauds declined, {} lost, {} of legitimate ones declined",
+                              format_amount(money_.caught), format_amount(money_.lost),
+                              format_amount(money_.hindered)));
     line("average precision by week", weeks);
     line("models proposed/accepted/refused",
          fmt::format("{} / {} / {}", accepted + rejected, accepted, rejected));
@@ -213,11 +218,22 @@ class Live {
   }
 
   const Options& options_;
-  Random labels_random_;
+  // Of frauds that were declined, of those that were not, and of legitimate ones that were.
+  struct Money {
+    int64_t caught = 0, lost = 0, hindered = 0;  // cents
+    void add(const SimulatedTransaction& t, std::string_view decision) {
+      const bool declined = decision == "decline";
+      if (t.is_fraud != 0) (declined ? caught : lost) += t.amount_cents;
+      if (t.is_fraud == 0 && declined) hindered += t.amount_cents;
+    }
+  };
+
+  Labellers labellers_;
+  Money money_;
   Client score_, feedback_;
   engine::Prequential metrics_;
   simdjson::dom::parser parser_;
-  std::map<int64_t, SimulatedTransaction> sent_;  // unanswered, or fraud without its label yet
+  std::map<int64_t, SimulatedTransaction> sent_;  // unanswered
   std::priority_queue<Due> due_;
   std::vector<int64_t> latencies_;
   std::map<std::string, uint64_t> decisions_;
@@ -225,7 +241,25 @@ class Live {
   double seconds_ = 0;
 };
 
-int simulate(const Options& options) {
+// What is said of labels needs a server that decides.
+int complete(Options& options) {
+  if (!options.delay.empty()) {
+    const auto delay = parse_label_delay(options.delay);
+    if (!delay) return complain("--delay: " + delay.error(), kBadInput);
+    options.labelling.delay = *delay;
+    options.labelling.delayed = true;
+  }
+  const LabellingOptions& labels = options.labelling;
+  if (options.score.empty() && (labels.hide_declined || labels.delayed || labels.reviews_per_day > 0)) {
+    return complain("--hide-declined, --delay and --reviews need --score and --feedback of a running server: a "
+                    "file has every label (see `shrike replay --hide-declined --label-delay`)",
+                    kBadInput);
+  }
+  return 0;
+}
+
+int simulate(Options& options) {
+  if (const int code = complete(options); code != 0) return code;
   if (options.out.empty() == options.score.empty()) {
     return complain("give either --out FILE, or --score and --feedback of a running server", kBadInput);
   }
@@ -276,6 +310,23 @@ void add_simulate(CLI::App& app, int& exit_code) {
                       "a new fraud scenario appears from this day on");
   command->add_option("--end-scenario-2-day", s.end_scenario_2_at_day,
                       "an old one vanishes: no terminal is compromised from this day on");
+  LabellingOptions& labels = options->labelling;
+  command->add_flag("--hide-declined", labels.hide_declined,
+                    "what was declined, or waits for a review in vain, gets no chargeback, as in life");
+  command->add_option("--delay", options->delay,
+                      "of chargebacks: 7d, or exponential:14d by its mean; default: a third of the frauds is "
+                      "found by analysts within two days, the others are charged back after three to six");
+  command
+      ->add_option("--reviews", labels.reviews_per_day,
+                   "analysts look at so many reviewed transactions a day, half as many on two days a week")
+      ->check(CLI::Range(0, 10'000'000))
+      ->capture_default_str();
+  command->add_option("--analyst-error", labels.error, "share of their verdicts that is wrong")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--analyst-unsure", labels.unsure, "share of what they look at and cannot tell")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command->add_option("--out,-o", options->out, "write a CSV here; .gz compresses");
   command->add_option("--score", options->score, "a running server's score socket");
   command->add_option("--feedback", options->feedback,

@@ -17,6 +17,7 @@ struct LabelDelay {
   int64_t mean_us = 0;
   bool exponential = false;  // else fixed
 };
+tl::expected<LabelDelay, std::string> parse_label_delay(const std::string& text);  // "7d", "exponential:14d"
 tl::expected<LabelDelay, std::string> read_label_delay(const std::string& text, const engine::Config& config);
 // Whom card precision counts: the first entity, or the transaction itself where none is declared.
 uint64_t card_of(const engine::Config& config, const features::Transaction& transaction);
