@@ -44,7 +44,7 @@ struct SourceConfig {
   };
   bool quarantine = true;
   uint64_t labels_min = 50;  // of a source before it is judged
-  double z = 5;              // how many standard errors its fraud labels score below the other sources'
+  double z = 5;              // how many standard errors its fraud labels rank below the other sources'
 
   const DeclaredSource& of(Source source) const;
   const std::string& name(Source source) const { return of(source).name; }

@@ -94,7 +94,9 @@ enum class Action : uint8_t {
   kRetrain,       // target: the strategy; values: learn from what was known since this event time (0: all)
   kHoldTraining,  // a candidate may not take over, until kGoOnTraining
   kGoOnTraining,
-  kQuarantine,  // target: the source whose labels are kept and not learned from, until kRelease
+  // target: the source whose labels are kept and not learned from, until kRelease; values: but for frauds that
+  // score at least so much, if more than 0
+  kQuarantine,
   kRelease,
   kRollBack,     // target: the model that takes over
   kShadow,       // target: the challenger, which answers nobody any more

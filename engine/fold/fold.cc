@@ -248,7 +248,7 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
     case Action::kQuarantine:
     case Action::kRelease:
       if (const auto source = config_->sources.find(event.target))
-        trust(*source, event.action == Action::kRelease);
+        trust(*source, event.action == Action::kRelease, event.values[0]);
       break;
     case Action::kShadow:
     case Action::kCanary:

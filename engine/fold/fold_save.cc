@@ -113,7 +113,9 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   if (sampled_share_ < 1) record.set_sampled_share(sampled_share_);
   record.set_spared(counters_.spared);
   for (size_t i = 0; i < kSources; ++i) {
-    if (quarantined_[i]) record.add_quarantined(static_cast<uint32_t>(i));
+    if (!quarantined_[i]) continue;
+    record.add_quarantined(static_cast<uint32_t>(i));
+    record.add_plausible_from(plausible_from_[i]);
   }
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
@@ -215,11 +217,13 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   training_held_ = record.training_held();
   sampled_share_ = record.has_sampled_share() ? std::clamp(record.sampled_share(), 0.0, 1.0) : 1;
   counters_.spared = record.spared();
-  for (const uint32_t saved : record.quarantined()) {
+  for (int i = 0; i < record.quarantined_size(); ++i) {
     Source source{};
-    if (!from_record(saved, source))
+    if (!from_record(record.quarantined(i), source))
       return tl::make_unexpected(std::string("a quarantined source is not known to this version"));
     quarantined_[static_cast<size_t>(source)] = true;
+    plausible_from_[static_cast<size_t>(source)] =
+        i < record.plausible_from_size() ? record.plausible_from(i) : 0;
   }
   hour_ = record.has_hour() ? record.hour() : INT64_MIN;
   return {};

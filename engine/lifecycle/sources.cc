@@ -15,10 +15,28 @@ namespace {
 // A source is judged by about its newest thousand fraud labels.
 constexpr double kForget = 1 - 1.0 / 1000;
 constexpr double kFlipped = 0.5;  // a difference of less than this share of the others' is none
+constexpr double kPlausible = 0.03;  // of transactions score so high that a label in quarantine counts
+constexpr int64_t kPlausibleDays = 7;
+constexpr double kTells = 0.1;    // others' frauds are ranked so much above one half, or they tell nothing
 // A source has fallen silent when it gave so many labels a day, by a mean over about ten days, and none for so
 // many: people rest at weekends.
 constexpr double kTalks = 20, kDayWeight = 0.1;
 constexpr uint64_t kQuietDays = 3;
+
+size_t bin_of(float score, size_t bins) {
+  int exponent = 0;
+  const float part = std::frexp(std::max(score, 1e-9f), &exponent);  // 0.5 to 1
+  const int quarter = static_cast<int>((part - 0.5f) * 8);
+  const int at = static_cast<int>(bins) - 4 + 4 * std::min(exponent, 0) + quarter;
+  return static_cast<size_t>(std::clamp(at, 0, static_cast<int>(bins) - 1));
+}
+
+// The lowest score of a bin.
+double edge_of(size_t bin, size_t bins) {
+  const int at = static_cast<int>(bin) - static_cast<int>(bins) + 4;
+  const int exponent = at >= 0 ? at / 4 : -((3 - at) / 4);
+  return std::ldexp(0.5 + (at - 4 * exponent) / 8.0, exponent);
+}
 
 }  // namespace
 
@@ -34,6 +52,45 @@ SourceMonitor::Day& SourceMonitor::day_of(Seen& seen, int64_t time_us) const {
   return day;
 }
 
+void SourceMonitor::scored(const Scored& scored) {
+  const float score = champions_score(scored.answer);
+  if (score < 0 || scored.answer.step == Step::kStatic) return;
+  const int64_t day = std::max<int64_t>(scored.time_us, 0) / features::kDayUs;
+  Traffic& traffic = traffic_[static_cast<size_t>(day) % kDays];
+  if (traffic.day < day) traffic = {day};
+  if (traffic.day == day) ++traffic.scores[bin_of(score, kBins)];
+}
+
+// The share of its day's traffic that scored lower, of equal bins half; nothing when the day is forgotten.
+std::optional<double> SourceMonitor::rank(float score, int64_t time_us) const {
+  const int64_t day = std::max<int64_t>(time_us, 0) / features::kDayUs;
+  const Traffic& traffic = traffic_[static_cast<size_t>(day) % kDays];
+  if (traffic.day != day) return std::nullopt;
+  const size_t bin = bin_of(score, kBins);
+  double lower = 0, all = 0;
+  for (size_t i = 0; i < kBins; ++i) {
+    const double n = traffic.scores[i];
+    all += n;
+    lower += i < bin ? n : i == bin ? n / 2 : 0;
+  }
+  return all > 0 ? std::optional(lower / all) : std::nullopt;
+}
+
+// A score that few of the last days' transactions reached.
+double SourceMonitor::plausible_from() const {
+  const int64_t today = now_us_ / features::kDayUs;
+  std::array<double, kBins> scores{};
+  double all = 0;
+  for (const Traffic& day : traffic_) {
+    if (day.day < 0 || day.day <= today - kPlausibleDays) continue;
+    for (size_t i = 0; i < kBins; ++i) scores[i] += day.scores[i], all += day.scores[i];
+  }
+  double above = 0;
+  size_t bin = kBins;
+  while (bin > 1 && above + scores[bin - 1] <= kPlausible * all) above += scores[--bin];
+  return edge_of(bin, kBins);
+}
+
 // Whether the one's verdicts say something about the other.
 bool SourceMonitor::may_judge(size_t other, size_t source) const {
   const DeclaredSource& judge = config_->sources.of(static_cast<Source>(other));
@@ -46,10 +103,10 @@ void SourceMonitor::labelled(const Labelled& labelled) {
   const size_t from = static_cast<size_t>(event.source);
   Seen& source = seen_[from];
   ++source.today;
-  // Only what was approved: reviewers see what scored high, and so seem to agree with the champion.
   const Answer* answer = labelled.answer;
-  const bool counts =
-      answer != nullptr && answer->step != Step::kStatic && answer->wanted == Decision::kApprove;
+  const bool scored = answer != nullptr && answer->step != Step::kStatic;
+  // Of what was not approved others tell only by chance.
+  const bool counts = scored && answer->wanted == Decision::kApprove;
   const double p = counts ? static_cast<double>(std::max(answer->score, 0.0f)) : 0;
   if (counts && event.verdict == Verdict::kLegitimate) day_of(source, labelled.time_us).expected += p;
   for (size_t i = 0; i < kSources; ++i) {
@@ -63,12 +120,13 @@ void SourceMonitor::labelled(const Labelled& labelled) {
     if (event.verdict == Verdict::kLegitimate && other == Verdict::kFraud && may_judge(i, from))
       ++day_of(source, labelled.time_us).found;
   }
-  if (!counts || event.verdict != Verdict::kFraud) return;
+  if (!scored || event.verdict != Verdict::kFraud) return;
+  const auto above = rank(champions_score(*answer), labelled.time_us);
+  if (!above) return;
   Frauds& frauds = source.frauds;
-  const double score = std::sqrt(p);
   frauds.labels = frauds.labels * kForget + 1;
-  frauds.sum = frauds.sum * kForget + score;
-  frauds.squares = frauds.squares * kForget + score * score;
+  frauds.sum = frauds.sum * kForget + *above;
+  frauds.squares = frauds.squares * kForget + *above * *above;
   ++frauds.all;
 }
 
@@ -92,12 +150,16 @@ SourceMonitor::Agreement SourceMonitor::by_frauds(size_t source) const {
   if (std::min(mine.all, rest.all) < config_->sources.labels_min) return found;
   const double error = std::sqrt(mine.variance() / mine.labels + rest.variance() / rest.labels);
   found.z = (rest.mean() - mine.mean()) / error;
-  found.of_mine = mine.mean() * mine.mean(), found.of_others = rest.mean() * rest.mean();
-  found.departs = found.z > config_->sources.z && mine.mean() < kFlipped * rest.mean();
+  found.of_mine = mine.mean(), found.of_others = rest.mean();
+  const double tells = mine.mean() - 0.5, others_tell = rest.mean() - 0.5;
+  if (others_tell < kTells) return found;
+  found.departs = found.z > config_->sources.z && tells < kFlipped * others_tell;
   // Back when it departs no more by half as much.
-  found.agrees = found.z < config_->sources.z / 2 || mine.mean() > (1 + kFlipped) / 2 * rest.mean();
-  found.text = fmt::format("its {} fraud labels were scored {:.3f}, those of other sources {:.3f}", mine.all,
-                           found.of_mine, found.of_others);
+  found.agrees = found.z < config_->sources.z / 2 || tells > (1 + kFlipped) / 2 * others_tell;
+  found.text = fmt::format(
+      "its {} fraud labels were ranked above {:.0f} % of their day's traffic, those of other sources above "
+      "{:.0f} %, and chance ranks 50 %",
+      mine.all, 100 * found.of_mine, 100 * found.of_others);
   return found;
 }
 
@@ -135,15 +197,16 @@ void SourceMonitor::judge(size_t i, std::vector<JudgementEvent>& found) {
   judgement.finding = departs ? Finding::kFailed : Finding::kSuccessful;
   judgement.severity = departs ? Severity::kCritical : Severity::kInfo;
   judgement.action = departs ? Action::kQuarantine : Action::kRelease;
+  if (departs) judgement.values[0] = plausible_from();
   judgement.text =
       departs
-          ? fmt::format("labels of source {} are kept and not learned from: {}. Ask its operator; `release` "
-                        "by hand",
-                        source.name, frauds.departs ? frauds.text : legitimate.text)
+          ? fmt::format("labels of source {} are kept and not learned from, but for frauds that score at "
+                        "least {:.3g}: {}. Ask its operator; `release` by hand",
+                        source.name, judgement.values[0], frauds.departs ? frauds.text : legitimate.text)
           : fmt::format("labels of source {} agree with the others again and are learned from", source.name);
   judgement.evidence = nlohmann::json{{"fraud_labels", frauds.mine},
-                                      {"score", frauds.of_mine},
-                                      {"score_of_others", frauds.of_others},
+                                      {"rank", frauds.of_mine},
+                                      {"rank_of_others", frauds.of_others},
                                       {"fraud_labels_of_others", frauds.others},
                                       {"z", frauds.z},
                                       {"legitimate_expected_frauds", legitimate.of_mine},
@@ -210,7 +273,7 @@ nlohmann::json SourceMonitor::report() const {
     const Agreement legitimate = by_legitimate(i);
     all[config_->sources.declared[i].name] = {
         {"fraud_labels", seen_[i].frauds.all},
-        {"score", seen_[i].frauds.mean() * seen_[i].frauds.mean()},
+        {"rank", seen_[i].frauds.mean()},
         {"legitimate_expected_frauds", legitimate.of_mine},
         {"legitimate_found_frauds", legitimate.of_others},
         {"contradicted", seen_[i].contradicted},
@@ -224,6 +287,12 @@ nlohmann::json SourceMonitor::report() const {
 std::string SourceMonitor::save() const {
   proto::SourcesRecord record;
   record.set_now_us(now_us_);
+  for (const Traffic& day : traffic_) {
+    if (day.day < 0) continue;
+    proto::TrafficRecord& saved = *record.add_traffic();
+    saved.set_day(day.day);
+    saved.mutable_scores()->Add(day.scores.begin(), day.scores.end());
+  }
   for (size_t i = 0; i < kSources; ++i) {
     const Seen& seen = seen_[i];
     proto::SourceRecord& saved = *record.add_source();
@@ -253,6 +322,13 @@ tl::expected<void, std::string> SourceMonitor::restore(std::string_view bytes) {
       record.source_size() > static_cast<int>(kSources))
     return damaged();
   now_us_ = record.now_us();
+  traffic_ = {};
+  for (const proto::TrafficRecord& saved : record.traffic()) {
+    if (saved.day() < 0 || saved.scores_size() != static_cast<int>(kBins)) return damaged();
+    Traffic& day = traffic_[static_cast<size_t>(saved.day()) % kDays];
+    day.day = saved.day();
+    std::copy(saved.scores().begin(), saved.scores().end(), day.scores.begin());
+  }
   for (int i = 0; i < record.source_size(); ++i) {
     const proto::SourceRecord& saved = record.source(i);
     Seen& seen = seen_[static_cast<size_t>(i)];

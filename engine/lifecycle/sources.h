@@ -1,7 +1,10 @@
 // Does a source of labels agree with the others? A share of false labels from one source (a flood of fraud
 // labels on honest entities, say) must not carry a bad model through. A source is quarantined (its labels are
-// kept, nothing is learned from them, and what it said of transactions in memory is taken back) when
-//  - the champion scored its fraud labels far lower than the other sources', or
+// kept, nothing is learned from them, and what it said of transactions in memory is taken back, but for frauds
+// that the champion itself scores as high as few others: of false ones hardly any does) when
+//  - the champion ranked its fraud labels hardly above the day's traffic, and other sources' well above: the
+//    area under the ROC curve between a source's fraud labels and all transactions of their day, which does
+//    not depend on what a score means, is one half for labels at random, or
 //  - the others call fraud what it called legitimate, at half the rate or more at which the champion expected
 //    frauds among it: its word tells nothing then.
 // A person releases it, or its newer labels do by agreeing again. A source that has fallen silent is told.
@@ -11,6 +14,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +27,7 @@ class SourceMonitor : public Monitor {
   explicit SourceMonitor(ConfigPtr config) : config_(std::move(config)) {}
 
   std::string_view name() const override { return "sources"; }
+  void scored(const Scored& scored) override;
   void labelled(const Labelled& labelled) override;
   void close(const Period& period, std::vector<JudgementEvent>& found) override;
   void judged(const JudgementEvent& event) override;
@@ -31,8 +36,8 @@ class SourceMonitor : public Monitor {
   tl::expected<void, std::string> restore(std::string_view bytes) override;
 
  private:
-  // Of a source's fraud labels: the champion's score when it answered, on the scale of the square root (a
-  // probability's variance is then about the same everywhere), by a mean that forgets.
+  // Of a source's fraud labels: the share of their day's traffic that the champion scored lower, by a mean
+  // that forgets.
   struct Frauds {
     double labels = 0, sum = 0, squares = 0;  // of those that count, decayed
     uint64_t all = 0;                         // since the source was last judged otherwise
@@ -46,6 +51,12 @@ class SourceMonitor : public Monitor {
     double expected = 0, found = 0;
   };
   static constexpr size_t kDays = 64;
+  // A day's scores, by quarters of their powers of two.
+  static constexpr size_t kBins = 80;
+  struct Traffic {
+    int64_t day = -1;
+    std::array<uint32_t, kBins> scores{};
+  };
   struct Seen {
     Frauds frauds;
     std::array<Day, kDays> legitimate{};  // by the day of their transaction, modulo kDays
@@ -62,6 +73,8 @@ class SourceMonitor : public Monitor {
 
   bool may_judge(size_t other, size_t source) const;
   Day& day_of(Seen& seen, int64_t time_us) const;
+  std::optional<double> rank(float score, int64_t time_us) const;
+  double plausible_from() const;
   Frauds frauds_of_others(size_t than) const;
   Agreement by_frauds(size_t source) const;
   Agreement by_legitimate(size_t source) const;
@@ -71,6 +84,7 @@ class SourceMonitor : public Monitor {
   ConfigPtr config_;
   std::array<Seen, kSources> seen_{};
   std::array<bool, kSources> quarantined_{};
+  std::array<Traffic, kDays> traffic_{};  // by day, modulo kDays
   int64_t now_us_ = 0;  // event time
 };
 

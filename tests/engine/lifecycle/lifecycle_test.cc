@@ -158,17 +158,18 @@ TEST_F(Settling, AnOutcomeThatFlipsSettlesItsTransactionOnce) {
   EXPECT_EQ(told_.back(), std::pair(Verdict::kFraud, true)) << "what was told of its silence is taken back";
 }
 
-TEST_F(Settling, AHeldLabelOfAQuarantinedSourceIsTakenBackAtMaturity) {
+TEST_F(Settling, AHeldLabelOfAQuarantinedSourceIsTakenBack) {
   label(transact(1, 0, Decision::kApprove), Source::kCustomer);
   label(transact(2, 1, Decision::kApprove), Source::kAnalyst);
   EXPECT_EQ(told_, (std::vector{std::pair(Verdict::kFraud, false), std::pair(Verdict::kFraud, false)}));
   JudgementEvent quarantine;
   quarantine.action = Action::kQuarantine;
   quarantine.target = "customer";
-  fold_.judgement(quarantine);
   told_.clear();
-  transact(3, 8 * kDay, Decision::kApprove);
+  fold_.judgement(quarantine);
   EXPECT_EQ(told_, (std::vector{std::pair(Verdict::kLegitimate, true)}));
+  transact(3, 8 * kDay, Decision::kApprove);
+  EXPECT_EQ(fold_.examples(), 1u) << "its silence tells nothing";
 }
 
 TEST(Lifecycle, JudgementsGoThroughTheirRecords) {
@@ -224,7 +225,15 @@ class Sources : public testing::Test {
     Answer answer;
     answer.score = score;
     answer.decision = answer.wanted = Decision::kApprove;
-    monitor_.labelled({event, LabelState{}, &answer});
+    monitor_.labelled({event, LabelState{}, &answer, 0});
+  }
+  // A day's traffic, nearly all of it honest.
+  void SetUp() override {
+    for (uint64_t i = 1; i <= 5000; ++i) {
+      Answer answer;
+      answer.score = honest();
+      monitor_.scored({i, 0, {}, answer, 1, 0});
+    }
   }
   std::vector<JudgementEvent> close() {
     NoExamples nowhere;
@@ -234,7 +243,7 @@ class Sources : public testing::Test {
     return found;
   }
   // Frauds that were missed score low, but not as honest traffic does.
-  float missed() { return std::min(0.45f, std::exp(std::normal_distribution<float>(-3, 1)(random_))); }
+  float missed() { return std::min(0.45f, std::exp(std::normal_distribution<float>(-5, 1)(random_))); }
   float honest() { return std::exp(std::normal_distribution<float>(-7, 1)(random_)); }
 
   ConfigPtr config_ = must_parse(handbook_15());
