@@ -119,7 +119,7 @@ class Labels:
         self.lie = lies & (self.fraud == 0) & (stream["day"] >= poisoned.first) & (stream["day"] <= poisoned.last)
 
     def of(self, row, decision):
-        """The due time, the label and its source, or None where nothing is said."""
+        """What is said: due time, label and source of each."""
         said = None
         if decision == "review":
             said = (REVIEW_DAYS, int(self.fraud[row]), "analyst")
@@ -127,7 +127,7 @@ class Labels:
             said = (CUSTOMER_DAYS, 1, "customer")
         elif decision == "approve" and self.fraud[row]:
             said = (CUSTOMER_DAYS, 1, "customer") if self.by_customer[row] else (CHARGEBACK_DAYS, 1, "chargeback")
-        return said and (int(self.time[row] + said[0] * DAY * self.delay[row]), *said[1:])
+        return [(int(self.time[row] + said[0] * DAY * self.delay[row]), *said[1:])] if said else []
 
 
 class TurnedRound:
@@ -139,7 +139,7 @@ class TurnedRound:
 
     def of(self, row, decision):
         said = self.fraud[row] or decision != "approve"
-        return (int(self.time[row] + DAY), int(self.fraud[row]), "analyst") if said else None
+        return [(int(self.time[row] + DAY), int(self.fraud[row]), "analyst")] if said else []
 
 
 class Drive:
@@ -151,17 +151,20 @@ class Drive:
         self.score, self.seq = np.zeros(size, np.float32), np.zeros(size, np.int64)
         self.approved, self.declined = np.zeros(size, bool), np.zeros(size, bool)
 
-    def send_day(self, server, day):
+    def send_day(self, server, day, part=(0, 1)):
+        """`part`: which of how many parts of the day."""
         s = self.stream
         first, end = np.searchsorted(s["day"], [day, day + 1])
+        first, end = (first + (end - first) * k // part[1] for k in (part[0], part[0] + 1))
+        if first == end:
+            return
         columns = [s[key][first:end].tolist() for key in ("transaction_id", "time", "customer_id", "terminal_id", "sent")]
         texts = ('{"transaction_id":%d,"time":%d,"customer_id":%d,"terminal_id":%d,"amount":%.2f}' % row
                  for row in zip(*columns))
         for row, reply in enumerate(server.exchange("score", texts), start=int(first)):
             self.score[row], self.seq[row], decision = reply["score"], reply["seq"], reply["decision"]
             self.approved[row], self.declined[row] = decision == "approve", decision == "decline"
-            said = self.labels.of(row, decision)
-            if said:
+            for said in self.labels.of(row, decision):
                 heapq.heappush(self.due, (said[0], row, *said[1:]))
         now = int(s["time"][end - 1])
         texts = []

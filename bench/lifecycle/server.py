@@ -72,6 +72,11 @@ class Server:
     def command(self, command, argument=""):
         return next(self.exchange("feedback", [json.dumps({"command": command, "argument": argument})]))
 
+    def try_command(self, command, argument=""):
+        """False when the server refuses."""
+        self.sockets["feedback"].send_string(json.dumps({"command": command, "argument": argument}))
+        return "error" not in json.loads(self.sockets["feedback"].recv())
+
     def stop(self):
         self.context.destroy(linger=0)
         self.process.send_signal(signal.SIGTERM)

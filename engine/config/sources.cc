@@ -25,6 +25,14 @@ tl::expected<Source, std::string> SourceConfig::find(std::string_view name) cons
 
 bool SourceConfig::silence_tells() const { return std::ranges::any_of(declared, &DeclaredSource::silence); }
 
+int SourceConfig::silence_precedence() const {
+  int highest = 0;
+  for (const DeclaredSource& source : declared) {
+    if (source.silence) highest = std::max(highest, source.precedence);
+  }
+  return highest;
+}
+
 int64_t SourceConfig::delay_us() const {
   int64_t longest = 0;
   for (const DeclaredSource& source : declared) {

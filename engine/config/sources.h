@@ -49,7 +49,8 @@ struct SourceConfig {
   const DeclaredSource& of(Source source) const;
   const std::string& name(Source source) const { return of(source).name; }
   tl::expected<Source, std::string> find(std::string_view name) const;
-  bool silence_tells() const;  // of any
+  bool silence_tells() const;      // of any
+  int silence_precedence() const;  // the highest of those whose silence tells; 0 for none
   int64_t delay_us() const;    // the longest of those whose silence tells
 };
 

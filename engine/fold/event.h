@@ -94,9 +94,7 @@ enum class Action : uint8_t {
   kRetrain,       // target: the strategy; values: learn from what was known since this event time (0: all)
   kHoldTraining,  // a candidate may not take over, until kGoOnTraining
   kGoOnTraining,
-  // target: the source whose labels are kept and not learned from, until kRelease; values: but for frauds that
-  // score at least so much, if more than 0
-  kQuarantine,
+  kQuarantine,  // target: the source whose labels are kept and not learned from, until kRelease; values: a Suspended
   kRelease,
   kRollBack,     // target: the model that takes over
   kShadow,       // target: the challenger, which answers nobody any more
@@ -110,6 +108,9 @@ enum class Action : uint8_t {
   kChallengerThresholds,  // target: the challenger; values: its own review and decline score from now on
 };
 std::string_view name(Action action);
+
+// Which verdicts of a source in quarantine count for nothing.
+enum class Suspended : uint8_t { kAll, kFrauds, kLegitimate };
 
 // From which probabilities on a transaction is reviewed and declined: the configuration's, or learned ones.
 struct Thresholds {

@@ -35,6 +35,7 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       thresholds_{config_->policy.review_score, config_->policy.decline_score},
       time_(config_),
       silence_tells_(config_->sources.silence_tells()),
+      silence_precedence_(config_->sources.silence_precedence()),
       delays_(config_->training.maturity_us, config_->sources.delay_us()),
       champion_(learners::make_prior_model(config_->columns, config_->training.prior)),
       champion_hash_(learners::content_hash(learners::serialize(*champion_))),
@@ -233,6 +234,16 @@ ModelEvent Fold::permitted(const ModelEvent& proposed) const {
   return event;
 }
 
+namespace {
+
+Suspended suspended(const JudgementEvent& quarantine) {
+  return quarantine.values[0] == 1   ? Suspended::kFrauds
+         : quarantine.values[0] == 2 ? Suspended::kLegitimate
+                                     : Suspended::kAll;
+}
+
+}  // namespace
+
 uint64_t Fold::judgement(const JudgementEvent& event) {
   ++counters_.judgements;
   if (event.monitor == kRetraining) retraining_.reset();
@@ -248,7 +259,7 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
     case Action::kQuarantine:
     case Action::kRelease:
       if (const auto source = config_->sources.find(event.target))
-        trust(*source, event.action == Action::kRelease, event.values[0]);
+        trust(*source, event.action == Action::kRelease, suspended(event));
       break;
     case Action::kShadow:
     case Action::kCanary:
@@ -370,8 +381,10 @@ float Fold::weight_of(const Answer& answer) const {
   return std::min(1 / answer.propensity, static_cast<float>(config_->control.weight_max));
 }
 
-bool Fold::learn_at_once() const {
+// A verdict that a source whose silence tells may still overrule waits for it.
+bool Fold::learn_at_once(Source source) const {
   if (config_->training.learn != LearnWhen::kAuto) return config_->training.learn == LearnWhen::kAtOnce;
+  if (config_->sources.of(source).precedence < silence_precedence_) return false;
   return labels_recent_ >= 0.5 * transactions_recent_;
 }
 

@@ -192,7 +192,7 @@ class Fold {
   uint64_t machine(const MachineEvent& event);
 
   // What judgements decided: the thresholds in force, whether candidates may take over, and whose labels are
-  // kept without being learned from, but for frauds that score at least what the judgement says.
+  // kept without being learned from.
   const Thresholds& thresholds() const { return thresholds_; }
   bool training_held() const { return training_held_; }
   bool quarantined(Source source) const { return quarantined_[static_cast<size_t>(source)]; }
@@ -280,15 +280,14 @@ class Fold {
     std::span<const float> row;
   };
   void settle_changes();
-  bool counts(Source source, const LabelState& state, const Answer& answer) const;
-  std::optional<Source> in_force(const LabelState& state, const Answer& answer) const;
-  void decide(const Labelling& of) const;
-  bool disputed(const LabelState& state, const Answer& answer) const;
+  bool counts(Source source, Verdict verdict) const;
+  std::optional<Source> in_force(const LabelState& state) const;
+  void decide(LabelState& state) const;
   bool silence_tells(const Answer& answer, const LabelState& state) const;
   Verdict known(const Labelling& of) const;
   void show(const Labelling& of);
   Example example(const Labelling& of, const Key& transaction, Verdict verdict) const;
-  void trust(Source source, bool trusted, double plausible_from);
+  void trust(Source source, bool trusted, Suspended suspended);
 
   void begin_time();
   void step_back(int64_t watermark_us);
@@ -306,7 +305,7 @@ class Fold {
   void apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequence);
   void show_or_hide(const features::Subject& subject, bool shown);
   void note_delay(const features::Subject& subject, const LabelEvent& event, const Answer& answer);
-  bool learn_at_once() const;
+  bool learn_at_once(Source source) const;
   void join_orphans(Pending::Entry& entry);
   void keep_orphan(const LabelEvent& event, uint64_t sequence);
   void expire_orphans();
@@ -332,7 +331,7 @@ class Fold {
   bool training_held_ = false;
   double sampled_share_ = 1;
   std::array<bool, kSources> quarantined_{};
-  std::array<double, kSources> plausible_from_{};  // while in quarantine
+  std::array<Suspended, kSources> suspended_{};  // while in quarantine
   uint64_t close_at_ = 0;     // the transaction whose answer ends the period; 0: none does yet
   int64_t hour_ = INT64_MIN;  // of event time
   uint64_t next_sequence_ = 1;
@@ -340,6 +339,7 @@ class Fold {
   uint64_t released_ = 0;
   EventTime time_;
   bool silence_tells_;
+  int silence_precedence_;
   LabelDelays delays_;
   double labels_recent_ = 0, transactions_recent_ = 0;  // decayed counts: how complete is the feedback?
   uint64_t examples_ = 0;

@@ -15,20 +15,20 @@ constexpr uint64_t kSettleAfter = 1024;
 
 }  // namespace
 
-// Whether what a source said of a transaction that was answered so counts, whatever others say.
-bool Fold::counts(Source source, const LabelState& state, const Answer& answer) const {
+// Whether a source that says so is listened to.
+bool Fold::counts(Source source, Verdict verdict) const {
   const size_t at = static_cast<size_t>(source);
-  const Verdict verdict = state.by_source[at];
   if (verdict == Verdict::kUnknown || config_->sources.of(source).trust == DeclaredSource::Trust::kNone)
     return false;
   if (!quarantined_[at]) return true;
-  return verdict == Verdict::kFraud && plausible_from_[at] > 0 &&
-         static_cast<double>(champions_score(answer)) >= plausible_from_[at];
+  const Suspended suspended = suspended_[at];
+  return suspended != Suspended::kAll &&
+         (verdict == Verdict::kFraud) == (suspended == Suspended::kLegitimate);
 }
 
 // The source whose verdict counts: of those that are trusted the one of the highest precedence, of equal ones
 // the newest. One that is unsure counts only where nobody knows.
-std::optional<Source> Fold::in_force(const LabelState& state, const Answer& answer) const {
+std::optional<Source> Fold::in_force(const LabelState& state) const {
   std::optional<Source> best;
   const auto standing = [&](size_t i) {
     const DeclaredSource& source = config_->sources.of(static_cast<Source>(i));
@@ -36,30 +36,19 @@ std::optional<Source> Fold::in_force(const LabelState& state, const Answer& answ
   };
   for (size_t i = 0; i < kSources; ++i) {
     const Source source = static_cast<Source>(i);
-    if (!counts(source, state, answer)) continue;
+    if (!counts(source, state.by_source[i])) continue;
     if (!best || standing(i) > standing(static_cast<size_t>(*best))) best = source;
   }
   return best;
 }
 
-void Fold::decide(const Labelling& of) const {
-  const auto source = in_force(of.state, of.answer);
-  of.state.current = source ? of.state.by_source[static_cast<size_t>(*source)] : Verdict::kUnknown;
-}
-
-// Whether a source in quarantine calls it fraud: it may be right.
-bool Fold::disputed(const LabelState& state, const Answer& answer) const {
-  for (size_t i = 0; i < kSources; ++i) {
-    if (quarantined_[i] && state.by_source[i] == Verdict::kFraud &&
-        !counts(static_cast<Source>(i), state, answer))
-      return true;
-  }
-  return false;
+void Fold::decide(LabelState& state) const {
+  const auto source = in_force(state);
+  state.current = source ? state.by_source[static_cast<size_t>(*source)] : Verdict::kUnknown;
 }
 
 bool Fold::silence_tells(const Answer& answer, const LabelState& state) const {
-  return silence_tells_ && state.current != Verdict::kUnsure && went_through(answer, state.outcome) &&
-         !disputed(state, answer);
+  return silence_tells_ && state.current != Verdict::kUnsure && went_through(answer, state.outcome);
 }
 
 // What a transaction is known to be: by a verdict, or by its silence.
@@ -80,7 +69,7 @@ void Fold::show(const Labelling& of) {
 }
 
 Example Fold::example(const Labelling& of, const Key& transaction, Verdict verdict) const {
-  const auto source = in_force(of.state, of.answer);
+  const auto source = in_force(of.state);
   const double weight = source ? config_->sources.of(*source).weight : 1;
   return {transaction, verdict, weight_of(of.answer) * static_cast<float>(weight), of.row};
 }
@@ -93,7 +82,7 @@ void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence
   const bool matured = of.entry == nullptr || of.entry->matured;
   note(state, event.source, event.verdict);
   state.sequence = sequence;
-  decide(of);
+  decide(state);
   event.outcome = state.current == event.verdict ? Effect::kStored : Effect::kKept;
   if (state.current == said) return;
   if (!matured && said == Verdict::kUnknown) labels_recent_ += 1;
@@ -105,7 +94,7 @@ void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence
   const bool corrects = before != Verdict::kUnknown;
   if (corrects) event.outcome = Effect::kCorrected;
   counters_.corrections += corrects;
-  const bool hold = !matured && !learn_at_once();
+  const bool hold = !matured && !learn_at_once(event.source);
   if (of.entry != nullptr) of.entry->held = hold;
   const Example learned = example(of, event.transaction, after);
   if (!hold && corrects) change(learned, before);
@@ -115,29 +104,28 @@ void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence
 
 // A source is trusted no more, or again: what it said is taken back, or counts, where it made a difference to
 // what is in memory. What was learned of it is learned anew, once.
-void Fold::trust(Source source, bool trusted, double plausible_from) {
+void Fold::trust(Source source, bool trusted, Suspended suspended) {
   const size_t at = static_cast<size_t>(source);
   quarantined_[at] = !trusted;
-  plausible_from_[at] = trusted ? 0 : plausible_from;
+  suspended_[at] = suspended;
   pending_.each([&](Pending::Entry& entry) {
     if (entry.labels.by_source[at] == Verdict::kUnknown) return;
     pending_.subject(entry, subject_);
     const Labelling of{entry.labels, &entry, entry.answer, subject_, pending_.row(entry)};
     const Verdict said = entry.labels.current, before = known(of);
-    decide(of);
+    decide(entry.labels);
     if (entry.labels.current == said) return;
     show(of);
     const Verdict after = known(of);
     if (before == after) return;
     if (after == Verdict::kUnknown) {
-      // What was learned as fraud is unlearned: most of what such a source says is wrong.
-      if (before == Verdict::kFraud && !entry.held) change(example(of, entry.id, Verdict::kLegitimate), before);
+      // Most of what such a source calls fraud is none; what was told of it stands corrected.
       if (entry.settled == Verdict::kFraud) settle(entry, Verdict::kLegitimate, source);
       entry.held = false;
       return;
     }
     if (entry.held) return;
-    if (before == Verdict::kUnknown && !entry.matured && !learn_at_once()) {
+    if (before == Verdict::kUnknown && !entry.matured && !learn_at_once(source)) {
       entry.held = true;
     } else {
       change(example(of, entry.id, after), before);

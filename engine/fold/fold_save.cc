@@ -115,7 +115,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   for (size_t i = 0; i < kSources; ++i) {
     if (!quarantined_[i]) continue;
     record.add_quarantined(static_cast<uint32_t>(i));
-    record.add_plausible_from(plausible_from_[i]);
+    record.add_suspended(static_cast<uint32_t>(suspended_[i]));
   }
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
@@ -222,8 +222,10 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (!from_record(record.quarantined(i), source))
       return tl::make_unexpected(std::string("a quarantined source is not known to this version"));
     quarantined_[static_cast<size_t>(source)] = true;
-    plausible_from_[static_cast<size_t>(source)] =
-        i < record.plausible_from_size() ? record.plausible_from(i) : 0;
+    const uint32_t kind = i < record.suspended_size() ? record.suspended(i) : 0;
+    if (kind > static_cast<uint32_t>(Suspended::kLegitimate))
+      return tl::make_unexpected(std::string("a quarantine is of a kind that this version does not know"));
+    suspended_[static_cast<size_t>(source)] = static_cast<Suspended>(kind);
   }
   hour_ = record.has_hour() ? record.hour() : INT64_MIN;
   return {};

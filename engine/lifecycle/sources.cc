@@ -15,8 +15,6 @@ namespace {
 // A source is judged by about its newest thousand fraud labels.
 constexpr double kForget = 1 - 1.0 / 1000;
 constexpr double kFlipped = 0.5;  // a difference of less than this share of the others' is none
-constexpr double kPlausible = 0.03;  // of transactions score so high that a label in quarantine counts
-constexpr int64_t kPlausibleDays = 7;
 constexpr double kTells = 0.1;    // others' frauds are ranked so much above one half, or they tell nothing
 // A source has fallen silent when it gave so many labels a day, by a mean over about ten days, and none for so
 // many: people rest at weekends.
@@ -29,13 +27,6 @@ size_t bin_of(float score, size_t bins) {
   const int quarter = static_cast<int>((part - 0.5f) * 8);
   const int at = static_cast<int>(bins) - 4 + 4 * std::min(exponent, 0) + quarter;
   return static_cast<size_t>(std::clamp(at, 0, static_cast<int>(bins) - 1));
-}
-
-// The lowest score of a bin.
-double edge_of(size_t bin, size_t bins) {
-  const int at = static_cast<int>(bin) - static_cast<int>(bins) + 4;
-  const int exponent = at >= 0 ? at / 4 : -((3 - at) / 4);
-  return std::ldexp(0.5 + (at - 4 * exponent) / 8.0, exponent);
 }
 
 }  // namespace
@@ -74,21 +65,6 @@ std::optional<double> SourceMonitor::rank(float score, int64_t time_us) const {
     lower += i < bin ? n : i == bin ? n / 2 : 0;
   }
   return all > 0 ? std::optional(lower / all) : std::nullopt;
-}
-
-// A score that few of the last days' transactions reached.
-double SourceMonitor::plausible_from() const {
-  const int64_t today = now_us_ / features::kDayUs;
-  std::array<double, kBins> scores{};
-  double all = 0;
-  for (const Traffic& day : traffic_) {
-    if (day.day < 0 || day.day <= today - kPlausibleDays) continue;
-    for (size_t i = 0; i < kBins; ++i) scores[i] += day.scores[i], all += day.scores[i];
-  }
-  double above = 0;
-  size_t bin = kBins;
-  while (bin > 1 && above + scores[bin - 1] <= kPlausible * all) above += scores[--bin];
-  return edge_of(bin, kBins);
 }
 
 // Whether the one's verdicts say something about the other.
@@ -191,18 +167,26 @@ void SourceMonitor::judge(size_t i, std::vector<JudgementEvent>& found) {
   if (source.trust != DeclaredSource::Trust::kChecked) return;
   const Agreement frauds = by_frauds(i), legitimate = by_legitimate(i);
   const bool departs = frauds.departs || legitimate.departs;
-  if (quarantined_[i] ? departs || !(frauds.agrees || legitimate.agrees) : !departs) return;
+  const Suspended what = frauds.departs && legitimate.departs ? Suspended::kAll
+                         : frauds.departs                     ? Suspended::kFrauds
+                                                              : Suspended::kLegitimate;
+  const bool worse = departs && quarantined_[i] && suspended_[i] != Suspended::kAll && suspended_[i] != what;
+  const bool agrees = !departs && (frauds.agrees || suspended_[i] == Suspended::kLegitimate) &&
+                      (legitimate.agrees || suspended_[i] == Suspended::kFrauds);
+  if (quarantined_[i] ? !worse && !agrees : !departs) return;
   JudgementEvent judgement;
   judgement.subject = judgement.target = source.name;
   judgement.finding = departs ? Finding::kFailed : Finding::kSuccessful;
   judgement.severity = departs ? Severity::kCritical : Severity::kInfo;
   judgement.action = departs ? Action::kQuarantine : Action::kRelease;
-  if (departs) judgement.values[0] = plausible_from();
+  const Suspended all = worse ? Suspended::kAll : what;
+  if (departs) judgement.values[0] = static_cast<double>(all);
+  constexpr const char* kWhat[] = {"labels", "fraud labels", "legitimate labels"};
   judgement.text =
       departs
-          ? fmt::format("labels of source {} are kept and not learned from, but for frauds that score at "
-                        "least {:.3g}: {}. Ask its operator; `release` by hand",
-                        source.name, judgement.values[0], frauds.departs ? frauds.text : legitimate.text)
+          ? fmt::format("{} of source {} are kept and not learned from: {}. Ask its operator; `release` by hand",
+                        kWhat[static_cast<size_t>(all)], source.name,
+                        frauds.departs ? frauds.text : legitimate.text)
           : fmt::format("labels of source {} agree with the others again and are learned from", source.name);
   judgement.evidence = nlohmann::json{{"fraud_labels", frauds.mine},
                                       {"rank", frauds.of_mine},
@@ -215,6 +199,7 @@ void SourceMonitor::judge(size_t i, std::vector<JudgementEvent>& found) {
                            .dump();
   found.push_back(std::move(judgement));
   quarantined_[i] = departs;
+  suspended_[i] = departs ? all : Suspended::kAll;
 }
 
 void SourceMonitor::end_day(size_t i, std::vector<JudgementEvent>& found) {
@@ -262,6 +247,7 @@ void SourceMonitor::judged(const JudgementEvent& event) {
   if (!source) return;
   const size_t at = static_cast<size_t>(*source);
   quarantined_[at] = event.action == Action::kQuarantine;
+  suspended_[at] = static_cast<Suspended>(std::clamp(event.values[0], 0.0, 2.0));
   if (event.action == Action::kQuarantine) return;
   seen_[at].frauds = {};  // judged anew
   seen_[at].legitimate = {};
@@ -302,6 +288,7 @@ std::string SourceMonitor::save() const {
     saved.set_all(seen.frauds.all);
     saved.set_contradicted(seen.contradicted);
     saved.set_quarantined(quarantined_[i]);
+    saved.set_suspended(static_cast<uint32_t>(suspended_[i]));
     saved.set_per_day(seen.per_day);
     saved.set_today(seen.today);
     saved.set_quiet_days(seen.quiet_days);
@@ -339,6 +326,7 @@ tl::expected<void, std::string> SourceMonitor::restore(std::string_view bytes) {
     seen.today = saved.today();
     seen.quiet_days = saved.quiet_days();
     quarantined_[static_cast<size_t>(i)] = saved.quarantined();
+    suspended_[static_cast<size_t>(i)] = static_cast<Suspended>(std::min(saved.suspended(), 2u));
     if (saved.day_size() != saved.expected_size() || saved.day_size() != saved.found_size()) return damaged();
     for (int d = 0; d < saved.day_size(); ++d) {
       if (saved.day(d) < 0) return damaged();

@@ -1,10 +1,11 @@
 // Does a source of labels agree with the others? A share of false labels from one source (a flood of fraud
 // labels on honest entities, say) must not carry a bad model through. A source is quarantined (its labels are
-// kept, nothing is learned from them, and what it said of transactions in memory is taken back, but for frauds
-// that the champion itself scores as high as few others: of false ones hardly any does) when
+// kept, nothing is learned from them, and what it said of transactions in memory is taken back): its fraud
+// labels when
 //  - the champion ranked its fraud labels hardly above the day's traffic, and other sources' well above: the
 //    area under the ROC curve between a source's fraud labels and all transactions of their day, which does
-//    not depend on what a score means, is one half for labels at random, or
+//    not depend on what a score means, is one half for labels at random; its
+//    legitimate ones when
 //  - the others call fraud what it called legitimate, at half the rate or more at which the champion expected
 //    frauds among it: its word tells nothing then.
 // A person releases it, or its newer labels do by agreeing again. A source that has fallen silent is told.
@@ -74,7 +75,6 @@ class SourceMonitor : public Monitor {
   bool may_judge(size_t other, size_t source) const;
   Day& day_of(Seen& seen, int64_t time_us) const;
   std::optional<double> rank(float score, int64_t time_us) const;
-  double plausible_from() const;
   Frauds frauds_of_others(size_t than) const;
   Agreement by_frauds(size_t source) const;
   Agreement by_legitimate(size_t source) const;
@@ -84,6 +84,7 @@ class SourceMonitor : public Monitor {
   ConfigPtr config_;
   std::array<Seen, kSources> seen_{};
   std::array<bool, kSources> quarantined_{};
+  std::array<Suspended, kSources> suspended_{};
   std::array<Traffic, kDays> traffic_{};  // by day, modulo kDays
   int64_t now_us_ = 0;  // event time
 };

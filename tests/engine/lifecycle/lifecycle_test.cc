@@ -169,7 +169,8 @@ TEST_F(Settling, AHeldLabelOfAQuarantinedSourceIsTakenBack) {
   fold_.judgement(quarantine);
   EXPECT_EQ(told_, (std::vector{std::pair(Verdict::kLegitimate, true)}));
   transact(3, 8 * kDay, Decision::kApprove);
-  EXPECT_EQ(fold_.examples(), 1u) << "its silence tells nothing";
+  EXPECT_EQ(told_.size(), 1u);
+  EXPECT_EQ(fold_.examples(), 2u) << "as if it had not spoken";
 }
 
 TEST(Lifecycle, JudgementsGoThroughTheirRecords) {
@@ -284,6 +285,61 @@ TEST_F(Sources, ChargebacksAreNotJudgedByCustomersAlone) {
     say(Source::kChargeback, honest());
   }
   for (const JudgementEvent& judgement : close()) EXPECT_NE(judgement.target, "chargeback");
+}
+
+// The analyst calls everything legitimate at once; frauds among it are charged back a day later.
+TEST_F(Sources, WhoCallsEverythingLegitimateIsFoundOutByWhatIsChargedBack) {
+  const double share[] = {1, 0.1};  // of the frauds that the champion expects, for a guess and for a verdict
+  for (const bool guesses : {false, true}) {
+    SourceMonitor monitor(config_);
+    std::vector<JudgementEvent> found;
+    NoExamples nowhere;
+    Fold fold(config_, nowhere, nullptr);
+    std::uniform_real_distribution<double> unit;
+    for (int64_t day = 0; day < 30; ++day) {
+      for (int i = 0; i < 200; ++i) {
+        Answer answer;
+        answer.score = 0.05f;
+        answer.decision = answer.wanted = Decision::kApprove;
+        LabelEvent event;
+        LabelState state;
+        event.source = Source::kAnalyst;
+        event.verdict = Verdict::kLegitimate;
+        note(state, event.source, event.verdict);
+        monitor.labelled({event, state, &answer, day * features::kDayUs});
+        if (unit(random_) > 0.05 * share[guesses ? 0 : 1]) continue;
+        event.source = Source::kChargeback;
+        event.verdict = Verdict::kFraud;
+        note(state, event.source, event.verdict);
+        monitor.labelled({event, state, &answer, day * features::kDayUs});
+      }
+      monitor.close({{1, day * features::kDayUs, 1, fold}, true, true}, found);
+    }
+    ASSERT_EQ(found.size(), guesses ? 1u : 0u);
+    if (!guesses) continue;
+    EXPECT_EQ(found[0].action, Action::kQuarantine);
+    EXPECT_EQ(found[0].target, "analyst");
+    EXPECT_EQ(found[0].values[0], static_cast<double>(Suspended::kLegitimate));
+  }
+}
+
+TEST_F(Sources, OneThatFallsSilentIsToldOnceAndWhenItSpeaksAgain) {
+  std::vector<JudgementEvent> found;
+  NoExamples nowhere;
+  Fold fold(config_, nowhere, nullptr);
+  const auto day = [&](int64_t number, int labels) {
+    for (int i = 0; i < labels; ++i) say(Source::kChargeback, missed());
+    monitor_.close({{1, number * features::kDayUs, 1, fold}, true, true}, found);
+  };
+  for (int64_t n = 1; n <= 14; ++n) day(n, n % 7 < 5 ? 40 : 0);  // nobody works at weekends
+  EXPECT_TRUE(found.empty());
+  for (int64_t n = 15; n <= 24; ++n) day(n, 0);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].severity, Severity::kCritical) << "its silence means legitimate";
+  EXPECT_EQ(found[0].subject, "chargeback silence");
+  day(25, 30);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[1].action, Action::kResolve);
 }
 
 TEST_F(Sources, AreTheSameThroughACheckpoint) {
