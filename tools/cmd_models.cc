@@ -29,7 +29,7 @@ namespace {
 struct Options {
   std::string data = "./shrike-data", model, out, endpoint = "tcp://127.0.0.1:7202", transaction, rows,
               format = "shrike";
-  bool json = false;
+  bool json = false, anyway = false;
 };
 
 // What the log says of each model, and which one serves.
@@ -227,7 +227,8 @@ int score_rows(const Options& options) {
 
 // "activate" or "challenge" it.
 int tell_server(const Options& options, const char* command) {
-  return ask_and_print(options.endpoint, to_text({{"command", command}, {"argument", options.model}}));
+  return ask_and_print(options.endpoint, to_text({{"command", command},
+                                                  {"argument", options.model + (options.anyway ? " anyway" : "")}}));
 }
 
 // One transaction of the log, and what is known of it.
@@ -387,8 +388,10 @@ void add_models(CLI::App& app, int& exit_code) {
     one->add_option("--endpoint,-e", options->endpoint, "the server's feedback socket")
         ->capture_default_str();
     one->callback([options, name, &exit_code] { exit_code = tell_server(*options, name); });
+    return one;
   };
-  add_for_server("activate", "makes a kept model the champion of a running server, between two requests");
+  add_for_server("activate", "makes a kept model the champion of a running server, between two requests")
+      ->add_flag("--anyway", options->anyway, "also one that was rolled back from");
   add_for_server(
       "challenge",
       "tries a kept model beside the champion of a running server: first it answers nobody, then a "

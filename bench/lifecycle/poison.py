@@ -141,7 +141,7 @@ def run(args, name, stream):
     with Server(args.shrike, config, data) as server:
         for day in range(days):
             if name == "activate" and day >= BEGIN:
-                early = early or server.command("status")["model"]
+                early = early or server.command("status")["champion"]
                 for part in range(40):
                     drive.send_day(server, day, (part, 40))
                     refused += not server.try_command("activate", early)

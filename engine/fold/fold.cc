@@ -204,6 +204,10 @@ std::string Fold::earlier_champion(std::string_view prefix) const {
   return found;
 }
 
+bool Fold::was_rolled_back(const std::string& hash) const {
+  return std::find(rolled_back_.begin(), rolled_back_.end(), hash) != rolled_back_.end();
+}
+
 std::optional<ModelChange> Fold::change_by(const JudgementEvent& judgement) const {
   const auto activated = [&](const char* how) {
     return ModelEvent{ModelAction::kActivated, 0, judgement.target,
@@ -248,6 +252,10 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
   ++counters_.judgements;
   if (event.monitor == kRetraining) retraining_.reset();
   if (change_by(event)) change_awaited_ = event;
+  if (event.action == Action::kRollBack && event.monitor != kOperator && !was_rolled_back(champion_hash_)) {
+    rolled_back_.push_back(champion_hash_);
+    if (rolled_back_.size() > kRolledBackMax) rolled_back_.erase(rolled_back_.begin());
+  }
   switch (event.action) {
     case Action::kThresholds:
       thresholds_ = {event.values[0], event.values[1]};
@@ -412,7 +420,9 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
   change_awaited_.reset();
   has_served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
   ++(event.action == ModelAction::kAccepted ? counters_.accepted : counters_.activated);
-  fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
+  std::erase(rolled_back_, event.model);
+  std::erase_if(fallbacks_, [&](const auto& one) { return one.first == champion_hash_; });
+  if (champion_hash_ != event.model) fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
   if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();
   champion_ = std::move(model);
   champion_hash_ = event.model;

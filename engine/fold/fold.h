@@ -186,6 +186,8 @@ class Fold {
   std::optional<ModelChange> change_by(const JudgementEvent& judgement) const;
   // A judgement that asks for a change which is not in the log: a server ended between the two.
   const std::optional<JudgementEvent>& change_awaited() const { return change_awaited_; }
+  // Whether a monitor went back from it; until it is activated again.
+  bool was_rolled_back(const std::string& hash) const;
   // The hash of the earlier champion, or prior, whose hash begins so; "" when none or several do.
   std::string earlier_champion(std::string_view prefix) const;
   // What the server measured of itself is in the log.
@@ -248,7 +250,7 @@ class Fold {
   tl::expected<void, std::string> restore(const std::string& part, std::string_view piece,
                                           const ModelLoader& load);
 
-  static constexpr size_t kFallbacksMax = 3;
+  static constexpr size_t kFallbacksMax = 3, kRolledBackMax = 32;
 
  private:
   // In place of an event time while none is known.
@@ -360,7 +362,8 @@ class Fold {
   bool has_served_ = false;  // a model that learned from labels, or that a person chose, has been champion
   std::optional<Retraining> retraining_;
   std::optional<JudgementEvent> change_awaited_;
-  std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;
+  std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;  // no model twice
+  std::vector<std::string> rolled_back_;  // oldest first, at most kRolledBackMax
   struct Epoch {
     uint64_t next_sequence;
     int64_t watermark_us;

@@ -54,6 +54,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   record.set_examples(examples_);
   record.set_model(champion_hash_);
   for (const auto& [hash, model] : fallbacks_) record.add_fallbacks(hash);
+  for (const std::string& hash : rolled_back_) record.add_rolled_back(hash);
   for (const Orphan& orphan : orphans_) {
     if (orphan.sequence == 0) continue;
     proto::OrphanRecord& one = *record.add_orphans();
@@ -154,6 +155,7 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (champion_ == nullptr) return tl::make_unexpected(fmt::format("model {} is missing", record.model()));
     champion_hash_ = record.model();
   }
+  rolled_back_.assign(record.rolled_back().begin(), record.rolled_back().end());
   fallbacks_.clear();
   for (const std::string& hash : record.fallbacks()) {
     if (auto model = load(hash)) fallbacks_.emplace_back(hash, std::move(model));

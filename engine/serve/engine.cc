@@ -380,6 +380,16 @@ Result<void> Engine::control(asked::Control& control) {
       control.text = status_text(*parts_.config, *parts_.fold, parts_.journal, parts_.probe);
       break;
     case Command::kActivate:
+      if (control.argument == parts_.fold->champion_hash()) {
+        control.text = fmt::format(R"({{"activated":"{}","unchanged":true}})", control.argument);
+        break;
+      }
+      if (!control.anyway && parts_.fold->was_rolled_back(control.argument)) {
+        return refuse(ErrorCode::kInvalid, "argument",
+                      fmt::format("model {} was rolled back from, for it was worse (`shrike timeline --monitor "
+                                  "rollback`); `shrike models activate {} --anyway` brings it back",
+                                  control.argument.substr(0, 12), control.argument.substr(0, 12)));
+      }
       swap({ModelAction::kActivated, 0, control.argument, ""}, control.model);
       control.text =
           fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, parts_.fold->next_sequence() - 1);

@@ -250,6 +250,9 @@ EnvelopePtr Server::fresh(bool feedback) {
 }
 
 Result<void> Server::load_for_activation(asked::Control& control) const {
+  constexpr std::string_view kAnyway = " anyway";
+  control.anyway = control.argument.ends_with(kAnyway);
+  if (control.anyway) control.argument.resize(control.argument.size() - kAnyway.size());
   const auto hash = storage::find_model(*parts_->store, control.argument);
   if (!hash) return refuse(ErrorCode::kNotFound, "argument", hash.error().reason);
   const auto bytes = parts_->store->get_model(*hash);

@@ -55,6 +55,7 @@ struct Control {
   Transaction named;  // commands have none, but a refusal carries the id of whatever came
   Command command = Command::kStatus;
   std::string argument;
+  bool anyway = false;       // kActivate: also what was rolled back from
   learners::ModelPtr model;  // kActivate, kChallenge: loaded by the socket thread
   std::string text;          // out: the reply
 };

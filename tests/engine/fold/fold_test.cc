@@ -384,6 +384,46 @@ TEST_F(Quarantined, IsTheSameThroughACheckpoint) {
   EXPECT_EQ(straight.all, resumed.all);
 }
 
+TEST(Activations, WhatAMonitorWentBackFromIsRememberedAndNoModelIsKeptTwice) {
+  const ConfigPtr config = must_parse(handbook_15());
+  Examples nowhere;
+  Fold fold(config, nowhere, nullptr);
+  std::map<std::string, learners::ModelPtr> models;
+  for (const double prior : {0.02, 0.03}) {
+    auto model = learners::make_prior_model(config->columns, prior);
+    models[prior < 0.025 ? "good" : "bad"] = model;
+  }
+  const auto activate = [&](const std::string& name) {
+    fold.model({ModelAction::kActivated, 0, name, ""}, models.at(name));
+  };
+  activate("good");
+  for (int i = 0; i < 10; ++i) activate(i % 2 == 0 ? "bad" : "good");
+  EXPECT_EQ(fold.champion_hash(), "good");
+  ASSERT_EQ(fold.fallbacks().size(), 2u) << "bad, and the prior";
+  EXPECT_EQ(fold.fallbacks()[0].first, "bad");
+  activate("bad");
+  JudgementEvent back;
+  back.monitor = kOperator;
+  back.action = Action::kRollBack;
+  back.target = "good";
+  fold.judgement(back);
+  EXPECT_FALSE(fold.was_rolled_back("bad")) << "by hand it may come back by hand";
+  back.monitor = "rollback";
+  fold.judgement(back);
+  EXPECT_TRUE(fold.was_rolled_back("bad"));
+  Fold restored(config, nowhere, nullptr);
+  fold.save([&](const char* part, const std::string& piece) {
+    ASSERT_TRUE(restored.restore(part, piece, [&](const std::string& hash) {
+      const auto found = models.find(hash);
+      return found == models.end() ? nullptr : found->second;
+    }));
+  });
+  EXPECT_TRUE(restored.was_rolled_back("bad"));
+  activate("good");
+  activate("bad");
+  EXPECT_FALSE(fold.was_rolled_back("bad"));
+}
+
 TEST(LabelStates, GoThroughTheirBytesAndThoseOfFourSources) {
   LabelState state;
   note(state, Source::kChargeback, Verdict::kFraud);
