@@ -421,7 +421,7 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
   has_served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
   ++(event.action == ModelAction::kAccepted ? counters_.accepted : counters_.activated);
   std::erase(rolled_back_, event.model);
-  std::erase_if(fallbacks_, [&](const auto& one) { return one.first == champion_hash_; });
+  std::erase_if(fallbacks_, [&](const auto& one) { return one.first == champion_hash_ || one.first == event.model; });
   if (champion_hash_ != event.model) fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
   if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();
   champion_ = std::move(model);

@@ -233,13 +233,14 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
       return result;
     }
     // Each source has its share, so that one that floods does not lock the others out.
-    const size_t share = (config_->limits.orphans_max + kSources - 1) / kSources;
+    const size_t sources = config_->sources.declared.size();
+    const size_t share = (config_->limits.orphans_max + sources - 1) / sources;
     if (orphans_of_[static_cast<size_t>(request.source)] >= share) {
       return refuse(
           ErrorCode::kOverloaded, config_->schema().fields[config_->schema().id].name,
           fmt::format("the transaction is unknown and {} labels of source {} already wait for theirs "
                       "(limits.orphans_max is {} for all {} sources)",
-                      share, config_->sources.name(request.source), config_->limits.orphans_max, kSources));
+                      share, config_->sources.name(request.source), config_->limits.orphans_max, sources));
     }
     event.outcome = Effect::kPending;
     result.sequence = next_sequence_++;
