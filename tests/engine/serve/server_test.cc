@@ -588,7 +588,7 @@ TEST_P(ServerTest, AnOperatorJudgesAndTheLogKeepsIt) {
     EXPECT_EQ(
         field(feedback.ask(judge(R"({"action":"quarantine","target":"customer","why":"w"})")), "judged"),
         "quarantine");
-    EXPECT_EQ(field(feedback.ask(label(1, 1, "customer")), "status"), "kept") << "kept";
+    EXPECT_EQ(field(feedback.ask(label(1, 1, "customer")), "status"), "kept");
   }
   Running server(config(), data);
   Peer score(server.at().score), feedback(server.at().feedback);
