@@ -105,7 +105,9 @@ enum class Action : uint8_t {
   kResolve,      // an alert of the same monitor and subject is over
   kHoldRollout,  // the challenger's share stays as it is, until kGoOnRollout
   kGoOnRollout,
-  kSample,  // values: the share of legitimate examples that is learned from now on; the host's alone
+  kSample,       // values: the share of legitimate examples that is learned from now on; the host's alone
+  kDropFeature,  // target: a column, or the field whose columns models see as missing, until kRestoreFeature
+  kRestoreFeature,  // (see fold/dropped.h)
 };
 std::string_view name(Action action);
 
@@ -263,8 +265,18 @@ struct MachineEvent {
   bool operator==(const MachineEvent&) const = default;
 };
 
+// A server began on this log. It changes nothing; it tells restarts, crashes and versions apart afterwards.
+struct StartEvent {
+  int64_t time_us = 0;  // the server's clock, since 1970
+  std::string version;  // of Shrike
+  uint64_t config = 0;  // a hash of the configuration's text
+  uint64_t folded = 0;  // events that the newest checkpoint did not have: 0 after a clean stop
+
+  bool operator==(const StartEvent&) const = default;
+};
+
 using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent, OutcomeEvent,
-                           JudgementEvent, MachineEvent>;
+                           JudgementEvent, MachineEvent, StartEvent>;
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
@@ -284,6 +296,7 @@ void encode(const RepairEvent& event, std::string& out);
 void encode(const OutcomeEvent& event, std::string& out);
 void encode(const JudgementEvent& event, std::string& out);
 void encode(const MachineEvent& event, std::string& out);
+void encode(const StartEvent& event, std::string& out);
 
 // A judgement as it lies in records, those of the log and those of checkpoints.
 namespace proto {

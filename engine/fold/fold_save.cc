@@ -113,6 +113,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   for (size_t i = 0; i < kSources; ++i) {
     if (quarantined_[i]) record.add_quarantined(static_cast<uint32_t>(i));
   }
+  for (const std::string& column : dropped_.names()) record.add_dropped(column);
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
   features_.save([&](std::string piece) { sink("features", std::move(piece)); });
@@ -215,6 +216,11 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (!from_record(saved, source))
       return tl::make_unexpected(std::string("a quarantined source is not known to this version"));
     quarantined_[static_cast<size_t>(source)] = true;
+  }
+  for (const std::string& column : record.dropped()) {
+    if (!dropped_.columns_of(column))
+      return tl::make_unexpected(fmt::format("the dropped column {} is not known", column));
+    dropped_.drop(column);
   }
   hour_ = record.has_hour() ? record.hour() : INT64_MIN;
   return {};
