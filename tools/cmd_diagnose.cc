@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@
 namespace shrike::tools {
 namespace {
 
-constexpr int kAnswerMs = 10'000;
+constexpr int kAnswerMs = 10'000, kThereMs = 2'000;
 
 struct Options {
   std::string data = "./shrike-data", from, to, endpoint = "tcp://127.0.0.1:7202";
@@ -51,30 +52,40 @@ Json judgement_of(const engine::Cause& cause) {
           {"why", fmt::format("diagnosed with score {:.2f}: {}", cause.score, cause.text)}};
 }
 
+// One remedy, asked for; what the server says of it.
+void ask_for(const Json& judgement, const std::string& endpoint, Fixed& fixed) {
+  const std::string request = to_text({{"command", "judge"}, {"argument", to_text(judgement)}});
+  const auto reply = Client::ask(endpoint, request, kAnswerMs);
+  if (!reply) {
+    fixed.said = reply.error();
+    return;
+  }
+  const Json said = from_text(*reply);
+  fixed.done = said.is_object() && !said.contains("error");
+  fixed.said = said.is_object() && said.contains("error")
+                   ? "refused: " + said["error"].value("reason", std::string("no reason is given"))
+                   : *reply;
+}
+
 // Each remedy by itself: one that is refused leaves the others.
 std::vector<Fixed> apply(const std::vector<engine::Cause>& causes, const std::string& endpoint) {
   std::vector<Fixed> fixes;
+  std::optional<std::string> unreachable;  // asked once, when there is something to do; "" when it answers
+  bool retrained = false;
   for (const engine::Cause& cause : causes) {
     const Json judgement = judgement_of(cause);
     if (cause.score < engine::kProbable || judgement.is_null()) continue;
-    const bool again = std::any_of(fixes.begin(), fixes.end(), [&](const Fixed& fixed) {
-      return fixed.done && cause.remedy == engine::Remedy::kRetrain && fixed.what.starts_with("shrike train");
-    });
-    if (again) continue;
-    Fixed fixed{.what = cause.command, .done = false, .said = "", .undo = cause.undo};
-    const auto reply =
-        Client::ask(endpoint, to_text({{"command", "judge"}, {"argument", to_text(judgement)}}), kAnswerMs);
-    if (!reply) {
-      fixed.said = reply.error();
-    } else {
-      const Json said = from_text(*reply);
-      const bool refused = !said.is_object() || said.contains("error");
-      fixed.done = !refused;
-      fixed.said = refused && said.is_object() && said["error"].contains("reason")
-                       ? "refused: " + said["error"]["reason"].get<std::string>()
-                       : *reply;
+    if (cause.remedy == engine::Remedy::kRetrain && retrained) continue;
+    if (!unreachable) {
+      const auto there = Client::ask(endpoint, R"({"command":"status"})", kThereMs);
+      unreachable = there ? "" : there.error();
     }
-    fixes.push_back(std::move(fixed));
+    Fixed& fixed = fixes.emplace_back();
+    fixed.what = cause.command;
+    fixed.undo = cause.undo;
+    fixed.said = *unreachable;
+    if (unreachable->empty()) ask_for(judgement, endpoint, fixed);
+    retrained |= cause.remedy == engine::Remedy::kRetrain && fixed.done;
   }
   return fixes;
 }

@@ -207,10 +207,14 @@ Json labels_json(const engine::LabelEvidence& of) {
   for (size_t i = 0; i < engine::kSources; ++i) {
     const engine::SourceFigures& one = of.sources[i];
     if (one.labels[0] + one.labels[1] == 0) continue;
-    sources[std::string(name(static_cast<engine::Source>(i)))] = {
-        {"labels", one.labels},           {"frauds", one.frauds},
-        {"fraud_score", one.fraud_score}, {"contradicted", one.contradicted},
-        {"delay_days", one.delay_days},   {"flood_from", day(one.flood_from)}};
+    sources[std::string(name(static_cast<engine::Source>(i)))] = {{"labels", one.labels},
+                                                                  {"frauds", one.frauds},
+                                                                  {"fraud_score", one.fraud_score},
+                                                                  {"contradicted", one.contradicted},
+                                                                  {"delay_days", one.delay_days},
+                                                                  {"flood_from", day(one.flood_from)},
+                                                                  {"frauds_a_day", one.frauds_a_day},
+                                                                  {"others_a_day", one.others_a_day}};
   }
   return {{"a_transaction", of.a_transaction}, {"unknown", of.unknown}, {"sources", std::move(sources)}};
 }

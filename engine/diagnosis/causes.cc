@@ -121,6 +121,7 @@ class Rules {
   void drop(Cause& cause, const std::vector<const ColumnChange*>& columns) const;
   void label_noise();
   void noise_of(Source source);
+  void say_flood(Cause& cause, const SourceFigures& of) const;
   bool others_fell(Source but) const;
   void missing_labels();
   void silence_of(Source source);
@@ -286,6 +287,23 @@ bool Rules::others_fell(Source but) const {
   return n_before >= 20 && n_now >= 20 && now / n_now < 0.75 * before / n_before;
 }
 
+// Far more frauds than before; and the others, who would have reported them by now too, do not.
+void Rules::say_flood(Cause& cause, const SourceFigures& of) const {
+  if (of.flood_from == kNoDay) return;
+  const auto& [before, now] = of.frauds_a_day;
+  say(cause.grounds, 0.15 + 0.3 * part(now / std::max(before, 0.5), 1, 4),
+      fmt::format("from {} it reports {:.3g} frauds a day, before {:.3g}", day_name(of.flood_from), now,
+                  before));
+  const auto since = static_cast<double>(e_.period.last - of.flood_from + 1);
+  if (!(of.others_a_day[0] >= 1) || !(since >= 2 * of.others_delay_days)) return;
+  say(cause.grounds, 0.45 * part(1.6 - ratio(of.others_a_day), 0, 0.5),
+      fmt::format("other sources report {:.3g} a day, before {:.3g}; theirs come after {:.2g} days",
+                  of.others_a_day[1], of.others_a_day[0], of.others_delay_days));
+  say(cause.against, 0.5 * part(ratio(of.others_a_day), 1.5, 3),
+      fmt::format("other sources report {:.3g} a day too, before {:.3g}", of.others_a_day[1],
+                  of.others_a_day[0]));
+}
+
 void Rules::noise_of(Source source) {
   constexpr double kLabelsMin = 20;
   const SourceFigures& of = e_.labels.found.sources[static_cast<size_t>(source)];
@@ -295,12 +313,7 @@ void Rules::noise_of(Source source) {
   cause.text = fmt::format("labels of the source {} are false", who);
   cause.first_day = of.flood_from == kNoDay ? e_.period.first : of.flood_from;
   cause.last_day = e_.period.last;
-  const double before = of.frauds[0] / static_cast<double>(std::max<int64_t>(e_.reference.count(), 1));
-  const double now = of.frauds[1] / static_cast<double>(std::max<int64_t>(e_.period.count(), 1));
-  if (of.flood_from != kNoDay)
-    say(cause.grounds, 0.15 + 0.3 * part(now / std::max(before, 0.5), 1, 4),
-        fmt::format("it reports {:.3g} frauds a day, before {:.3g}; far more from {}", now, before,
-                    day_name(of.flood_from)));
+  say_flood(cause, of);
   const double error = std::hypot(of.fraud_score_error[0], of.fraud_score_error[1]);
   if (of.frauds[0] >= kLabelsMin && error > 0 && (of.fraud_score[0] - of.fraud_score[1]) / error > 4) {
     say(cause.grounds, 0.65 * part(1 - of.fraud_score[1] / of.fraud_score[0], 0.1, 0.6),

@@ -90,8 +90,11 @@ struct SourceFigures {
   Pair fraud_score{}, fraud_score_error{};  // as in ScoreFigures, by the champion's score when it answered
   Pair contradicted{};                      // share of its labels that another source contradicts
   Pair delay_days{};                        // median, from the transaction to the label
-  int64_t flood_from =
-      kNoDay;  // the first day of the period with far more frauds than the reference has a day
+  // The first day of the period with far more frauds than the reference has a day; how many a day the source
+  // reports in the reference and from then on, and all others together of what had been approved.
+  int64_t flood_from = kNoDay;
+  Pair frauds_a_day{}, others_a_day{};
+  double others_delay_days = 0;  // median: by then a fraud would have come from them too
 };
 
 struct LabelEvidence {

@@ -281,6 +281,30 @@ int64_t Ledger::flood_from(Source source) const {
   return kNoDay;
 }
 
+// What a source reports since it floods, beside what the others do.
+void Ledger::compare_flood(Source source, SourceFigures& figures) const {
+  if (figures.flood_from == kNoDay) return;
+  std::vector<float> delays;
+  for (const Said& said : said_) {
+    const bool before = reference_.has(said.day);
+    if (said.verdict != Verdict::kFraud || (!before && said.day < figures.flood_from)) continue;
+    const size_t side = before ? 0 : 1;
+    if (said.source == source) {
+      ++figures.frauds_a_day[side];
+    } else if (is_probability(said.score)) {
+      ++figures.others_a_day[side];
+      if (before) delays.push_back(said.delay_days);
+    }
+  }
+  const Pair days = {static_cast<double>(reference_.count()),
+                     static_cast<double>(period_.last - figures.flood_from + 1)};
+  for (const size_t side : {0, 1}) {
+    figures.frauds_a_day[side] /= days[side];
+    figures.others_a_day[side] /= days[side];
+  }
+  figures.others_delay_days = median(std::move(delays));
+}
+
 SourceFigures Ledger::source_figures(Source source) const {
   SourceFigures out;
   std::array<Mean, 2> scores;
@@ -303,6 +327,7 @@ SourceFigures Ledger::source_figures(Source source) const {
           static_cast<double>(contradicted_[static_cast<size_t>(source)][side]) / out.labels[side];
   }
   out.flood_from = flood_from(source);
+  compare_flood(source, out);
   return out;
 }
 

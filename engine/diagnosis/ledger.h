@@ -63,6 +63,7 @@ class Ledger {
   void find_fall(int64_t now_us, PerformanceEvidence& evidence) const;
   SourceFigures source_figures(Source source) const;
   int64_t flood_from(Source source) const;
+  void compare_flood(Source source, SourceFigures& figures) const;
 
   ConfigPtr config_;
   Days reference_, period_;

@@ -32,7 +32,8 @@ class Recorder {
   }
   ~Recorder() { flush(); }
 
-  engine::Fold& fold() { return *fold_; }
+  // Nothing that is learned takes over from now on.
+  void stop_training() { trains_ = false; }
 
   engine::Answer transact(const engine::Transaction& transaction) {
     engine::Answer given;
@@ -116,7 +117,7 @@ class Recorder {
       write(judgement, fold_->judgement(judgement));
       if (const auto change = fold_->change_by(judgement)) swap(change->event, change->model);
     }
-    if (!fold_->take_boundary() || !trainer_.proposal()) return;
+    if (!fold_->take_boundary() || !trains_ || !trainer_.proposal()) return;
     const engine::Proposal proposal = *trainer_.proposal();
     if (proposal.event.action == engine::ModelAction::kAccepted) {
       EXPECT_TRUE(store_->put_model(proposal.event.model, proposal.bytes));
@@ -131,6 +132,7 @@ class Recorder {
   std::unique_ptr<engine::Fold> fold_;
   std::unique_ptr<engine::Scoring> scoring_;
   std::deque<Written> written_;
+  bool trains_ = true;
 };
 
 }  // namespace shrike::tools

@@ -145,7 +145,7 @@ void flood(Evidence& e) {
   SourceFigures& customer = e.labels.found.sources[static_cast<size_t>(Source::kCustomer)];
   customer.labels[1] = customer.frauds[1] = 700;
   customer.fraud_score[1] = 0.15, customer.fraud_score_error[1] = 0.01;
-  customer.flood_from = kFirst + 6;
+  customer.flood_from = kFirst + 6, customer.frauds_a_day = {7, 90};
 }
 
 TEST(Causes, ASourceThatFloodsFraudsNobodyElseSeesIsNoise) {
@@ -162,6 +162,20 @@ TEST(Causes, ASourceThatFloodsFraudsNobodyElseSeesIsNoise) {
                           [](const Cause& c) { return c.kind == CauseKind::kLabelNoise; }),
             1)
       << "the other source is as it was";
+}
+
+// Where scores tell nothing, it matters what others report once it would have come from them too.
+TEST(Causes, AFloodAloneIsNoiseOnlyOnceOthersWouldHaveSeenIt) {
+  Evidence e = well();
+  flood(e);
+  SourceFigures& customer = e.labels.found.sources[static_cast<size_t>(Source::kCustomer)];
+  customer.fraud_score = {0.3, 0.3};
+  customer.others_a_day = {10, 10.5}, customer.others_delay_days = 2;
+  EXPECT_GE(find(diagnose(e), CauseKind::kLabelNoise)->score, kProbable);
+  customer.others_delay_days = 9;
+  EXPECT_LT(find(diagnose(e), CauseKind::kLabelNoise)->score, kProbable);
+  customer.others_delay_days = 2, customer.others_a_day = {10, 60};
+  EXPECT_LT(find(diagnose(e), CauseKind::kLabelNoise)->score, kProbable) << "they do see it";
 }
 
 // The same flood, while what others report scores lower too: it is the frauds that have changed.
