@@ -354,4 +354,75 @@ Result<Plan> compile(const Schema& schema, const std::vector<FeatureSpec>& specs
   return compiler.finish(specs);
 }
 
+namespace {
+
+// What a feature is made of, given what those before it are made of.
+class FieldsOf {
+ public:
+  explicit FieldsOf(const Plan& plan) : plan_(plan) {}
+
+  uint64_t feature(const Feature& feature) {
+    uint64_t bits = 0;
+    if (info(feature.aggregate).of_entity) {
+      bits = entity(feature.entity);
+      for (const int16_t at : {feature.first, feature.second})
+        if (at >= 0) bits |= accumulator(feature.entity, static_cast<size_t>(at));
+      if (feature.input >= 0) bits |= column(feature.entity, feature.input);
+    } else if (feature.aggregate == Aggregate::kCategory && feature.input_is_feature) {
+      bits = entity(static_cast<size_t>(feature.input));
+    } else {
+      bits = operand(feature.input_is_feature, feature.input) |
+             operand(feature.divisor_is_feature, feature.divisor);
+      if (!info(feature.aggregate).wants_input) bits |= uint64_t{1} << plan_.schema.time;
+    }
+    known_.push_back(bits);
+    return bits;
+  }
+
+ private:
+  uint64_t operand(bool is_feature, int index) const {
+    if (index < 0) return 0;
+    return is_feature ? known_[static_cast<size_t>(index)] : uint64_t{1} << index;
+  }
+  uint64_t entity(size_t kind) const {
+    uint64_t bits = 0;
+    for (const size_t field : plan_.entities[kind].key_fields) bits |= uint64_t{1} << field;
+    return bits;
+  }
+  uint64_t accumulator(size_t kind, size_t at) const {
+    const EntityPlan& entity = plan_.entities[kind];
+    const Accumulator& accumulator = entity.accumulators[at];
+    uint64_t bits = accumulator.column >= 0 ? column(kind, accumulator.column) : 0;
+    if (accumulator.filter < 0) return bits;
+    for (const Filter::Test& test : entity.filters[static_cast<size_t>(accumulator.filter)].tests)
+      bits |= operand(test.is_feature, test.index);
+    return bits;
+  }
+  // Of a ring's column, by the instruction that fills it.
+  uint64_t column(size_t kind, int column) const {
+    uint64_t bits = 0;
+    for (const Instruction& one : plan_.instructions) {
+      const bool fills = one.code == OpCode::kColumnFromField || one.code == OpCode::kColumnFromFeature;
+      if (fills && one.entity == kind && one.index == column)
+        bits |= operand(one.code == OpCode::kColumnFromFeature, one.source);
+    }
+    return bits;
+  }
+
+  const Plan& plan_;
+  std::vector<uint64_t> known_;  // by feature
+};
+
+}  // namespace
+
+std::vector<uint64_t> fields_of_columns(const Plan& plan) {
+  std::vector<uint64_t> all(plan.columns.size(), 0);
+  FieldsOf fields(plan);
+  for (const Feature& feature : plan.features) {
+    const uint64_t bits = fields.feature(feature);
+    if (feature.output >= 0) all[static_cast<size_t>(feature.output)] = bits;
+  }
+  return all;
+}
+
 }  // namespace shrike::features

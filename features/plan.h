@@ -140,6 +140,11 @@ struct PlanOptions {
   size_t events_per_entity_max = 1 << 17;
 };
 
+// Which fields of the schema each column is computed from, by its bit: its inputs, what its filters look at
+// and the keys of its entity, through other features too. That windows go by the time of events does not
+// count.
+std::vector<uint64_t> fields_of_columns(const Plan& plan);
+
 // Compiles and checks a feature set. Errors name the feature.
 Result<Plan> compile(const Schema& schema, const std::vector<FeatureSpec>& specs, const PlanOptions& options);
 

@@ -27,6 +27,8 @@ ROOMS = {
     "engine/wire": {"engine/config", "engine/fold"},
     "engine/threads": {"engine/config", "engine/fold"},
     "engine/replay": {"engine/config", "engine/fold", "engine/lifecycle", "engine/log", "engine/threads"},
+    # Reads a log without serving or replaying it; PSI and samples of rows are those of reports.
+    "engine/diagnosis": {"engine/config", "engine/fold", "engine/lifecycle", "engine/log", "engine/replay"},
     "engine/serve": {"engine/config", "engine/fold", "engine/lifecycle", "engine/log", "engine/threads",
                      "engine/wire"},
     "learners/numeric": set(),
@@ -52,6 +54,7 @@ MUST_NOT_INCLUDE = {  # by folder or room: system headers
     "engine/lifecycle": OUTSIDE,
     "engine/log": SOCKETS + r"|thread|mutex|chrono",
     "engine/replay": SOCKETS,
+    "engine/diagnosis": SOCKETS + r"|thread|mutex|chrono",
     "engine/config": SOCKETS + r"|thread|mutex|chrono",
 }
 

@@ -51,15 +51,18 @@ void add_judge(CLI::App& app, int& exit_code) {
       "  shrike judge hold_training --why \"a migration runs\"\n"
       "  shrike judge roll_back 3f2a --why \"complaints since noon\"\n"
       "  shrike judge canary 0.5 --why \"half of the customers at once\"\n"
+      "  shrike judge drop_feature field:amount --why \"the feed sends zeros\"\n"
+      "  shrike judge restore_feature field:amount --why \"it is mended\"\n"
       "  shrike judge abort --why \"the call centre asks for it\"\n");
   command
-      ->add_option(
-          "action", options->action,
-          "thresholds, hold_training, go_on_training, quarantine, release, roll_back; and of a challenger: "
-          "canary, shadow, hold_rollout, go_on_rollout, promote, abort")
+      ->add_option("action", options->action,
+                   "thresholds, hold_training, go_on_training, quarantine, release, roll_back, drop_feature, "
+                   "restore_feature; and of a challenger: "
+                   "canary, shadow, hold_rollout, go_on_rollout, promote, abort")
       ->required();
-  command->add_option("what", options->what,
-                      "a source, a model, the two scores, or a challenger's share of the entities");
+  command->add_option(
+      "what", options->what,
+      "a source, a model, a column or field:NAME, the two scores, or a challenger's share of the entities");
   command->add_option("--why", options->why, "the reason")->required();
   command->add_option("--endpoint,-e", options->endpoint, "the server's feedback socket")
       ->capture_default_str();

@@ -43,7 +43,8 @@ bool is_wanted(const Options& options, const engine::Event& event) {
   if (std::holds_alternative<engine::MachineEvent>(event)) return options.all;
   return judgement != nullptr || std::holds_alternative<engine::ModelEvent>(event) ||
          std::holds_alternative<engine::ConfigEvent>(event) ||
-         std::holds_alternative<engine::RepairEvent>(event);
+         std::holds_alternative<engine::RepairEvent>(event) ||
+         std::holds_alternative<engine::StartEvent>(event);
 }
 
 void print(const Told& told) {
@@ -68,6 +69,10 @@ void print(const Told& told) {
   } else if (std::holds_alternative<engine::ConfigEvent>(told.event)) {
     kind = "config";
     text = "a configuration takes effect";
+  } else if (const auto* start = std::get_if<engine::StartEvent>(&told.event)) {
+    kind = "start";
+    text = fmt::format("a server of version {} began", start->version);
+    if (start->folded > 0) text += fmt::format("; {} events were in no checkpoint", start->folded);
   } else {
     kind = "repair";
     text = "event time was set back";
@@ -87,6 +92,9 @@ Json to_json(const Told& told) {
   } else if (const auto* machine = std::get_if<engine::MachineEvent>(&told.event)) {
     json["kind"] = "machine";
     json.update(engine::machine_json(*machine));
+  } else if (const auto* start = std::get_if<engine::StartEvent>(&told.event)) {
+    json["kind"] = "start";
+    json.update(engine::start_json(*start));
   } else {
     json["kind"] = std::holds_alternative<engine::ConfigEvent>(told.event) ? "config" : "repair";
   }

@@ -28,6 +28,7 @@ void add_train(CLI::App& app, int& exit_code);
 void add_alerts(CLI::App& app, int& exit_code);
 void add_timeline(CLI::App& app, int& exit_code);
 void add_health(CLI::App& app, int& exit_code);
+void add_diagnose(CLI::App& app, int& exit_code);
 void add_inspect(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_check_config(CLI::App& app, int& exit_code);

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   add_train(app, exit_code);
   add_alerts(app, exit_code);
   add_health(app, exit_code);
+  add_diagnose(app, exit_code);
   add_inspect(app, exit_code);
   add_status(app, exit_code);
   add_check_config(app, exit_code);

@@ -61,10 +61,25 @@ static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",  
                                                      "cancelled",  "challenge_passed", "challenge_failed"};
 static constexpr std::string_view kFindingNames[] = {"successful", "failed", "inconclusive"};
 static constexpr std::string_view kSeverityNames[] = {"info", "warning", "critical"};
-static constexpr std::string_view kActionNames[] = {
-    "none",    "thresholds",   "retrain",       "hold_training", "go_on_training", "quarantine",
-    "release", "roll_back",    "shadow",        "canary",        "promote",        "abort",
-    "resolve", "hold_rollout", "go_on_rollout", "sample",        "challenger_thresholds"};
+static constexpr std::string_view kActionNames[] = {"none",
+                                                    "thresholds",
+                                                    "retrain",
+                                                    "hold_training",
+                                                    "go_on_training",
+                                                    "quarantine",
+                                                    "release",
+                                                    "roll_back",
+                                                    "shadow",
+                                                    "canary",
+                                                    "promote",
+                                                    "abort",
+                                                    "resolve",
+                                                    "hold_rollout",
+                                                    "go_on_rollout",
+                                                    "sample",
+                                                    "challenger_thresholds",
+                                                    "drop_feature",
+                                                    "restore_feature"};
 static constexpr std::string_view kStrategyNames[] = {"full", "recent", "search"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud", "unsure"};
 
@@ -370,6 +385,16 @@ void encode(const MachineEvent& event, std::string& out) {
   record.SerializeToString(&out);
 }
 
+void encode(const StartEvent& event, std::string& out) {
+  proto::EventRecord record;
+  proto::StartRecord& start = *record.mutable_start();
+  start.set_time_us(event.time_us);
+  start.set_version(event.version);
+  start.set_config(event.config);
+  start.set_folded(event.folded);
+  record.SerializeToString(&out);
+}
+
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes) {
   proto::EventRecord record;
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -436,6 +461,10 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
                                 .statics = machine.statics(),
                                 .resident_bytes = machine.resident_bytes(),
                                 .examples_waiting = machine.examples_waiting()});
+    }
+    case proto::EventRecord::kStart: {
+      const proto::StartRecord& start = record.start();
+      return Event(StartEvent{start.time_us(), start.version(), start.config(), start.folded()});
     }
     default:
       return tl::make_unexpected(std::string("the event is of a kind that this version does not know"));

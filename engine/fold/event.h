@@ -94,7 +94,8 @@ enum class Action : uint8_t {
   kRetrain,       // target: the strategy; values: learn from what was known since this event time (0: all)
   kHoldTraining,  // a candidate may not take over, until kGoOnTraining
   kGoOnTraining,
-  kQuarantine,  // target: the source whose labels are kept and not learned from, until kRelease; values: a Suspended
+  kQuarantine,  // target: the source whose labels are kept and not learned from, until kRelease; values: a
+                // Suspended
   kRelease,
   kRollBack,     // target: the model that takes over
   kShadow,       // target: the challenger, which answers nobody any more
@@ -106,6 +107,8 @@ enum class Action : uint8_t {
   kGoOnRollout,
   kSample,  // values: the share of legitimate examples that is learned from now on; the host's alone
   kChallengerThresholds,  // target: the challenger; values: its own review and decline score from now on
+  kDropFeature,  // target: a column, or the field whose columns models see as missing, until kRestoreFeature
+  kRestoreFeature,  // (see fold/dropped.h)
 };
 std::string_view name(Action action);
 
@@ -187,8 +190,8 @@ inline float challengers_score(const Answer& answer) {
 // What is known of a transaction's label, by source and together.
 struct LabelState {
   std::array<Verdict, kSources> by_source{};
-  std::array<uint8_t, kSources> rank{};   // of what each said last, the newest highest; 0: it said nothing
-  Verdict current = Verdict::kUnknown;    // the one that counts
+  std::array<uint8_t, kSources> rank{};  // of what each said last, the newest highest; 0: it said nothing
+  Verdict current = Verdict::kUnknown;   // the one that counts
   Outcome outcome = Outcome::kUnreported;
   uint64_t sequence = 0;  // of the newest label or outcome event
 };
@@ -274,8 +277,18 @@ struct MachineEvent {
   bool operator==(const MachineEvent&) const = default;
 };
 
+// A server began on this log. It changes nothing; it tells restarts, crashes and versions apart afterwards.
+struct StartEvent {
+  int64_t time_us = 0;  // the server's clock, since 1970
+  std::string version;  // of Shrike
+  uint64_t config = 0;  // a hash of the configuration's text
+  uint64_t folded = 0;  // events that the newest checkpoint did not have: 0 after a clean stop
+
+  bool operator==(const StartEvent&) const = default;
+};
+
 using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent, OutcomeEvent,
-                           JudgementEvent, MachineEvent>;
+                           JudgementEvent, MachineEvent, StartEvent>;
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
@@ -295,6 +308,7 @@ void encode(const RepairEvent& event, std::string& out);
 void encode(const OutcomeEvent& event, std::string& out);
 void encode(const JudgementEvent& event, std::string& out);
 void encode(const MachineEvent& event, std::string& out);
+void encode(const StartEvent& event, std::string& out);
 
 // A judgement as it lies in records, those of the log and those of checkpoints.
 namespace proto {

@@ -33,6 +33,7 @@ Fold::Fold(ConfigPtr config, ExampleSink& examples, History* history, int64_t ke
       features_(config_->plan),
       pending_(config_->columns.size(), config_->schema().entities.size()),
       thresholds_{config_->policy.review_score, config_->policy.decline_score},
+      dropped_(config_),
       time_(config_),
       silence_tells_(config_->sources.silence_tells()),
       silence_precedence_(config_->sources.silence_precedence()),
@@ -104,16 +105,17 @@ Folded Fold::fold(const Transaction& transaction, Clock clock, std::span<float> 
   expire_orphans();
   if (on_time) {
     features_.apply(transaction, sequence, row);
-    if (sampled(transaction.id)) examples_sink_->observe(transaction.id, row);
   } else {
     const int64_t now_us = time_.known() ? time_.watermark_us() : transaction.time_us;
     features_.peek(transaction, now_us, clock == Clock::kAhead, row);
   }
-  if (is_cold_look(counters_.transactions)) boundary_ = true;
   if (watch_ != nullptr) {
     watch_->arrived({sequence, transaction, row, clock});
     end_period(sequence);
   }
+  dropped_.hide(row);
+  if (on_time && sampled(transaction.id)) examples_sink_->observe(transaction.id, row);
+  if (is_cold_look(counters_.transactions)) boundary_ = true;
   features_.subject(transaction, sequence, subject_);
   // It waits for its label from when it came.
   if (!on_time) subject_.time_us = time_.known() ? time_.watermark_us() : kNotYet;
@@ -283,6 +285,12 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
     case Action::kRetrain:
       if (!retraining_) retraining_ = Retraining{event, next_sequence_};
       break;
+    case Action::kDropFeature:
+      dropped_.drop(event.target);
+      break;
+    case Action::kRestoreFeature:
+      dropped_.restore(event.target);
+      break;
     case Action::kSample:
       sampled_share_ = std::clamp(event.values[0], 0.0, 1.0);
       break;
@@ -370,6 +378,11 @@ void Fold::emit(Example example) {
   ++examples_;
   counters_.frauds += example.verdict == Verdict::kFraud;
   if (examples_ % config_->training.every == 0) boundary_ = true;
+  if (dropped_.any()) {  // what it was before, or is in a broken feed: models will not see it
+    example_row_.assign(example.row.begin(), example.row.end());
+    dropped_.hide(example_row_);
+    example.row = example_row_;
+  }
   examples_sink_->learn(example);
 }
 

@@ -21,6 +21,7 @@
 
 #include "engine/config/config.h"
 #include "engine/fold/challenger.h"
+#include "engine/fold/dropped.h"
 #include "engine/fold/error.h"
 #include "engine/fold/event.h"
 #include "engine/fold/event_time.h"
@@ -198,6 +199,9 @@ class Fold {
   const Thresholds& thresholds() const { return thresholds_; }
   bool training_held() const { return training_held_; }
   bool quarantined(Source source) const { return quarantined_[static_cast<size_t>(source)]; }
+  // Columns that models see as missing: rows of fold() have them so, and examples, whenever theirs was
+  // scored.
+  const DroppedColumns& dropped() const { return dropped_; }
   // Of legitimate examples, that is learned; frauds are learned all. Less than 1 while training is behind.
   double sampled_share() const { return sampled_share_; }
 
@@ -334,8 +338,10 @@ class Fold {
   double sampled_share_ = 1;
   std::array<bool, kSources> quarantined_{};
   std::array<Suspended, kSources> suspended_{};  // while in quarantine
-  uint64_t close_at_ = 0;     // the transaction whose answer ends the period; 0: none does yet
-  int64_t hour_ = INT64_MIN;  // of event time
+  DroppedColumns dropped_;
+  std::vector<float> example_row_;  // of the example under way, where columns are dropped
+  uint64_t close_at_ = 0;           // the transaction whose answer ends the period; 0: none does yet
+  int64_t hour_ = INT64_MIN;        // of event time
   uint64_t next_sequence_ = 1;
   uint64_t next_mature_ = 0;  // position in pending_
   uint64_t released_ = 0;
@@ -363,7 +369,7 @@ class Fold {
   std::optional<Retraining> retraining_;
   std::optional<JudgementEvent> change_awaited_;
   std::vector<std::pair<std::string, learners::ModelPtr>> fallbacks_;  // no model twice
-  std::vector<std::string> rolled_back_;  // oldest first, at most kRolledBackMax
+  std::vector<std::string> rolled_back_;                               // oldest first, at most kRolledBackMax
   struct Epoch {
     uint64_t next_sequence;
     int64_t watermark_us;

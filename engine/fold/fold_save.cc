@@ -118,6 +118,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     record.add_quarantined(static_cast<uint32_t>(i));
     record.add_suspended(static_cast<uint32_t>(suspended_[i]));
   }
+  for (const std::string& column : dropped_.names()) record.add_dropped(column);
   sink("fold", record.SerializeAsString());
   pending_.save([&](std::string piece) { sink("pending", std::move(piece)); });
   features_.save([&](std::string piece) { sink("features", std::move(piece)); });
@@ -228,6 +229,11 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     if (kind > static_cast<uint32_t>(Suspended::kLegitimate))
       return tl::make_unexpected(std::string("a quarantine is of a kind that this version does not know"));
     suspended_[static_cast<size_t>(source)] = static_cast<Suspended>(kind);
+  }
+  for (const std::string& column : record.dropped()) {
+    if (!dropped_.columns_of(column))
+      return tl::make_unexpected(fmt::format("the dropped column {} is not known", column));
+    dropped_.drop(column);
   }
   hour_ = record.has_hour() ? record.hour() : INT64_MIN;
   return {};

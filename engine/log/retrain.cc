@@ -69,6 +69,7 @@ class Examples : public ExampleSink {
   double share() const { return share_; }
   uint64_t left_out() const { return left_out_; }
   std::vector<float>& rows() { return rows_; }
+  std::span<float> row(size_t i) { return std::span(rows_).subspan(i * columns_, columns_); }
   const std::vector<float>& labels() const { return labels_; }
   const std::vector<uint64_t>& keys() const { return keys_; }
   learners::MatrixView matrix(size_t from, size_t count) const {
@@ -214,6 +215,8 @@ tl::expected<std::string, RetrainError> gather(const ConfigPtr& config, storage:
     if (fold.next_sequence() == before)
       return fail(RetrainFailure::kData, fmt::format("the log ends at event {}", before - 1));
   }
+  // What models do not see now, what is learned from has not either.
+  for (size_t i = 0; i < examples.size(); ++i) fold.dropped().hide(examples.row(i));
   return fold.champion_hash();
 }
 

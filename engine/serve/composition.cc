@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <chrono>
@@ -63,7 +64,8 @@ tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(Config
                                                      .probe = c->probe,
                                                      .capacity = capacity,
                                                      .hand_on = std::move(hand_on),
-                                                     .config_is_new = *config_is_new});
+                                                     .config_is_new = *config_is_new,
+                                                     .start = parts->start_event()});
   return c;
 }
 
@@ -160,6 +162,7 @@ tl::expected<Composition::State, std::string> Composition::recover(const std::st
   }
   if (fold.next_sequence() > 1)
     spdlog::info("recovered: checkpoint at event {}, then {} events of the log", started_at, folded->events);
+  tail_events = folded->events;
   probe.divergences.fetch_add(folded->row_differences);
   fold.take_boundary();
   return state;
@@ -178,6 +181,10 @@ bool Composition::keep_model(const std::string& hash, const std::string& bytes) 
     if (stopping.load()) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
   }
+}
+
+StartEvent Composition::start_event() const {
+  return {wall_us(), kServerVersion, XXH3_64bits(config->text.data(), config->text.size()), tail_events};
 }
 
 // Records the configuration; true when it is another than the directory's last.

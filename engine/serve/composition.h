@@ -28,6 +28,9 @@ namespace shrike::engine {
 // How many envelopes any queue may hold.
 inline size_t queue_capacity(const Config& config) { return 2 * config.sockets.queue_requests_max + 64; }
 
+// The project's version, from CMakeLists.txt.
+extern const char* const kServerVersion;
+
 struct Composition {
   // `async_hand_on` gets envelopes in place of the journal when the configuration says so. Errors are
   // sentences that say what to do.
@@ -57,8 +60,9 @@ struct Composition {
   std::unique_ptr<TrainingThread> training;
   std::unique_ptr<Engine> engine;
   std::atomic<bool> stopping{
-      false};               // the server shall end; a model that cannot be kept is not tried for ever
-  uint64_t started_at = 0;  // the last event that the newest checkpoint has
+      false};                // the server shall end; a model that cannot be kept is not tried for ever
+  uint64_t started_at = 0;   // the last event that the newest checkpoint has
+  uint64_t tail_events = 0;  // events that were folded after it
 
  private:
   struct State {
@@ -72,6 +76,7 @@ struct Composition {
   tl::expected<State, std::string> recover(const std::string& data_dir);
   bool keep(const Proposal& proposal);
   bool keep_model(const std::string& hash, const std::string& bytes);
+  StartEvent start_event() const;
   tl::expected<bool, std::string> note_config();
 };
 

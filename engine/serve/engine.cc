@@ -29,10 +29,7 @@ Engine::Engine(Parts parts)
 }
 
 void Engine::start() {
-  loop_.start({.begin =
-                   [this] {
-                     if (parts_.config_is_new) log_config();
-                   },
+  loop_.start({.begin = [this] { begin(); },
                .turn = [this] { return turn(); },
                .waiting =
                    [this] {
@@ -240,6 +237,9 @@ Result<void> Engine::judge(asked::Control& control) {
       return refuse(ErrorCode::kNotFound, "target",
                     "not one of the last champions begins so; `activate` takes any kept model");
     judgement->subject = judgement->target;
+  } else if (judgement->action == Action::kDropFeature || judgement->action == Action::kRestoreFeature) {
+    const bool drop = judgement->action == Action::kDropFeature;
+    if (auto may = parts_.fold->dropped().check(judgement->target, drop); !may) return may;
   } else if (is_of_challenger(judgement->action)) {
     const std::string& challenger = parts_.fold->challenger().hash;
     if (challenger.empty())
@@ -355,11 +355,13 @@ void Engine::measure_machine() {
   take_judgements(0);
 }
 
-void Engine::log_config() {
-  log(ConfigEvent{parts_.config->text, parts_.config->plan->fingerprint}, parts_.fold->skip());
+void Engine::begin() {
+  if (parts_.config_is_new)
+    log(ConfigEvent{parts_.config->text, parts_.config->plan->fingerprint}, parts_.fold->skip());
+  log(parts_.start, parts_.fold->skip());
 }
 
-void Engine::log(std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent> event,
+void Engine::log(std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent, StartEvent> event,
                  uint64_t sequence) {
   auto envelope = std::make_unique<Envelope>();
   envelope->request = asked::Internal{std::move(event)};

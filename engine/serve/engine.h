@@ -41,6 +41,7 @@ class Engine {
     size_t capacity = 0;  // of the queue of requests
     HandOn hand_on;
     bool config_is_new = false;  // it begins with an event of its own
+    StartEvent start;            // and this one
   };
   explicit Engine(Parts parts);
 
@@ -62,7 +63,8 @@ class Engine {
   void outcome(Envelope& envelope, asked::Outcome& outcome);
   Result<void> control(asked::Control& control);
   Result<void> judge(asked::Control& control);
-  void log(std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent> event, uint64_t sequence);
+  void log(std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent, StartEvent> event,
+           uint64_t sequence);
   void score_batch();
   void tell_of_clock(const Transaction& transaction, Clock clock) const;
   bool refused_by_storage(Envelope& envelope) const;
@@ -75,7 +77,7 @@ class Engine {
   void keep_pace();
   void write_down(const JudgementEvent& judgement);
   void swap(const ModelEvent& event, learners::ModelPtr model);
-  void log_config();
+  void begin();
   void measure_machine();
   void checkpoint_when_due();
 

@@ -29,6 +29,7 @@ void add_models(Json& json, const Config& config, const Fold& fold, const Probe&
   json["models_rejected"] = c.rejected;
   json["models_activated"] = c.activated;
   json["models_retrained"] = c.retrained;
+  json["dropped"] = fold.dropped().names();
   json["retraining"] = fold.retraining().has_value();
   json["trial"] = {{"examples", probe.trial_examples.load()},
                    {"examples_min", config.gate.examples_min},

@@ -1,5 +1,7 @@
 #include "engine/wire/event_json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -57,6 +59,13 @@ Json machine_json(const MachineEvent& event) {
           {"examples_waiting", event.examples_waiting}};
 }
 
+Json start_json(const StartEvent& event) {
+  return {{"server_time_us", event.time_us},
+          {"version", event.version},
+          {"config", fmt::format("{:016x}", event.config)},
+          {"folded", event.folded}};
+}
+
 std::string judgement_text(uint64_t sequence, const JudgementEvent& event) {
   Json json = {{"seq", sequence}};
   json.update(judgement_json(event));
@@ -93,13 +102,14 @@ Result<JudgementEvent> judgement_by_hand(const Config& config, std::string_view 
                                 Action::kQuarantine, Action::kRelease,      Action::kRollBack,
                                 Action::kShadow,     Action::kCanary,       Action::kPromote,
                                 Action::kAbort,      Action::kHoldRollout,  Action::kGoOnRollout,
-                                Action::kRetrain};
+                                Action::kRetrain,    Action::kDropFeature,  Action::kRestoreFeature};
   const auto found =
       std::find_if(std::begin(kByHand), std::end(kByHand), [&](Action one) { return name(one) == action; });
   if (found == std::end(kByHand)) {
     return invalid("action",
                    "allowed are thresholds, hold_training, go_on_training, quarantine, release, roll_back, "
-                   "shadow, canary, promote, abort, hold_rollout, go_on_rollout, retrain");
+                   "shadow, canary, promote, abort, hold_rollout, go_on_rollout, retrain, drop_feature, "
+                   "restore_feature");
   }
   event.action = *found;
   if (event.text.empty()) return invalid("why", "say why: the log keeps it");
@@ -113,6 +123,9 @@ Result<JudgementEvent> judgement_by_hand(const Config& config, std::string_view 
   if (event.action == Action::kRollBack && event.target.empty())
     return invalid("target",
                    "give how the hash of an earlier champion begins; `status` and `models` name them");
+  const bool of_feature = event.action == Action::kDropFeature || event.action == Action::kRestoreFeature;
+  if (of_feature && event.target.empty())
+    return invalid("target", "name a column, or a field with all that comes of it: field:NAME");
   std::vector<double> values;
   if (const auto given = said.find("values"); given != said.end() && given->is_array()) {
     for (const Json& value : *given) values.push_back(value.is_number() ? value.get<double>() : -1);

@@ -25,6 +25,7 @@ nlohmann::ordered_json judgement_json(const JudgementEvent& event);
 std::string judgement_text(uint64_t sequence, const JudgementEvent& event);
 
 nlohmann::ordered_json machine_json(const MachineEvent& event);
+nlohmann::ordered_json start_json(const StartEvent& event);
 
 // A judgement by an operator's hand: {"action","target","values","why"}. Allowed are thresholds (values:
 // review and decline score), hold_training, go_on_training, quarantine and release (target: a source) and

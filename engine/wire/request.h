@@ -62,7 +62,7 @@ struct Control {
 
 // The engine's own: no peer, no reply.
 struct Internal {
-  std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent> event;
+  std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent, StartEvent> event;
 };
 
 }  // namespace asked
