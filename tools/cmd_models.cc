@@ -17,6 +17,7 @@
 #include "learners/formats/export.h"
 #include "learners/formats/import.h"
 #include "storage/find_model.h"
+#include "tools/ab_tests.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
@@ -336,8 +337,8 @@ void add_models(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* models = app.add_subcommand(
       "models",
-      "The models of a data directory: list, show, export, import, score rows with one; or activate one in a "
-      "running server.\n\n"
+      "The models of a data directory: list, show, export, import, score rows with one; activate one in a "
+      "running server, or try it there (challenge, test).\n\n"
       "  shrike models list --data ./shrike-data\n"
       "  shrike models show 3f2a --data ./shrike-data\n"
       "  shrike models activate 3f2a --endpoint tcp://127.0.0.1:7202\n"
@@ -399,6 +400,7 @@ void add_models(CLI::App& app, int& exit_code) {
       "challenge",
       "tries a kept model beside the champion of a running server: first it answers nobody, then a "
       "growing share of the entities, and becomes champion if it is not worse (see [rollout])");
+  add_ab_tests(*models, exit_code);
 }
 
 void add_inspect(CLI::App& app, int& exit_code) {

@@ -55,8 +55,8 @@ static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
 static constexpr std::string_view kArmNames[] = {"champion", "canary"};
 static constexpr std::string_view kSourceNames[] = {"analyst", "chargeback", "customer", "matured"};
 static constexpr std::string_view kEffectNames[] = {"stored", "duplicate", "corrected", "pending", "expired"};
-static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated", "challenger",
-                                                         "retrained"};
+static constexpr std::string_view kModelActionNames[] = {"accepted",   "rejected",  "activated",
+                                                         "challenger", "retrained", "tested"};
 static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",         "declined",
                                                      "cancelled",  "challenge_passed", "challenge_failed"};
 static constexpr std::string_view kFindingNames[] = {"successful", "failed", "inconclusive"};
@@ -64,7 +64,7 @@ static constexpr std::string_view kSeverityNames[] = {"info", "warning", "critic
 static constexpr std::string_view kActionNames[] = {
     "none",    "thresholds",   "retrain",       "hold_training", "go_on_training", "quarantine",
     "release", "roll_back",    "shadow",        "canary",        "promote",        "abort",
-    "resolve", "hold_rollout", "go_on_rollout", "sample"};
+    "resolve", "hold_rollout", "go_on_rollout", "sample",        "conclude"};
 static constexpr std::string_view kStrategyNames[] = {"full", "recent", "search"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud"};
 static_assert(std::size(kSourceNames) == kSources);
@@ -148,20 +148,24 @@ std::string encode(const LabelState& state) {
   for (const Verdict verdict : state.by_source) bytes.push_back(static_cast<char>(verdict));
   bytes.push_back(static_cast<char>(state.current));
   bytes.append(reinterpret_cast<const char*>(&state.sequence), sizeof(state.sequence));
-  if (state.outcome != Outcome::kUnreported) bytes.push_back(static_cast<char>(state.outcome));
+  if (state.outcome != Outcome::kUnreported || state.kpis != 0)
+    bytes.push_back(static_cast<char>(state.outcome));
+  if (state.kpis != 0) bytes.append(reinterpret_cast<const char*>(&state.kpis), sizeof(state.kpis));
   return bytes;
 }
 
 LabelState decode_label_state(std::string_view bytes) {
   LabelState state;
   constexpr size_t kPlain = kSources + 1 + sizeof(state.sequence);
-  if (bytes.size() != kPlain && bytes.size() != kPlain + 1) return state;
+  constexpr size_t kWithKpis = kPlain + 1 + sizeof(state.kpis);
+  if (bytes.size() != kPlain && bytes.size() != kPlain + 1 && bytes.size() != kWithKpis) return state;
   bool known = bytes.size() == kPlain || from_record(static_cast<uint8_t>(bytes[kPlain]), state.outcome);
   known &= from_record(static_cast<uint8_t>(bytes[kSources]), state.current);
   for (size_t i = 0; i < kSources; ++i)
     known &= from_record(static_cast<uint8_t>(bytes[i]), state.by_source[i]);
   if (!known) return {};
   std::memcpy(&state.sequence, bytes.data() + kSources + 1, sizeof(state.sequence));
+  if (bytes.size() == kWithKpis) std::memcpy(&state.kpis, bytes.data() + kPlain + 1, sizeof(state.kpis));
   return state;
 }
 
@@ -255,6 +259,7 @@ void encode(const ModelEvent& event, std::string& out) {
   model.set_candidate(event.candidate);
   model.set_model(event.model);
   model.set_report(event.report);
+  model.set_share(event.share);
   record.SerializeToString(&out);
 }
 
@@ -333,6 +338,22 @@ void encode(const MachineEvent& event, std::string& out) {
   record.SerializeToString(&out);
 }
 
+void encode(const KpiEvent& event, std::string& out) {
+  proto::EventRecord record;
+  proto::KpiRecord& kpi = *record.mutable_kpi();
+  const auto key = to_bytes(event.transaction);
+  kpi.set_transaction(key.data(), key.size());
+  kpi.set_name(event.name);
+  kpi.set_value(event.value);
+  kpi.set_time_us(event.time_us);
+  kpi.set_transaction_sequence(event.transaction_sequence);
+  kpi.set_transaction_us(event.transaction_us);
+  kpi.set_entity(event.entity);
+  kpi.set_arm(static_cast<uint32_t>(event.arm));
+  kpi.set_step(static_cast<uint32_t>(event.step));
+  record.SerializeToString(&out);
+}
+
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes) {
   proto::EventRecord record;
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -359,7 +380,10 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
     }
     case proto::EventRecord::kModel: {
       const proto::ModelRecord& model = record.model();
-      ModelEvent event{.candidate = model.candidate(), .model = model.model(), .report = model.report()};
+      ModelEvent event{.candidate = model.candidate(),
+                       .model = model.model(),
+                       .report = model.report(),
+                       .share = model.share()};
       if (!from_record(model.action(), event.action))
         return tl::make_unexpected(
             std::string("a model event has an action that this version does not know"));
@@ -399,6 +423,19 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
                                 .statics = machine.statics(),
                                 .resident_bytes = machine.resident_bytes(),
                                 .examples_waiting = machine.examples_waiting()});
+    }
+    case proto::EventRecord::kKpi: {
+      const proto::KpiRecord& kpi = record.kpi();
+      KpiEvent event{.transaction = to_key(kpi.transaction()),
+                     .name = kpi.name(),
+                     .value = kpi.value(),
+                     .time_us = kpi.time_us(),
+                     .transaction_sequence = kpi.transaction_sequence(),
+                     .transaction_us = kpi.transaction_us(),
+                     .entity = kpi.entity()};
+      if (!from_record(kpi.arm(), event.arm) || !from_record(kpi.step(), event.step))
+        return tl::make_unexpected(std::string("a KPI has a value that this version does not know"));
+      return Event(std::move(event));
     }
     default:
       return tl::make_unexpected(std::string("the event is of a kind that this version does not know"));

@@ -75,6 +75,7 @@ enum class ModelAction : uint8_t {
   kActivated,   // it takes over: by a person, a rollback, or as the end of a rollout
   kChallenger,  // it is tried beside the champion (see fold/challenger.h)
   kRetrained,   // it was learned anew from the log (see log/retrain.h): the gate's next candidate
+  kTested,      // an A/B test begins: it answers a fixed share of the entities (see lifecycle/ab_test.h)
 };
 std::string_view name(ModelAction action);
 inline bool takes_over(ModelAction action) {
@@ -105,7 +106,8 @@ enum class Action : uint8_t {
   kResolve,      // an alert of the same monitor and subject is over
   kHoldRollout,  // the challenger's share stays as it is, until kGoOnRollout
   kGoOnRollout,
-  kSample,  // values: the share of legitimate examples that is learned from now on; the host's alone
+  kSample,    // values: the share of legitimate examples that is learned from now on; the host's alone
+  kConclude,  // target: the challenger, whose A/B test is over; the champion answers all entities again
 };
 std::string_view name(Action action);
 
@@ -181,7 +183,8 @@ struct LabelState {
   std::array<Verdict, kSources> by_source{};
   Verdict current = Verdict::kUnknown;
   Outcome outcome = Outcome::kUnreported;
-  uint64_t sequence = 0;  // of the newest label or outcome event
+  uint64_t sequence = 0;  // of the newest label, outcome or KPI event
+  uint64_t kpis = 0;      // which were reported, by kpi_bit() of config.h
 };
 std::string encode(const LabelState& state);
 LabelState decode_label_state(std::string_view bytes);
@@ -207,6 +210,7 @@ struct ModelEvent {
   uint64_t candidate = 0;
   std::string model;
   std::string report;
+  double share = 0;  // kTested: of the entities
 };
 
 struct ConfigEvent {
@@ -226,6 +230,22 @@ struct OutcomeEvent {
   int64_t time_us = 0;
   uint64_t transaction_sequence = 0;
   bool tells = false;  // it changed what the silence of a transaction past its maturity period tells
+};
+
+// A figure of the business about a transaction that is no label: whether it was bought, what it brought in.
+// It carries what judging it needs of its transaction, so that a replay looks nothing up.
+struct KpiEvent {
+  Key transaction;
+  std::string name;  // as [kpi.NAME] has it
+  double value = 0;
+  int64_t time_us = 0;
+  uint64_t transaction_sequence = 0;
+  int64_t transaction_us = 0;  // the transaction's event time
+  uint64_t entity = 0;         // hash of the entity that arms go by
+  Arm arm = Arm::kChampion;    // that answered it
+  Step step = Step::kFull;     // how far
+
+  bool operator==(const KpiEvent&) const = default;
 };
 
 // The monitor of judgements by hand.
@@ -264,7 +284,7 @@ struct MachineEvent {
 };
 
 using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent, OutcomeEvent,
-                           JudgementEvent, MachineEvent>;
+                           JudgementEvent, MachineEvent, KpiEvent>;
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
@@ -284,6 +304,7 @@ void encode(const RepairEvent& event, std::string& out);
 void encode(const OutcomeEvent& event, std::string& out);
 void encode(const JudgementEvent& event, std::string& out);
 void encode(const MachineEvent& event, std::string& out);
+void encode(const KpiEvent& event, std::string& out);
 
 // A judgement as it lies in records, those of the log and those of checkpoints.
 namespace proto {

@@ -255,6 +255,7 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
         challenger_.share = event.action == Action::kCanary ? event.values[0] : 0;
       break;
     case Action::kAbort:
+    case Action::kConclude:
       if (challenger_.hash == event.target) challenger_ = {};
       break;
     case Action::kRetrain:
@@ -395,8 +396,8 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
     if (watch_ != nullptr) watch_->model(event, *this);
     return sequence;
   }
-  if (event.action == ModelAction::kChallenger) {
-    challenger_ = {event.model, std::move(model), 0};
+  if (event.action == ModelAction::kChallenger || event.action == ModelAction::kTested) {
+    challenger_ = {event.model, std::move(model), event.share, event.action == ModelAction::kTested};
     if (watch_ != nullptr) watch_->model(event, *this);
     return sequence;
   }
