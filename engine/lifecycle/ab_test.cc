@@ -17,7 +17,6 @@ namespace {
 
 constexpr double kObservationsMin = 100;  // of an arm, before it is compared
 constexpr size_t kBucketsMin = 20;        // of entities, that they are of
-constexpr int64_t kSlots = 24;            // about so many, at most, wait for what is to come
 constexpr uint64_t kFailuresMin = 5;      // no probabilities, before they tell
 constexpr double kFailuresMax = 0.001;    // share of them
 
@@ -93,7 +92,7 @@ bool AbTest::begin(const std::string& challenger, const std::string& declaration
     within_us = std::max(within_us, metric.within_us);
     test.metrics.push_back(std::move(metric));
   }
-  test.slot_us = std::max(features::kHourUs, within_us / kSlots);
+  test.slot_us = ab_test_slot_us(within_us);
   test.known.resize(names.size());
   test.known_before_us.assign(names.size(), INT64_MIN);
   running_ = std::move(test);

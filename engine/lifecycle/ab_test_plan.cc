@@ -129,6 +129,11 @@ Result<AbBaseline> read_baseline(const std::string& metric, std::string_view rep
 
 }  // namespace
 
+int64_t ab_test_slot_us(int64_t within_us) {
+  constexpr int64_t kSlots = 24;  // about so many, at most, wait for what is to come
+  return std::max(features::kHourUs, within_us / kSlots);
+}
+
 double AbTestPlan::longest_days() const { return static_cast<double>(declaration.longest_us) / kDay; }
 
 std::string AbTestPlan::why_not() const {
@@ -225,8 +230,11 @@ Result<AbTestPlan> plan_ab_test(const Config& config, const AbTestDeclaration& d
     v1 = v0 * better * (1 - better) / (value * (1 - value));
   }
   plan.critical = planned_critical(declaration.significance);
-  const double drift = planned_drift(plan.critical, declaration.power);
   const double fixed = fixed_drift(declaration.significance, declaration.power);
+  // As many looks as slots (see ab_test.h) that the test would take with one look.
+  const double per_slot = baseline->per_day * static_cast<double>(ab_test_slot_us(metric->within_us)) / kDay;
+  const double at_once = observations(declaration.share, v1, v0, std::pow(plan.effect / fixed, 2));
+  const double drift = planned_drift(plan.critical, declaration.power, at_once / per_slot);
   plan.information = drift * drift / (plan.effect * plan.effect);
   plan.test = {plan.critical, plan.information};
   plan.needed = observations(declaration.share, v1, v0, 1 / plan.information);

@@ -59,6 +59,10 @@ struct AbTestPlan {
   std::string why_not() const;
 };
 
+// How long a slot of event time is whose transactions are compared together, where what is to come of one
+// comes within this time.
+int64_t ab_test_slot_us(int64_t within_us);
+
 struct AbTestAsked {
   AbTestDeclaration declaration;
   bool plan_only = false;  // it does not begin

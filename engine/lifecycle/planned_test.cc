@@ -32,13 +32,15 @@ double normal_quantile(double p) { return where(normal_below, p, -9, 9); }
 double planned_critical(double significance) { return -normal_quantile(significance / 4); }
 
 // The chance that a Brownian motion with this drift has been above c by the time 1 (Siegmund, "Sequential
-// Analysis", 1985, (3.15)).
-double planned_drift(double critical, double power) {
+// Analysis", 1985, chapter 3); looks with pauses see it there as if c were higher (his correction for
+// overshoot, chapter 10). One look at the end sees it there with less, and never with more.
+double planned_drift(double critical, double power, double looks) {
+  constexpr double kOvershoot = 0.5826;
+  const double seen = critical + kOvershoot / std::sqrt(std::max(looks, 1.0));
   const auto reaches = [&](double drift) {
-    return normal_below(drift - critical) +
-           learners::exact_exp(2 * critical * drift) * normal_below(-critical - drift);
+    return normal_below(drift - seen) + learners::exact_exp(2 * seen * drift) * normal_below(-seen - drift);
   };
-  return where(reaches, power, 0, 12);
+  return std::min(where(reaches, power, 0, 12), critical + normal_quantile(power));
 }
 
 double fixed_drift(double significance, double power) {

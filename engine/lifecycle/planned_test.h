@@ -17,8 +17,9 @@ double normal_quantile(double p);
 
 // The c at which a test without a difference finds one, in either direction, with this chance.
 double planned_critical(double significance);
-// By how many standard errors at the end a difference must be expected, to be found with this chance.
-double planned_drift(double critical, double power);
+// By how many standard errors at the end a difference must be expected, to be found with this chance by so
+// many looks.
+double planned_drift(double critical, double power, double looks);
 // The same for one look at the end, two-sided: what textbooks plan with (Fleiss, Levin & Paik, "Statistical
 // Methods for Rates and Proportions", 2003, chapter 4).
 double fixed_drift(double significance, double power);

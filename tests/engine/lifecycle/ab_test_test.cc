@@ -36,13 +36,17 @@ TEST(PlannedTest, BoundsAreThoseOfTheBooks) {
   EXPECT_NEAR(normal_below(-1.959964), 0.025, 1e-7);
   EXPECT_NEAR(planned_critical(0.05), 2.241403, 1e-6);
   EXPECT_NEAR(fixed_drift(0.05, 0.8), 1.959964 + 0.841621, 1e-5);
-  const double drift = planned_drift(planned_critical(0.05), 0.8);
-  EXPECT_NEAR(std::pow(drift / fixed_drift(0.05, 0.8), 2), 1.06, 0.01) << "what looking costs";
+  const auto cost = [](double looks) {
+    return std::pow(planned_drift(planned_critical(0.05), 0.8, looks) / fixed_drift(0.05, 0.8), 2);
+  };
+  EXPECT_NEAR(cost(1e9), 1.06, 0.01) << "of looking all along";
+  EXPECT_NEAR(cost(1), std::pow((2.241403 + 0.841621) / 2.801585, 2), 1e-4);
+  EXPECT_LT(cost(100), cost(10));
 }
 
 // The drift at which a Brownian motion of 1,000 steps leaves the bounds with the power.
 TEST(PlannedTest, ABrownianMotionLeavesItsBoundsAsOftenAsIsSaid) {
-  const double critical = planned_critical(0.05), drift = planned_drift(critical, 0.8);
+  const double critical = planned_critical(0.05), drift = planned_drift(critical, 0.8, 300);
   std::mt19937_64 random(5);
   const int runs = 10 * ab_tests(), steps = 300;
   int without = 0, with = 0;
@@ -214,7 +218,8 @@ TEST_F(AbTests, APlanIsWhatTheBooksSay) {
   ASSERT_TRUE(plan);
   // 5 % against 5.5 %, two-sided 5 %, power 80 %: 31,231 in each group (Fleiss, without correction).
   EXPECT_NEAR(plan->needed_fixed / 2, 31'231, 40);
-  EXPECT_NEAR(plan->needed / plan->needed_fixed, 1.06, 0.01);
+  EXPECT_GT(plan->needed / plan->needed_fixed, 1.06);
+  EXPECT_LT(plan->needed / plan->needed_fixed, 1.13) << "150 looks";
   EXPECT_NEAR(plan->days, plan->needed / 10'000 + 1.0 / 24, 1e-9);
   EXPECT_TRUE(plan->fits());
   // Nine times as many outside of a test group of a tenth; more in all.
@@ -224,7 +229,8 @@ TEST_F(AbTests, APlanIsWhatTheBooksSay) {
   const auto longer =
       plan_ab_test(*config_, small->declaration, report_of("bought", 0.05, 0.05 * 0.95, 1000));
   ASSERT_TRUE(longer);
-  EXPECT_NEAR(longer->needed / plan->needed, 1 / (4 * 0.1 * 0.9), 0.06);
+  const double more = 0.055 * 0.945 / (0.05 * 0.95);  // of the variance, at the rate to be found
+  EXPECT_NEAR(longer->needed / plan->needed, (more / 0.1 + 1 / 0.9) / (2 * more + 2), 0.05 * 2.8);
   EXPECT_FALSE(longer->fits());
   EXPECT_NE(longer->why_not().find("--days"), std::string::npos);
   // The event says all that judging needs.
@@ -256,7 +262,8 @@ TEST_F(AbTests, WhatCannotBeTestedIsRefusedWithTheField) {
   EXPECT_EQ(plan_ab_test(*config_, asked->declaration, "{}").error().field, "metric") << "no day yet";
   EXPECT_EQ(plan_ab_test(*config_, asked->declaration, report_of("bought", 0, 0, 100)).error().field,
             "metric");
-  const ConfigPtr seen = must_parse(config_text() + "[control]\nshare = 0.02\n");
+  const ConfigPtr seen =
+      must_parse(with(config_text(), "[control]\nshare = 0", "[control]\nshare = 0.02\n#"));
   EXPECT_TRUE(parse_ab_test(*seen, R"({"metric":"recall"})"));
   EXPECT_EQ(model_of_ab_test(R"({"model":"3f2a","metric":"x"})"), "3f2a");
   EXPECT_EQ(model_of_ab_test("no"), "");
@@ -293,7 +300,7 @@ TEST_F(AbTests, ADifferenceAsDeclaredIsFoundWithThePower) {
   }
   fmt::print("{} of {} A/B tests of the declared difference found it, after {:.0f} hours on average\n", found,
              runs, hours / runs);
-  EXPECT_GE(found, 0.8 * runs - 2 * std::sqrt(0.8 * 0.2 * runs));
+  EXPECT_GE(found, 0.8 * runs - 1.5 * std::sqrt(0.8 * 0.2 * runs));
 }
 
 TEST_F(AbTests, ASuccessIsToldWithItsFiguresOrPromotes) {

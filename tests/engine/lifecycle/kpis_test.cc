@@ -16,17 +16,26 @@ namespace shrike::engine {
 namespace {
 
 constexpr int64_t kDay = features::kDayUs, kHour = features::kHourUs;
-constexpr int64_t kStart = 1514764800000000;
+constexpr int64_t kStart = 1530403200000000;  // 2018-07-01
 
 class KpisTest : public testing::Test {
  protected:
   void SetUp() override { configure("drop = 0.15\n"); }
   void configure(const std::string& settings) {
-    config_ = must_parse(handbook_15() + "[kpi.bought]\nwithin = \"3h\"\n" + settings);
+    config_ = must_parse(with(handbook_15(), "clock = \"live\"", "clock = \"event\"") +
+                         "[kpi.bought]\nwithin = \"3h\"\n" + settings);
     fold_ = std::make_unique<Fold>(config_, nowhere_, nullptr);
     monitor_ = std::make_unique<Kpis>(config_);
   }
-  void take_over() { monitor_->model({ModelAction::kAccepted, 1, "m", ""}, *fold_); }
+  // At the newest day's beginning, by the fold's event time.
+  void take_over() {
+    std::vector<float> row(config_->columns.size());
+    const int64_t since_origin_us = kStart - config_->schema().time_origin_us;
+    fold_->fold(
+        make_transaction(config_->schema(), day_, since_origin_us / 1'000'000 + day_ * 86400, 1, 2, 10),
+        Clock::kOnTime, row);
+    monitor_->model({ModelAction::kAccepted, 1, "m", ""}, *fold_);
+  }
   // A day of transactions of which `rate` are bought; closed by the next one's first.
   void day(double rate, int transactions = 3000) {
     for (int i = 0; i < transactions; ++i) {
@@ -70,7 +79,7 @@ TEST_F(KpisTest, AFallIsToldOnceAndItsEndToo) {
   for (int i = 0; i < 12; ++i) day(0.1);
   EXPECT_TRUE(events_.empty());
   restore();
-  for (int i = 0; i < 4; ++i) day(0.07);
+  for (int i = 0; i < 4; ++i) day(0.08);
   ASSERT_EQ(events_.size(), 1u);
   EXPECT_EQ(events_[0].subject, "bought");
   EXPECT_EQ(events_[0].finding, Finding::kFailed);
@@ -105,16 +114,23 @@ TEST_F(KpisTest, ADeepFallIsCritical) {
 }
 
 TEST_F(KpisTest, ATakeoverRenewsTheBaselineUnlessAnAlertIsOn) {
-  for (int i = 0; i < 10; ++i) day(0.1);
-  for (int i = 0; i < 8; ++i) day(0.09);
+  for (int i = 0; i < 10; ++i) day(0.1, 10'000);
+  for (int i = 0; i < 8; ++i) day(0.09, 10'000);
+  EXPECT_NEAR(monitor_->report()["baselines"]["bought"].get<double>(), 0.1, 0.003);
   take_over();
-  for (int i = 0; i < 3; ++i) day(0.09);
-  EXPECT_NEAR(monitor_->report()["baselines"]["bought"].get<double>(), 0.09, 0.005);
-  for (int i = 0; i < 3; ++i) day(0.06);
-  ASSERT_EQ(events_.size(), 1u);
+  for (int i = 0; i < 3; ++i) day(0.09, 10'000);
+  EXPECT_NEAR(monitor_->report()["baselines"]["bought"].get<double>(), 0.09, 0.003);
+  EXPECT_TRUE(events_.empty());
+  for (int i = 0; i < 3; ++i) day(0.06, 10'000);
+  EXPECT_FALSE(events_.empty());
   take_over();
-  for (int i = 0; i < 3; ++i) day(0.06);
-  EXPECT_NEAR(monitor_->report()["baselines"]["bought"].get<double>(), 0.09, 0.005);
+  for (int i = 0; i < 3; ++i) day(0.06, 10'000);
+  EXPECT_NEAR(monitor_->report()["baselines"]["bought"].get<double>(), 0.09, 0.003) << "an alert is on";
+  for (int i = 0; i < 8; ++i) day(0.06, 10'000);
+  EXPECT_NEAR(monitor_->report()["baselines"]["bought"].get<double>(), 0.06, 0.003)
+      << "that is what it is now";
+  EXPECT_EQ(events_.back().action, Action::kResolve);
+  EXPECT_EQ(events_.back().finding, Finding::kInconclusive);
 }
 
 TEST_F(KpisTest, ItsReportIsWhatATestIsPlannedBy) {
