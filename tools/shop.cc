@@ -20,9 +20,9 @@ constexpr double kBuys = 0.15;  // of clicks
 
 double unit(uint64_t dice) { return static_cast<double>(features::scramble(dice) >> 11) * 0x1p-53; }
 
-// Dear things please before the change, cheap ones after it.
+// Dear things please before the change, cheap ones after it; on average both alike.
 double of_price(double dearness, bool changed) {
-  return changed ? 1.4 - 0.8 * dearness : 0.6 + 0.8 * dearness;
+  return changed ? 1.8 - 1.6 * dearness : 0.2 + 1.6 * dearness;
 }
 
 }  // namespace
@@ -63,8 +63,8 @@ double Shop::chance(const Visitor& visitor, const Item& item, bool changed) cons
          (visitor.mobile ? kOnMobile : 1);
 }
 
-// Half of the offers are of the visitor's favourites, best first as the shop sees it, which knows of no
-// change.
+// Half of the offers are of what the shop takes for the visitor's favourites; what appeals to all comes
+// first.
 void Shop::pick(Visit& visit) {
   const Visitor& visitor = visitors_[static_cast<size_t>(visit.visitor)];
   std::vector<std::pair<double, int64_t>> chosen;
@@ -76,8 +76,7 @@ void Shop::pick(Visit& visit) {
     const bool again =
         std::any_of(chosen.begin(), chosen.end(), [&](const auto& one) { return one.second == item; });
     if (again) continue;
-    const double guess =
-        chance(visitor, items_[static_cast<size_t>(item)], false) * random_.uniform(0.7, 1.3);
+    const double guess = items_[static_cast<size_t>(item)].appeal * random_.uniform(0.7, 1.3);
     chosen.emplace_back(-guess, item);
   }
   std::sort(chosen.begin(), chosen.end());

@@ -1,7 +1,7 @@
 // A seeded shop: visitors come, each is shown a few offers, clicks some and buys some of those. The shop
-// picks the offers by what it knows of each visitor's tastes and of prices. From `change_day` on that is no
-// longer so: half of the visitors like other categories, and cheap things please where dear ones did. The
-// shop goes on as before, so fewer offers are clicked, and what a model has learned of prices is wrong.
+// picks the offers by what it knows of each visitor's tastes. From `change_day` on that is no longer so: half
+// of the visitors like other categories, and cheap things please where dear ones did. The shop goes on as
+// before, so fewer offers are clicked, and what a model has learned of prices is wrong.
 //
 // In which order the offers of a visit are shown is the caller's: the higher up, the more clicks. What a
 // visitor would do is drawn by visit and item, so a better order, and nothing else, gives more clicks. Own

@@ -282,6 +282,10 @@ Result<void> Engine::judge(asked::Control& control) {
                     "an A/B test keeps its share until it ends; `promote` and `abort` end it");
     judgement->target = judgement->subject = challenger;
   }
+  if (judgement->action == Action::kRetrain && judgement->target == name(RetrainStrategy::kRecent)) {
+    const int64_t since_us = judgement->time_us - parts_.config->retraining.kpi_window_us;
+    judgement->values[0] = static_cast<double>(std::max<int64_t>(since_us, 0));
+  }
   const uint64_t sequence = parts_.fold->judgement(*judgement);
   log(*judgement, sequence);
   follow(*judgement);
