@@ -17,6 +17,7 @@
 #include "learners/formats/export.h"
 #include "learners/formats/import.h"
 #include "storage/find_model.h"
+#include "tools/ab_tests.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/data_dir.h"
@@ -227,8 +228,9 @@ int score_rows(const Options& options) {
 
 // "activate" or "challenge" it.
 int tell_server(const Options& options, const char* command) {
-  return ask_and_print(options.endpoint, to_text({{"command", command},
-                                                  {"argument", options.model + (options.anyway ? " anyway" : "")}}));
+  return ask_and_print(
+      options.endpoint,
+      to_text({{"command", command}, {"argument", options.model + (options.anyway ? " anyway" : "")}}));
 }
 
 // One transaction of the log, and what is known of it.
@@ -244,8 +246,8 @@ Json labels_json(const engine::SourceConfig& sources, const engine::LabelState& 
   Json labels = Json::array();
   for (size_t s = 0; s < engine::kSources; ++s) {
     if (state.by_source[s] == engine::Verdict::kUnknown) continue;
-    labels.push_back(
-        {{"source", sources.name(static_cast<engine::Source>(s))}, {"verdict", engine::name(state.by_source[s])}});
+    labels.push_back({{"source", sources.name(static_cast<engine::Source>(s))},
+                      {"verdict", engine::name(state.by_source[s])}});
   }
   return labels;
 }
@@ -284,8 +286,8 @@ void print_inspected(const engine::Config& config, const Inspected& found, const
                      const std::string& answer, const Json& now) {
   fmt::print(
       "transaction   {}\nanswer        {}\noutcome       {}\nlabel         {} {}\nchampion now  {}\n\n",
-      transaction, answer, engine::name(found.recorded.labels.outcome), engine::name(found.recorded.labels.current),
-      to_text(found.labels), to_text(now));
+      transaction, answer, engine::name(found.recorded.labels.outcome),
+      engine::name(found.recorded.labels.current), to_text(found.labels), to_text(now));
   size_t width = 30;
   for (const learners::Column& column : config.columns) width = std::max(width, column.name.size());
   fmt::print("{:<{}}  {:>14}{:>18}\n", "feature", width, "value", "to the margin now");
@@ -331,8 +333,8 @@ void add_models(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* models = app.add_subcommand(
       "models",
-      "The models of a data directory: list, show, export, import, score rows with one; or activate one in a "
-      "running server.\n\n"
+      "The models of a data directory: list, show, export, import, score rows with one; activate one in a "
+      "running server, or try it there (challenge, test).\n\n"
       "  shrike models list --data ./shrike-data\n"
       "  shrike models show 3f2a --data ./shrike-data\n"
       "  shrike models activate 3f2a --endpoint tcp://127.0.0.1:7202\n"
@@ -396,6 +398,7 @@ void add_models(CLI::App& app, int& exit_code) {
       "challenge",
       "tries a kept model beside the champion of a running server: first it answers nobody, then a "
       "growing share of the entities, and becomes champion if it is not worse (see [rollout])");
+  add_ab_tests(*models, exit_code);
 }
 
 void add_inspect(CLI::App& app, int& exit_code) {

@@ -19,17 +19,19 @@
 #include "tools/labellers.h"
 #include "tools/measure.h"
 #include "tools/progress.h"
+#include "tools/shop.h"
+#include "tools/shop_live.h"
 #include "tools/simulator.h"
 
 namespace shrike::tools {
 namespace {
 
-
 struct Options {
   SimulationOptions simulation;
   LabellingOptions labelling;
   std::string delay;
-  std::string out, score, feedback;
+  ShopOptions shop;
+  std::string out, score, feedback, mode = "cards";
   double speed = 0;
   size_t window = 8;
   bool json = false;
@@ -251,38 +253,92 @@ int complete(Options& options) {
   }
   const LabellingOptions& labels = options.labelling;
   if (options.score.empty() && (labels.hide_declined || labels.delayed || labels.reviews_per_day > 0)) {
-    return complain("--hide-declined, --delay and --reviews need --score and --feedback of a running server: a "
-                    "file has every label (see `shrike replay --hide-declined --label-delay`)",
-                    kBadInput);
+    return complain(
+        "--hide-declined, --delay and --reviews need --score and --feedback of a running server: a "
+        "file has every label (see `shrike replay --hide-declined --label-delay`)",
+        kBadInput);
   }
   return 0;
 }
 
-int simulate(Options& options) {
-  if (const int code = complete(options); code != 0) return code;
-  if (options.out.empty() == options.score.empty()) {
-    return complain("give either --out FILE, or --score and --feedback of a running server", kBadInput);
+// The shop's share of offers that are clicked, day by day, of each arm.
+Json shop_day_json(const ShopLive::Day& day) {
+  Json json = {{"impressions", day.shown[0] + day.shown[1]}, {"click_through", day.click_through()}};
+  if (day.shown[1] > 0) {
+    json["click_through_champion"] = day.click_through(0);
+    json["click_through_challenger"] = day.click_through(1);
   }
-  if (!options.score.empty()) {
-    if (options.feedback.empty()) return complain("--feedback is needed beside --score", kBadInput);
-    try {
-      return Live(options).run();
-    } catch (const zmq::error_t& error) {
-      return complain(fmt::format("{}; expected endpoints such as tcp://127.0.0.1:7201", error.what()),
-                      kBadInput);
+  return json;
+}
+
+int play_shop(const Options& options) {
+  ShopLive live(options.shop);
+  live.connect(options.score, options.feedback);
+  Progress progress("impressions");
+  Json days = Json::array();
+  const int64_t started_us = clock_us();
+  ShopLive::Day day;
+  while (true) {
+    const auto played = live.next_day(day);
+    if (!played) return complain(played.error(), kFailed);
+    if (!*played) break;
+    days.push_back(shop_day_json(day));
+    progress.update(static_cast<double>(days.size()) / options.shop.days, live.impressions());
+  }
+  const double seconds = static_cast<double>(clock_us() - started_us) / 1e6;
+  for (const std::string& error : live.first_errors()) fmt::print(stderr, "error reply: {}\n", error);
+  if (options.json) {
+    fmt::print("{}\n", to_text({{"impressions", live.impressions()},
+                                {"seconds", seconds},
+                                {"days", std::move(days)},
+                                {"errors", live.errors()}}));
+  } else {
+    fmt::print("{} impressions in {:.1f} s, {} error replies\n{:>6}{:>14}{:>16}\n", live.impressions(),
+               seconds, live.errors(), "day", "impressions", "click-through");
+    for (size_t d = 0; d < days.size(); ++d) {
+      fmt::print("{:>6}{:>14}{:>16.4f}", d, days[d]["impressions"].get<uint64_t>(),
+                 days[d]["click_through"].get<double>());
+      if (days[d].contains("click_through_challenger")) {
+        fmt::print("  (champion {:.4f}, challenger {:.4f})", days[d]["click_through_champion"].get<double>(),
+                   days[d]["click_through_challenger"].get<double>());
+      }
+      fmt::print("\n");
     }
   }
+  return live.errors() == 0 ? 0 : kNotAllWell;
+}
+
+int play_live(const Options& options) {
+  if (options.feedback.empty()) return complain("--feedback is needed beside --score", kBadInput);
+  try {
+    return options.mode == "ecommerce" ? play_shop(options) : Live(options).run();
+  } catch (const zmq::error_t& error) {
+    return complain(fmt::format("{}; expected endpoints such as tcp://127.0.0.1:7201", error.what()),
+                    kBadInput);
+  }
+}
+
+int simulate(Options& options) {
+  if (const int code = complete(options); code != 0) return code;
+  if (options.out.empty() == options.score.empty())
+    return complain("give either --out FILE, or --score and --feedback of a running server", kBadInput);
+  options.shop.days = options.simulation.days;
+  options.shop.seed = options.simulation.seed;
+  if (!options.score.empty()) return play_live(options);
+  const bool shop = options.mode == "ecommerce";
   tl::expected<uint64_t, std::string> rows;
   {
-    Progress progress("transactions");
-    rows = write_csv(options.out, options.simulation,
-                     [&](double share, uint64_t done) { progress.update(share, done); });
+    Progress progress(shop ? "impressions" : "transactions");
+    const auto show = [&](double share, uint64_t done) { progress.update(share, done); };
+    rows = shop ? write_shop_csv(options.out, options.shop, show)
+                : write_csv(options.out, options.simulation, show);
   }
   if (!rows) return complain(rows.error(), kBadInput);
   if (options.json) {
     fmt::print("{}\n", to_text({{"rows", *rows}, {"out", options.out}}));
   } else {
-    fmt::print("{} transactions of {} days in {}\n", *rows, options.simulation.days, options.out);
+    fmt::print("{} {} of {} days in {}\n", *rows, shop ? "impressions" : "transactions",
+               options.simulation.days, options.out);
   }
   return 0;
 }
@@ -291,15 +347,34 @@ int simulate(Options& options) {
 
 void add_simulate(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("simulate",
-                                         "A realistic stream of card transactions (the Fraud Detection "
-                                         "Handbook's process), to a file or live against a server.\n\n"
-                                         "  shrike simulate --days 91 --seed 7 --out stream.csv.gz\n"
-                                         "  shrike simulate --days 35 --seed 7 --customers 1000 --score "
-                                         "tcp://127.0.0.1:7201 --feedback tcp://127.0.0.1:7202\n"
-                                         "  shrike simulate --days 91 --seed 7 --drift-day 45 --out "
-                                         "drift.csv.gz      a new kind of fraud from day 45");
+  CLI::App* command =
+      app.add_subcommand("simulate",
+                         "A realistic stream of card transactions (the Fraud Detection "
+                         "Handbook's process), to a file or live against a server.\n\n"
+                         "  shrike simulate --days 91 --seed 7 --out stream.csv.gz\n"
+                         "  shrike simulate --days 35 --seed 7 --customers 1000 --score "
+                         "tcp://127.0.0.1:7201 --feedback tcp://127.0.0.1:7202\n"
+                         "  shrike simulate --days 91 --seed 7 --drift-day 45 --out "
+                         "drift.csv.gz      a new kind of fraud from day 45\n"
+                         "  shrike simulate --mode ecommerce --days 30 --change-day 15 --score "
+                         "tcp://127.0.0.1:7401 --feedback tcp://127.0.0.1:7402      a shop for "
+                         "examples/ecommerce.toml");
   SimulationOptions& s = options->simulation;
+  command
+      ->add_option("--mode", options->mode,
+                   "cards: payments; ecommerce: offers that are shown, live in the order of their scores")
+      ->check(CLI::IsMember({"cards", "ecommerce"}))
+      ->capture_default_str();
+  command
+      ->add_option("--change-day", options->shop.change_day,
+                   "ecommerce: from this day on visitors' tastes are other ones than the shop knows")
+      ->check(CLI::Range(0, 10000));
+  command->add_option("--visitors", options->shop.visitors, "ecommerce")
+      ->check(CLI::Range(1, 10'000'000))
+      ->capture_default_str();
+  command->add_option("--items", options->shop.items, "ecommerce")
+      ->check(CLI::Range(100, 10'000'000))
+      ->capture_default_str();
   command->add_option("--days", s.days, "length of the stream")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();

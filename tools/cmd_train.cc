@@ -40,9 +40,10 @@ void add_train(CLI::App& app, int& exit_code) {
                                          "  shrike train --strategy search --why \"a new season\"\n");
   command
       ->add_option("--strategy,-s", options->strategy,
-                   "full: all that the log has; search: recent examples count more, and the options of "
+                   "full: all that the log has; recent: what was known in the last [retraining] kpi_window; "
+                   "search: recent examples count more, and the options of "
                    "[retraining] search are tried")
-      ->check(CLI::IsMember({"full", "search"}))
+      ->check(CLI::IsMember({"full", "recent", "search"}))
       ->capture_default_str();
   command->add_option("--why", options->why, "the reason, which the log keeps")->required();
   command->add_option("--endpoint,-e", options->endpoint, "the server's feedback socket")

@@ -188,8 +188,8 @@ std::string format_amount(int64_t cents) {
                             : fmt::format("{}.{:02}", cents / 100, fraction);
 }
 
-tl::expected<uint64_t, std::string> write_csv(const std::string& path, const SimulationOptions& options,
-                                              const std::function<void(double, uint64_t)>& progress) {
+tl::expected<void, std::string> write_text(const std::string& path, std::string header,
+                                           const std::function<bool(std::string&)>& more) {
   const bool gz = path.size() > 3 && path.compare(path.size() - 3, 3, ".gz") == 0;
   const gzFile file = gzopen(path.c_str(), gz ? "wb6" : "wbT");
   const auto fail = [&] {
@@ -197,23 +197,35 @@ tl::expected<uint64_t, std::string> write_csv(const std::string& path, const Sim
         fmt::format("{}: {}; choose a place you may write to", path, std::strerror(errno)));
   };
   if (file == nullptr) return fail();
-  std::string text = "transaction_id,time,customer_id,terminal_id,amount,is_fraud,scenario\n";
-  Simulator simulator(options);
-  std::vector<SimulatedTransaction> day;
-  uint64_t rows = 0;
+  std::string text = std::move(header);
   bool good = true;
-  for (int d = 1; good && simulator.next_day(day); ++d) {
-    for (const SimulatedTransaction& t : day) {
-      fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{}\n", t.id, t.time_s, t.customer,
-                     t.terminal, format_amount(t.amount_cents), t.is_fraud, t.scenario);
-    }
+  while (good && more(text)) {
     good = text.empty() ||
            gzwrite(file, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size());
     text.clear();
-    rows += day.size();
-    if (progress) progress(static_cast<double>(d) / options.days, rows);
   }
   if (gzclose(file) != Z_OK || !good) return fail();
+  return {};
+}
+
+tl::expected<uint64_t, std::string> write_csv(const std::string& path, const SimulationOptions& options,
+                                              const std::function<void(double, uint64_t)>& progress) {
+  Simulator simulator(options);
+  std::vector<SimulatedTransaction> day;
+  uint64_t rows = 0;
+  int days = 0;
+  const auto written = write_text(
+      path, "transaction_id,time,customer_id,terminal_id,amount,is_fraud,scenario\n", [&](std::string& text) {
+        if (!simulator.next_day(day)) return false;
+        for (const SimulatedTransaction& t : day) {
+          fmt::format_to(std::back_inserter(text), "{},{},{},{},{},{},{}\n", t.id, t.time_s, t.customer,
+                         t.terminal, format_amount(t.amount_cents), t.is_fraud, t.scenario);
+        }
+        rows += day.size();
+        if (progress) progress(static_cast<double>(++days) / options.days, rows);
+        return true;
+      });
+  if (!written) return tl::make_unexpected(written.error());
   return rows;
 }
 

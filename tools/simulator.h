@@ -75,6 +75,10 @@ class Simulator {
 tl::expected<uint64_t, std::string> write_csv(const std::string& path, const SimulationOptions& options,
                                               const std::function<void(double, uint64_t)>& progress);
 
+// Writes `header` and then what `more` appends, until it returns false. gz when the path ends in .gz.
+tl::expected<void, std::string> write_text(const std::string& path, std::string header,
+                                           const std::function<bool(std::string&)>& more);
+
 // "57.16", "146.0".
 std::string format_amount(int64_t cents);
 

@@ -1,6 +1,7 @@
 #include "engine/config/config.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +16,11 @@ namespace shrike::engine {
 namespace {
 
 using features::Schema;
+
+constexpr size_t kKpisMax = 16;
+// Of A/B tests (lifecycle/ab_metrics.h).
+constexpr std::string_view kMetricsOfTheirOwn[] = {
+    "recall", "precision", "false_positive_rate", "log_loss", "fraud_rate", "decline_rate", "review_rate"};
 
 TrainingConfig read_training(TomlReader root) {
   TrainingConfig training;
@@ -145,8 +151,8 @@ void read_source(TomlReader table, DeclaredSource& source) {
   using Trust = DeclaredSource::Trust;
   source.weight = table.number("weight", source.weight, 0.001, 1000);
   source.precedence = table.integer("precedence", source.precedence, 0, 100);
-  source.trust = table.choice(
-      "trust", source.trust, {{"none", Trust::kNone}, {"checked", Trust::kChecked}, {"full", Trust::kFull}});
+  source.trust = table.choice("trust", source.trust,
+                              {{"none", Trust::kNone}, {"checked", Trust::kChecked}, {"full", Trust::kFull}});
   source.delay_us = table.duration("delay", source.delay_us);
   source.silence = table.boolean("silence", source.silence);
   table.finish();
@@ -167,8 +173,9 @@ void declare_sources(TomlReader& root, SourceConfig& sources) {
                                      kSources));
       continue;
     }
-    DeclaredSource& source =
-        known != sources.declared.end() ? *known : sources.declared.emplace_back(DeclaredSource{.name = name});
+    DeclaredSource& source = known != sources.declared.end()
+                                 ? *known
+                                 : sources.declared.emplace_back(DeclaredSource{.name = name});
     read_source(root.table(name.c_str()), source);
   }
 }
@@ -328,12 +335,66 @@ std::optional<learners::Options> read_variant(const std::string& text, const std
   return variant;
 }
 
+// Names that A/B tests know as metrics of their own, and places in the log that no two KPIs may share.
+std::vector<KpiConfig> read_kpis(TomlReader root, int64_t maturity_us) {
+  std::vector<KpiConfig> kpis;
+  for (const auto& [key, node] : root.raw()) {
+    const std::string name(key.str());
+    root.knows(name);
+    TomlReader one = root.table(name.c_str());
+    KpiConfig kpi;
+    kpi.name = name;
+    if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") !=
+            name.npos ||
+        name.size() > 64)
+      root.problem(name, "a KPI's name has letters, digits and underscores, at most 64");
+    using From = KpiConfig::From;
+    using Kind = KpiConfig::Kind;
+    kpi.from = one.choice("from", kpi.from, {{"messages", From::kMessages}, {"label", From::kLabel}});
+    kpi.kind = one.choice("kind", kpi.kind, {{"rate", Kind::kRate}, {"value", Kind::kValue}});
+    kpi.more_is_better = one.choice("better", kpi.more_is_better, {{"more", true}, {"less", false}});
+    const bool of_label = kpi.from == From::kLabel;
+    if (of_label && one.has("within"))
+      one.problem("within", "a label counts once its transaction is of age (training.maturity)");
+    if (of_label && kpi.kind == Kind::kValue) one.problem("kind", "a label is yes or no: a rate");
+    kpi.within_us = of_label ? maturity_us : one.duration("within", kpi.within_us);
+    kpi.drop = one.number("drop", kpi.drop, 0, 1);
+    if (std::find(std::begin(kMetricsOfTheirOwn), std::end(kMetricsOfTheirOwn), name) !=
+        std::end(kMetricsOfTheirOwn))
+      root.problem(name, "this is a metric of its own; give the KPI another name");
+    for (const KpiConfig& other : kpis) {
+      if (kpi_bit(other.name) == kpi_bit(name))
+        root.problem(name, fmt::format("the log cannot tell it from kpi.{}; give one of the two another name",
+                                       other.name));
+    }
+    one.finish();
+    kpis.push_back(std::move(kpi));
+  }
+  if (kpis.size() > kKpisMax)
+    root.problem("", fmt::format("found {} KPIs, at most {} are allowed", kpis.size(), kKpisMax));
+  root.finish();
+  return kpis;
+}
+
+AbTestConfig read_ab_test(TomlReader root) {
+  AbTestConfig ab_test;
+  ab_test.share = root.number("share", ab_test.share, 0.001, 0.5);
+  ab_test.significance = root.number("significance", ab_test.significance, 1e-6, 0.5);
+  ab_test.power = root.number("power", ab_test.power, 0.5, 0.999);
+  ab_test.effect = root.number("effect", ab_test.effect, 1e-4, 10);
+  ab_test.longest_us = root.duration("longest", ab_test.longest_us);
+  root.finish();
+  return ab_test;
+}
+
 RetrainingConfig read_retraining(TomlReader root, const TrainingConfig& training) {
   RetrainingConfig retraining;
   using Schedule = RetrainingConfig::Schedule;
   retraining.on = root.boolean("on", retraining.on);
   retraining.performance = root.boolean("performance", retraining.performance);
   retraining.drift = root.boolean("drift", retraining.drift);
+  retraining.kpi = root.boolean("kpi", retraining.kpi);
+  retraining.kpi_window_us = root.duration("kpi_window", retraining.kpi_window_us);
   retraining.schedule = root.choice("schedule", retraining.schedule,
                                     {{"never", Schedule::kNotScheduled},
                                      {"daily", Schedule::kDaily},
@@ -482,6 +543,8 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->performance = read_performance(root.table("performance"));
   config->rollout = read_rollout(root.table("rollout"), schema, config->training.maturity_us);
   config->rollback = read_rollback(root.table("rollback"));
+  config->kpis = read_kpis(root.table("kpi"), config->training.maturity_us);
+  config->ab_test = read_ab_test(root.table("ab_test"));
   config->retraining = read_retraining(root.table("retraining"), config->training);
   config->alerts = read_alerts(root.table("alerts"));
   config->machine = read_machine(root.table("machine"));
@@ -528,6 +591,16 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   }
   if (!problems.lines.empty()) return tl::make_unexpected(problems.lines);
   return config;
+}
+
+uint64_t kpi_bit(std::string_view name) {
+  return uint64_t{1} << (XXH3_64bits(name.data(), name.size()) & 63);
+}
+
+const KpiConfig* find_kpi(const Config& config, std::string_view name) {
+  const auto found = std::find_if(config.kpis.begin(), config.kpis.end(),
+                                  [&](const KpiConfig& one) { return one.name == name; });
+  return found == config.kpis.end() ? nullptr : &*found;
 }
 
 tl::expected<ConfigPtr, std::vector<std::string>> load_config(const std::string& path) {

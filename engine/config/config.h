@@ -159,6 +159,8 @@ struct RetrainingConfig {
   bool on = false;
   bool performance = true;  // at an alert of the champion's performance
   bool drift = true;        // when columns, the rate of frauds or the loss have drifted
+  bool kpi = true;          // at an alert of a KPI (kpi.*.drop), from what was known in the last
+  int64_t kpi_window_us = 7 * features::kDayUs;
   enum class Schedule : uint8_t {
     kNotScheduled,
     kDaily,
@@ -173,6 +175,28 @@ struct RetrainingConfig {
   uint64_t frauds_min = 50;
   std::vector<learners::Options> search;  // options that are tried over the learner's own
   uint64_t tries = 3;
+};
+
+// A figure of the business that models are to move (see lifecycle/kpis.h): of each transaction it is 0 until
+// it is reported, or its label says otherwise.
+struct KpiConfig {
+  enum class From : uint8_t { kMessages, kLabel };  // the label itself: 1 where it is positive
+  enum class Kind : uint8_t { kRate, kValue };      // yes or no; an amount
+  std::string name;
+  From from = From::kMessages;
+  Kind kind = Kind::kRate;
+  bool more_is_better = true;
+  int64_t within_us = features::kDayUs;  // what comes later than this after its transaction does not count
+  double drop = 0;                       // an alert when it worsens by this share of its baseline; 0: none
+};
+
+// What an A/B test is where its declaration does not say (see lifecycle/ab_test.h).
+struct AbTestConfig {
+  double share = 0.1;          // of the entities that the challenger answers
+  double significance = 0.05;  // chance that a test without a difference finds one, either way
+  double power = 0.8;          // chance that a difference as large as `effect` is found
+  double effect = 0.1;         // the least difference of interest, as a share of the metric's present value
+  int64_t longest_us = 28 * features::kDayUs;
 };
 
 // Which judgements are told, and where (see lifecycle/alert_book.h, serve/alerts.h). "" and none: not there.
@@ -245,6 +269,8 @@ struct Config {
   RolloutConfig rollout;
   RollbackConfig rollback;
   RetrainingConfig retraining;
+  std::vector<KpiConfig> kpis;  // by name
+  AbTestConfig ab_test;
   AlertConfig alerts;
   MachineConfig machine;
   DeadlineConfig deadline;
@@ -257,6 +283,12 @@ struct Config {
 };
 
 using ConfigPtr = std::shared_ptr<const Config>;
+
+// The place of a KPI of this name among those that the log says were reported of a transaction. No two of a
+// configuration have the same one, so KPIs may come and go.
+uint64_t kpi_bit(std::string_view name);
+// Null when there is none of this name.
+const KpiConfig* find_kpi(const Config& config, std::string_view name);
 
 // Reads and validates. On failure every problem is listed, one a line: FILE:LINE: KEY: what was found, what
 // is allowed.

@@ -1,7 +1,8 @@
 // A model that is tried beside the champion. First it scores everything and answers nobody (shadow), then it
 // answers a share of the entities (canary), until it becomes champion or is gone. Which ones is a hash of the
 // entity and of the model: as the share grows an entity that has seen the canary keeps it, and no two
-// challengers are tried on the same ones. Plain data.
+// challengers are tried on the same ones. In an A/B test the share is fixed from the beginning to the end.
+// Plain data.
 #pragma once
 
 #include <string>
@@ -17,6 +18,7 @@ struct Challenger {
   double share = 0;          // of entities; 0: shadow
   // Where it declines: its scores may mean something else than the champion's.
   Thresholds thresholds;
+  bool tested = false;  // in an A/B test (lifecycle/ab_test.h), and not on its way to be champion
 
   explicit operator bool() const { return model != nullptr; }
   // Who answers the transactions of this entity (a hash of it, see Fold::rollout_entity).

@@ -55,8 +55,8 @@ static constexpr std::string_view kClockNames[] = {"on_time", "ahead", "late"};
 static constexpr std::string_view kArmNames[] = {"champion", "canary"};
 static constexpr std::string_view kEffectNames[] = {"stored",  "duplicate", "corrected",
                                                     "pending", "expired",   "kept"};
-static constexpr std::string_view kModelActionNames[] = {"accepted", "rejected", "activated", "challenger",
-                                                         "retrained"};
+static constexpr std::string_view kModelActionNames[] = {"accepted",   "rejected",  "activated",
+                                                         "challenger", "retrained", "tested"};
 static constexpr std::string_view kOutcomeNames[] = {"unreported", "approved",         "declined",
                                                      "cancelled",  "challenge_passed", "challenge_failed"};
 static constexpr std::string_view kFindingNames[] = {"successful", "failed", "inconclusive"};
@@ -79,7 +79,8 @@ static constexpr std::string_view kActionNames[] = {"none",
                                                     "sample",
                                                     "challenger_thresholds",
                                                     "drop_feature",
-                                                    "restore_feature"};
+                                                    "restore_feature",
+                                                    "conclude"};
 static constexpr std::string_view kStrategyNames[] = {"full", "recent", "search"};
 static constexpr std::string_view kVerdictNames[] = {"unknown", "legitimate", "fraud", "unsure"};
 
@@ -172,6 +173,7 @@ std::string encode(const LabelState& state) {
   bytes.push_back(static_cast<char>(state.current));
   bytes.push_back(static_cast<char>(state.outcome));
   bytes.append(reinterpret_cast<const char*>(&state.sequence), sizeof(state.sequence));
+  bytes.append(reinterpret_cast<const char*>(&state.kpis), sizeof(state.kpis));
   return bytes;
 }
 
@@ -201,7 +203,7 @@ LabelState decode_four_sources(std::string_view bytes) {
 
 LabelState decode_label_state(std::string_view bytes) {
   LabelState state;
-  constexpr size_t kBytes = 2 * kSources + 2 + sizeof(state.sequence);
+  constexpr size_t kBytes = 2 * kSources + 2 + sizeof(state.sequence) + sizeof(state.kpis);
   if (bytes.size() == 13 || bytes.size() == 14) return decode_four_sources(bytes);
   if (bytes.size() != kBytes) return state;
   bool known = true;
@@ -214,6 +216,7 @@ LabelState decode_label_state(std::string_view bytes) {
   known &= from_record(static_cast<uint8_t>(bytes[2 * kSources + 1]), state.outcome);
   if (!known) return {};
   std::memcpy(&state.sequence, bytes.data() + 2 * kSources + 2, sizeof(state.sequence));
+  std::memcpy(&state.kpis, bytes.data() + 2 * kSources + 2 + sizeof(state.sequence), sizeof(state.kpis));
   return state;
 }
 
@@ -307,6 +310,7 @@ void encode(const ModelEvent& event, std::string& out) {
   model.set_candidate(event.candidate);
   model.set_model(event.model);
   model.set_report(event.report);
+  model.set_share(event.share);
   record.SerializeToString(&out);
 }
 
@@ -395,6 +399,22 @@ void encode(const StartEvent& event, std::string& out) {
   record.SerializeToString(&out);
 }
 
+void encode(const KpiEvent& event, std::string& out) {
+  proto::EventRecord record;
+  proto::KpiRecord& kpi = *record.mutable_kpi();
+  const auto key = to_bytes(event.transaction);
+  kpi.set_transaction(key.data(), key.size());
+  kpi.set_name(event.name);
+  kpi.set_value(event.value);
+  kpi.set_time_us(event.time_us);
+  kpi.set_transaction_sequence(event.transaction_sequence);
+  kpi.set_transaction_us(event.transaction_us);
+  kpi.set_entity(event.entity);
+  kpi.set_arm(static_cast<uint32_t>(event.arm));
+  kpi.set_step(static_cast<uint32_t>(event.step));
+  record.SerializeToString(&out);
+}
+
 tl::expected<Event, std::string> decode_event(const features::Schema& schema, std::string_view bytes) {
   proto::EventRecord record;
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -421,7 +441,10 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
     }
     case proto::EventRecord::kModel: {
       const proto::ModelRecord& model = record.model();
-      ModelEvent event{.candidate = model.candidate(), .model = model.model(), .report = model.report()};
+      ModelEvent event{.candidate = model.candidate(),
+                       .model = model.model(),
+                       .report = model.report(),
+                       .share = model.share()};
       if (!from_record(model.action(), event.action))
         return tl::make_unexpected(
             std::string("a model event has an action that this version does not know"));
@@ -465,6 +488,19 @@ tl::expected<Event, std::string> decode_event(const features::Schema& schema, st
     case proto::EventRecord::kStart: {
       const proto::StartRecord& start = record.start();
       return Event(StartEvent{start.time_us(), start.version(), start.config(), start.folded()});
+    }
+    case proto::EventRecord::kKpi: {
+      const proto::KpiRecord& kpi = record.kpi();
+      KpiEvent event{.transaction = to_key(kpi.transaction()),
+                     .name = kpi.name(),
+                     .value = kpi.value(),
+                     .time_us = kpi.time_us(),
+                     .transaction_sequence = kpi.transaction_sequence(),
+                     .transaction_us = kpi.transaction_us(),
+                     .entity = kpi.entity()};
+      if (!from_record(kpi.arm(), event.arm) || !from_record(kpi.step(), event.step))
+        return tl::make_unexpected(std::string("a KPI has a value that this version does not know"));
+      return Event(std::move(event));
     }
     default:
       return tl::make_unexpected(std::string("the event is of a kind that this version does not know"));

@@ -74,6 +74,7 @@ enum class ModelAction : uint8_t {
   kActivated,   // it takes over: by a person, a rollback, or as the end of a rollout
   kChallenger,  // it is tried beside the champion (see fold/challenger.h)
   kRetrained,   // it was learned anew from the log (see log/retrain.h): the gate's next candidate
+  kTested,      // an A/B test begins: it answers a fixed share of the entities (see lifecycle/ab_test.h)
 };
 std::string_view name(ModelAction action);
 inline bool takes_over(ModelAction action) {
@@ -109,6 +110,7 @@ enum class Action : uint8_t {
   kChallengerThresholds,  // target: the challenger; values: its own review and decline score from now on
   kDropFeature,  // target: a column, or the field whose columns models see as missing, until kRestoreFeature
   kRestoreFeature,  // (see fold/dropped.h)
+  kConclude,        // target: the challenger, whose A/B test is over; the champion answers all entities again
 };
 std::string_view name(Action action);
 
@@ -193,7 +195,8 @@ struct LabelState {
   std::array<uint8_t, kSources> rank{};  // of what each said last, the newest highest; 0: it said nothing
   Verdict current = Verdict::kUnknown;   // the one that counts
   Outcome outcome = Outcome::kUnreported;
-  uint64_t sequence = 0;  // of the newest label or outcome event
+  uint64_t sequence = 0;  // of the newest label, outcome or KPI event
+  uint64_t kpis = 0;      // which were reported, by kpi_bit() of config.h
 };
 // `source` says this now.
 void note(LabelState& state, Source source, Verdict verdict);
@@ -221,6 +224,7 @@ struct ModelEvent {
   uint64_t candidate = 0;
   std::string model;
   std::string report;
+  double share = 0;  // kTested: of the entities
 };
 
 struct ConfigEvent {
@@ -240,6 +244,22 @@ struct OutcomeEvent {
   int64_t time_us = 0;
   uint64_t transaction_sequence = 0;
   bool tells = false;  // it changed what the silence of a transaction past its maturity period tells
+};
+
+// A figure of the business about a transaction that is no label: whether it was bought, what it brought in.
+// It carries what judging it needs of its transaction, so that a replay looks nothing up.
+struct KpiEvent {
+  Key transaction;
+  std::string name;  // as [kpi.NAME] has it
+  double value = 0;
+  int64_t time_us = 0;
+  uint64_t transaction_sequence = 0;
+  int64_t transaction_us = 0;  // the transaction's event time
+  uint64_t entity = 0;         // hash of the entity that arms go by
+  Arm arm = Arm::kChampion;    // that answered it
+  Step step = Step::kFull;     // how far
+
+  bool operator==(const KpiEvent&) const = default;
 };
 
 // The monitor of judgements by hand.
@@ -288,7 +308,7 @@ struct StartEvent {
 };
 
 using Event = std::variant<TransactionEvent, LabelEvent, ModelEvent, ConfigEvent, RepairEvent, OutcomeEvent,
-                           JudgementEvent, MachineEvent, StartEvent>;
+                           JudgementEvent, MachineEvent, StartEvent, KpiEvent>;
 
 std::array<uint8_t, 16> to_bytes(const Key& key);
 Key to_key(std::string_view bytes);
@@ -309,6 +329,7 @@ void encode(const OutcomeEvent& event, std::string& out);
 void encode(const JudgementEvent& event, std::string& out);
 void encode(const MachineEvent& event, std::string& out);
 void encode(const StartEvent& event, std::string& out);
+void encode(const KpiEvent& event, std::string& out);
 
 // A judgement as it lies in records, those of the log and those of checkpoints.
 namespace proto {

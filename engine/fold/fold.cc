@@ -280,6 +280,7 @@ uint64_t Fold::judgement(const JudgementEvent& event) {
       if (challenger_.hash == event.target) challenger_.thresholds = {event.values[0], event.values[1]};
       break;
     case Action::kAbort:
+    case Action::kConclude:
       if (challenger_.hash == event.target) challenger_ = {};
       break;
     case Action::kRetrain:
@@ -423,8 +424,9 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
     if (watch_ != nullptr) watch_->model(event, *this);
     return sequence;
   }
-  if (event.action == ModelAction::kChallenger) {
-    challenger_ = {event.model, std::move(model), 0, thresholds_};
+  if (event.action == ModelAction::kChallenger || event.action == ModelAction::kTested) {
+    challenger_ = {event.model, std::move(model), event.share, thresholds_,
+                   event.action == ModelAction::kTested};
     if (watch_ != nullptr) watch_->model(event, *this);
     return sequence;
   }
@@ -434,7 +436,8 @@ uint64_t Fold::model(const ModelEvent& event, learners::ModelPtr model) {
   has_served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
   ++(event.action == ModelAction::kAccepted ? counters_.accepted : counters_.activated);
   std::erase(rolled_back_, event.model);
-  std::erase_if(fallbacks_, [&](const auto& one) { return one.first == champion_hash_ || one.first == event.model; });
+  std::erase_if(fallbacks_,
+                [&](const auto& one) { return one.first == champion_hash_ || one.first == event.model; });
   if (champion_hash_ != event.model) fallbacks_.insert(fallbacks_.begin(), {champion_hash_, champion_});
   if (fallbacks_.size() > kFallbacksMax) fallbacks_.pop_back();
   champion_ = std::move(model);

@@ -83,6 +83,7 @@ struct Counters {
   uint64_t unknown = 0;   // transactions that came of age without having gone through, and without a verdict
   uint64_t controls = 0;  // let through as the control group
   uint64_t outcomes = 0;  // reported
+  uint64_t kpis = 0;      // reported
   uint64_t judgements = 0;
   uint64_t retrained = 0;
   uint64_t spared = 0;  // legitimate examples that were not learned, since training was behind
@@ -105,6 +106,20 @@ struct OutcomeResult {
   OutcomeEvent event;
   uint64_t sequence = 0;
   bool duplicate = false;  // it was reported before: nothing changed, and nothing is logged
+  LabelState state;        // of the transaction, after it
+};
+
+struct KpiRequest {
+  Key transaction;
+  std::string name;
+  double value = 0;
+  std::optional<int64_t> time_us;  // the watermark when absent
+};
+
+struct KpiResult {
+  KpiEvent event;
+  uint64_t sequence = 0;
+  bool duplicate = false;  // this KPI was reported of it before: nothing changed, and nothing is logged
   LabelState state;        // of the transaction, after it
 };
 
@@ -170,6 +185,10 @@ class Fold {
   // What became of a transaction. kNotFound when it is not known (any more).
   Result<OutcomeResult> outcome(const OutcomeRequest& request);
   Result<void> replay_outcome(const OutcomeEvent& event);
+  // A figure of the business about a transaction; the first one of its name counts. kNotFound when the
+  // transaction is not known (any more), kUnknownField when the configuration has no such KPI.
+  Result<KpiResult> kpi(const KpiRequest& request);
+  void replay_kpi(const KpiEvent& event);
 
   // The oldest judgement that was made and is not yet in the log: it is to enter it before anything else
   // does. Null for none, which is what it is before the newest transaction is answered.
@@ -305,6 +324,7 @@ class Fold {
   bool sampled(const Key& transaction) const;
   void settle(Pending::Entry& entry, Verdict verdict, Source source);
   uint64_t rollout_entity(const Pending::Entry& entry) const;
+  Result<void> check_kpi(const KpiRequest& request) const;
   float weight_of(const Answer& answer) const;
   Result<std::optional<Recorded>> look_up(const Key& transaction);
   void apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence);

@@ -1,7 +1,9 @@
 // The fold's labels and outcomes: what they do to their transactions, and those that wait for theirs.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/fold/fold.h"
 #include "engine/fold/policy.h"
@@ -12,6 +14,7 @@ namespace {
 // So many events after the first of them, changes of what was learned are learned: a label that flips costs
 // learning as little as one that changes once.
 constexpr uint64_t kSettleAfter = 1024;
+constexpr double kKpiMost = 1e12;  // of a value, either way
 
 }  // namespace
 
@@ -249,8 +252,8 @@ Result<LabelResult> Fold::label(const LabelRequest& request) {
   }
   ++counters_.labels;
   if (watch_ != nullptr)
-    watch_->labelled({event, result.state, entry != nullptr ? &entry->answer : &recorded->event.answer,
-                      subject_.time_us});
+    watch_->labelled(
+        {event, result.state, entry != nullptr ? &entry->answer : &recorded->event.answer, subject_.time_us});
   settle_changes();
   return result;
 }
@@ -285,9 +288,9 @@ Result<void> Fold::replay_label(const LabelEvent& event) {
     note_delay(subject_, event, recorded->event.answer);
   counters_.corrections += event.outcome == Effect::kCorrected;
   const Answer& answer = recorded->event.answer;
-  const Example example{
-      event.transaction, event.verdict,
-      weight_of(answer) * static_cast<float>(config_->sources.of(event.source).weight), recorded->event.row};
+  const Example example{event.transaction, event.verdict,
+                        weight_of(answer) * static_cast<float>(config_->sources.of(event.source).weight),
+                        recorded->event.row};
   if (event.outcome == Effect::kCorrected)
     change(example, event.verdict == Verdict::kFraud ? Verdict::kLegitimate : Verdict::kFraud);
   if (event.reveals) emit(example);
@@ -353,8 +356,7 @@ void Fold::apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequ
              after = went_through(of.answer, event.outcome);
   of.state.outcome = event.outcome;
   of.state.sequence = sequence;
-  event.tells =
-      matured && silence_tells_ && before != after && of.state.current == Verdict::kUnknown;
+  event.tells = matured && silence_tells_ && before != after && of.state.current == Verdict::kUnknown;
   if (!event.tells) return;
   show_or_hide(of.subject, after);
   if (!after) return;
@@ -396,6 +398,90 @@ Result<OutcomeResult> Fold::outcome(const OutcomeRequest& request) {
   Recorded& found = **recorded;
   features_.subject(found.event.transaction, found.sequence, subject_);
   return take({found.labels, nullptr, found.event.answer, subject_, found.event.row}, found.sequence);
+}
+
+Result<void> Fold::check_kpi(const KpiRequest& request) const {
+  const KpiConfig* kpi = find_kpi(*config_, request.name);
+  if (kpi == nullptr || kpi->from != KpiConfig::From::kMessages) {
+    std::vector<std::string> known;
+    for (const KpiConfig& one : config_->kpis) {
+      if (one.from == KpiConfig::From::kMessages) known.push_back(one.name);
+    }
+    return refuse(ErrorCode::kUnknownField, request.name.substr(0, 64),
+                  kpi != nullptr ? std::string("this KPI is the label's rate: send labels")
+                  : known.empty()
+                      ? std::string("the configuration declares no KPI that is reported; add [kpi.NAME]")
+                      : fmt::format("no such KPI; the configuration has {}", fmt::join(known, ", ")));
+  }
+  const bool is_rate = kpi->kind == KpiConfig::Kind::kRate;
+  if (is_rate ? request.value != 0 && request.value != 1 : !(std::fabs(request.value) <= kKpiMost))
+    return refuse(ErrorCode::kInvalid, "value",
+                  is_rate
+                      ? fmt::format("found {}; {} is a rate: 1 for yes, 0 for no", request.value, kpi->name)
+                      : fmt::format("expected a number of at most {:g}", kKpiMost));
+  return {};
+}
+
+Result<KpiResult> Fold::kpi(const KpiRequest& request) {
+  if (auto fine = check_kpi(request); !fine) return tl::make_unexpected(fine.error());
+  KpiResult result;
+  KpiEvent& event = result.event;
+  event = {.transaction = request.transaction,
+           .name = request.name,
+           .value = request.value,
+           .time_us = request.time_us.value_or(time_.watermark_us())};
+  const auto take = [&](LabelState& state, const Answer& answer) -> Result<KpiResult> {
+    if (answer.clock == Clock::kOnTime && event.time_us < event.transaction_us) {
+      return refuse(ErrorCode::kInvalid, "time",
+                    fmt::format("the KPI is {} s older than its transaction",
+                                (event.transaction_us - event.time_us) / 1'000'000));
+    }
+    result.duplicate = (state.kpis & kpi_bit(request.name)) != 0;
+    if (!result.duplicate) {
+      event.arm = answer.arm;
+      event.step = answer.step;
+      state.kpis |= kpi_bit(request.name);
+      state.sequence = result.sequence = next_sequence_++;
+      ++counters_.kpis;
+      if (watch_ != nullptr) watch_->kpi(event);
+      settle_changes();
+    }
+    result.state = state;
+    return result;
+  };
+  if (Pending::Entry* entry = pending_.find(request.transaction)) {
+    event.transaction_sequence = entry->sequence;
+    event.transaction_us = entry->time_us;
+    event.entity = rollout_entity(*entry);
+    return take(entry->labels, entry->answer);
+  }
+  auto recorded = look_up(request.transaction);
+  if (!recorded) return tl::make_unexpected(recorded.error());
+  if (!*recorded || (*recorded)->expired) {
+    return refuse(ErrorCode::kNotFound, config_->schema().fields[config_->schema().id].name,
+                  *recorded ? "retention has taken this transaction"
+                            : "no transaction has this id; a KPI follows its transaction's answer");
+  }
+  Recorded& found = **recorded;
+  features_.subject(found.event.transaction, found.sequence, subject_);
+  event.transaction_sequence = found.sequence;
+  event.transaction_us = found.event.transaction.time_us;
+  const size_t kind = config_->rollout.entity_kind;
+  event.entity = kind < subject_.entities.size() ? features::mix(subject_.entities[kind])
+                                                 : features::mix(request.transaction);
+  return take(found.labels, found.event.answer);
+}
+
+// What the transaction's state in the log's index says of it may already hold what comes later.
+void Fold::replay_kpi(const KpiEvent& event) {
+  const uint64_t sequence = next_sequence_++;
+  ++counters_.kpis;
+  if (Pending::Entry* entry = pending_.find(event.transaction)) {
+    entry->labels.kpis |= kpi_bit(event.name);
+    entry->labels.sequence = sequence;
+  }
+  if (watch_ != nullptr) watch_->kpi(event);
+  settle_changes();
 }
 
 Result<void> Fold::replay_outcome(const OutcomeEvent& event) {

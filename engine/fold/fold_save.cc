@@ -89,6 +89,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
   record.set_unknown(counters_.unknown);
   record.set_controls(counters_.controls);
   record.set_outcomes(counters_.outcomes);
+  record.set_kpis(counters_.kpis);
   record.set_judgements(counters_.judgements);
   record.set_hour(hour_);
   delays_.save(*record.mutable_delays());
@@ -110,6 +111,7 @@ void Fold::save(const std::function<void(const char*, std::string)>& sink) const
     record.set_challenger_share(challenger_.share);
     record.set_challenger_review(challenger_.thresholds.review);
     record.set_challenger_decline(challenger_.thresholds.decline);
+    record.set_challenger_tested(challenger_.tested);
   }
   if (sampled_share_ < 1) record.set_sampled_share(sampled_share_);
   record.set_spared(counters_.spared);
@@ -174,9 +176,11 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
     return tl::make_unexpected(std::string("a judgement has a value that this version does not know"));
   challenger_ = {};
   if (!record.challenger().empty()) {
-    challenger_ = {record.challenger(), load(record.challenger()), record.challenger_share(),
-                   {record.challenger_review(), record.challenger_decline()}};
-
+    challenger_ = {record.challenger(),
+                   load(record.challenger()),
+                   record.challenger_share(),
+                   {record.challenger_review(), record.challenger_decline()},
+                   record.challenger_tested()};
     if (!challenger_)
       return tl::make_unexpected(fmt::format("challenger {} is missing", record.challenger()));
   }
@@ -211,6 +215,7 @@ tl::expected<void, std::string> Fold::restore(const std::string& part, std::stri
   counters_.unknown = record.unknown();
   counters_.controls = record.controls();
   counters_.outcomes = record.outcomes();
+  counters_.kpis = record.kpis();
   counters_.judgements = record.judgements();
   if (!delays_.restore(record.delays()))
     return tl::make_unexpected(std::string("what is known of label delays is damaged"));

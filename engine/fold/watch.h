@@ -72,6 +72,8 @@ class Watch {
   virtual void scored(const Scored& scored) = 0;
   virtual void settled(const Settled& settled) = 0;
   virtual void labelled(const Labelled& labelled) = 0;
+  // A KPI was reported; in one order with arrived(), settled() and labelled().
+  virtual void kpi(const KpiEvent&) {}
   // A model took over, or a candidate was refused.
   virtual void model(const ModelEvent& event, const Fold& fold) = 0;
   // The server measured itself; all that came so far is answered.

@@ -32,6 +32,10 @@ void Lifecycle::labelled(const Labelled& labelled) {
   for (const auto& monitor : monitors_) monitor->labelled(labelled);
 }
 
+void Lifecycle::kpi(const KpiEvent& event) {
+  for (const auto& monitor : monitors_) monitor->kpi(event);
+}
+
 void Lifecycle::model(const ModelEvent& event, const Fold& fold) {
   for (const auto& monitor : monitors_) monitor->model(event, fold);
 }

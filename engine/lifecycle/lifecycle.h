@@ -21,6 +21,7 @@ class Lifecycle : public Watch {
   void scored(const Scored& scored) override;
   void settled(const Settled& settled) override;
   void labelled(const Labelled& labelled) override;
+  void kpi(const KpiEvent& event) override;
   void model(const ModelEvent& event, const Fold& fold) override;
   void machine(const MachineEvent& event, const Moment& moment) override;
   void close(const Moment& moment) override;

@@ -34,6 +34,7 @@ class Monitor {
   virtual void scored(const Scored&) {}
   virtual void settled(const Settled&) {}
   virtual void labelled(const Labelled&) {}
+  virtual void kpi(const KpiEvent&) {}
   virtual void model(const ModelEvent&, const Fold&) {}
   // Once a minute; what is found here needs no period's end.
   virtual void machine(const MachineEvent&, std::vector<JudgementEvent>&) {}

@@ -1,5 +1,7 @@
 // The monitors there are: one line each.
+#include "engine/lifecycle/ab_test.h"
 #include "engine/lifecycle/drift.h"
+#include "engine/lifecycle/kpis.h"
 #include "engine/lifecycle/machine.h"
 #include "engine/lifecycle/monitor.h"
 #include "engine/lifecycle/performance.h"
@@ -19,8 +21,10 @@ std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   monitors.push_back(std::make_unique<SourceMonitor>(config));
   monitors.push_back(std::make_unique<ThresholdMonitor>(config));
   monitors.push_back(std::make_unique<Performance>(config));
+  monitors.push_back(std::make_unique<Kpis>(config));
   monitors.push_back(std::make_unique<Machine>(config));
   monitors.push_back(std::make_unique<Rollout>(config));
+  monitors.push_back(std::make_unique<AbTest>(config));
   monitors.push_back(std::make_unique<Rollback>(config));
   monitors.push_back(std::make_unique<Triggers>(config));
   return monitors;

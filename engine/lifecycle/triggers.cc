@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <date/date.h>
 
 #include <nlohmann/json.hpp>
@@ -46,11 +48,14 @@ void Triggers::judged(const JudgementEvent& event) {
     if (drift_.empty()) drift_us_ = event.time_us;
     drift_ = event.text;
   }
+  if (event.monitor == "kpi" && failed) kpi_ = event.text;
+  if (event.monitor == "kpi" && event.action == Action::kResolve) kpi_.clear();
   if (event.action != Action::kRetrain) return;
   asked_us_ = event.time_us;
   labels_ = 0;
   performance_.clear();
   drift_.clear();
+  kpi_.clear();
 }
 
 void Triggers::close(const Period& period, std::vector<JudgementEvent>& found) {
@@ -75,6 +80,10 @@ void Triggers::close(const Period& period, std::vector<JudgementEvent>& found) {
     judgement.target = engine::name(RetrainStrategy::kRecent);
     judgement.values[0] = static_cast<double>(drifted_us);
     judgement.text = drift_;
+  } else if (retraining.kpi && !kpi_.empty()) {
+    judgement.target = engine::name(RetrainStrategy::kRecent);
+    judgement.values[0] = static_cast<double>(std::max<int64_t>(now_us - retraining.kpi_window_us, 0));
+    judgement.text = kpi_;
   } else if (due(now_us)) {
     judgement.target = engine::name(RetrainStrategy::kFull);
     judgement.finding = Finding::kSuccessful;
@@ -97,6 +106,7 @@ nlohmann::json Triggers::report() const {
           {"labels", labels_},
           {"performance", performance_},
           {"drift", drift_},
+          {"kpi", kpi_},
           {"quality_fails", quality_fails_}};
 }
 
@@ -105,6 +115,7 @@ std::string Triggers::save() const {
   record.set_labels(labels_);
   record.set_performance(performance_);
   record.set_drift(drift_);
+  record.set_kpi(kpi_);
   record.set_drift_us(drift_us_);
   record.set_scheduled_us(scheduled_us_);
   record.set_asked_us(asked_us_);
@@ -119,6 +130,7 @@ tl::expected<void, std::string> Triggers::restore(std::string_view bytes) {
   labels_ = record.labels();
   performance_ = record.performance();
   drift_ = record.drift();
+  kpi_ = record.kpi();
   drift_us_ = record.drift_us();
   scheduled_us_ = record.scheduled_us();
   asked_us_ = record.asked_us();

@@ -1,10 +1,11 @@
-// When is a learner to be learned anew? At alerts of the champion's performance and of drift, on a schedule,
-// and after so many new labels by people; [retraining] says which of these. Several at once are one
+// When is a learner to be learned anew? At alerts of the champion's performance, of drift and of KPIs, on a
+// schedule, and after so many new labels by people; [retraining] says which of these. Several at once are one
 // retraining, of the most pressing (the order above); one is not asked for while another is under way, within
 // the cool-down, or while the quality of the data fails. What each is answered with:
 //
 //  - performance: a search over options, recent examples counting more;
 //  - drift: learned from what was known since the drifted window began, once there is enough of it;
+//  - a KPI: learned from what was known in the last retraining.kpi_window;
 //  - schedule: everything that the log has;
 //  - labels: alike.
 //
@@ -33,8 +34,8 @@ class Triggers : public Monitor {
   bool due(int64_t now_us) const;
 
   ConfigPtr config_;
-  uint64_t labels_ = 0;              // by people, since the last retraining
-  std::string performance_, drift_;  // why, once they ask
+  uint64_t labels_ = 0;                    // by people, since the last retraining
+  std::string performance_, drift_, kpi_;  // why, once they ask
   int64_t drift_us_ = 0;
   int64_t scheduled_us_ = INT64_MIN;  // when the schedule was met last
   int64_t asked_us_ = INT64_MIN;      // the last retraining

@@ -83,6 +83,8 @@ tl::expected<FoldReport, std::string> fold_log(const storage::Store& store, Mode
       fold.judgement(*judgement);
     } else if (const auto* machine = std::get_if<MachineEvent>(&*event)) {
       fold.machine(*machine);
+    } else if (const auto* kpi = std::get_if<KpiEvent>(&*event)) {
+      fold.replay_kpi(*kpi);
     } else {
       fold.skip();
     }

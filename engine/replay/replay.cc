@@ -118,6 +118,13 @@ tl::expected<void, std::string> Replayer::outcome(const OutcomeRequest& request)
   return {};
 }
 
+tl::expected<void, std::string> Replayer::kpi(const KpiRequest& request) {
+  flush();
+  if (const auto done = fold_->kpi(request); !done)
+    return tl::make_unexpected(fmt::format("{}: {}", done.error().field, done.error().reason));
+  return {};
+}
+
 tl::expected<void, std::string> Replayer::label(const LabelRequest& request) {
   flush();
   const auto labelled = fold_->label(request);

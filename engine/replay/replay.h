@@ -109,6 +109,7 @@ class Replayer {
                                               Clock recorded = Clock::kOnTime);
   tl::expected<void, std::string> label(const LabelRequest& request);
   tl::expected<void, std::string> outcome(const OutcomeRequest& request);
+  tl::expected<void, std::string> kpi(const KpiRequest& request);
   void repair(const RepairEvent& event);
   void flush();
   // Saves fold and trainer, and goes on from what was saved.

@@ -185,6 +185,11 @@ tl::expected<ReplayReport, std::string> replay_log(ConfigPtr recorded, ConfigPtr
              replayer.label({label->transaction, label->verdict, label->source, label->time_us}));
     } else if (const auto* outcome = std::get_if<OutcomeEvent>(&*event)) {
       refuse((*next)->sequence, replayer.outcome({outcome->transaction, outcome->outcome, outcome->time_us}));
+    } else if (const auto* kpi = std::get_if<KpiEvent>(&*event)) {
+      // What another configuration no longer declares is left out.
+      const KpiConfig* declared = find_kpi(*config, kpi->name);
+      if (declared != nullptr && declared->from == KpiConfig::From::kMessages)
+        refuse((*next)->sequence, replayer.kpi({kpi->transaction, kpi->name, kpi->value, kpi->time_us}));
     } else if (const auto* repair = std::get_if<RepairEvent>(&*event)) {
       replayer.repair(*repair);
     }

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdlib>
 
+#include "engine/lifecycle/ab_test_plan.h"
 #include "engine/serve/clocks.h"
 #include "engine/serve/status.h"
 #include "engine/wire/event_json.h"
@@ -78,6 +79,8 @@ void Engine::process() {
       label(envelope, *said);
     } else if (auto* reported = envelope.as<asked::Outcome>()) {
       outcome(envelope, *reported);
+    } else if (auto* figure = envelope.as<asked::Kpi>()) {
+      kpi(envelope, *figure);
     } else if (auto* wanted = envelope.as<asked::Control>()) {
       hand_over(i);
       if (auto done = control(*wanted); !done) envelope.error = done.error();
@@ -177,13 +180,8 @@ void Engine::label(Envelope& envelope, asked::Label& label) {
                            "training is behind (training.queue_examples_max); send the label again later"};
     return;
   }
-  const std::optional<int64_t>& dated_us = label.request.time_us;
-  if (clock_.server_us && dated_us && *dated_us > *clock_.server_us + parts_.config->limits.ahead_us &&
-      *dated_us > parts_.fold->watermark_us()) {
-    envelope.error =
-        Error{ErrorCode::kTooEarly, "time",
-              fmt::format("the label is dated {} s ahead of the server's clock. Is it in the schema's unit?",
-                          (*dated_us - *clock_.server_us) / 1'000'000)};
+  if (auto fine = check_date(label.request.time_us); !fine) {
+    envelope.error = std::move(fine.error());
     return;
   }
   score_batch();  // answers before what follows from them
@@ -199,6 +197,37 @@ void Engine::label(Envelope& envelope, asked::Label& label) {
   if (envelope.duplicate) parts_.probe.duplicate_labels.fetch_add(1, std::memory_order_relaxed);
   if (envelope.sequence != 0 && !envelope.duplicate && effect != Effect::kPending) {
     parts_.history.remember(label.request.transaction, label.result.state, envelope.sequence,
+                            parts_.journal.committed());
+  }
+}
+
+// Of a label or a KPI.
+Result<void> Engine::check_date(const std::optional<int64_t>& dated_us) const {
+  if (!clock_.server_us || !dated_us || *dated_us <= *clock_.server_us + parts_.config->limits.ahead_us ||
+      *dated_us <= parts_.fold->watermark_us())
+    return {};
+  return refuse(ErrorCode::kTooEarly, "time",
+                fmt::format("it is dated {} s ahead of the server's clock. Is it in the schema's unit?",
+                            (*dated_us - *clock_.server_us) / 1'000'000));
+}
+
+void Engine::kpi(Envelope& envelope, asked::Kpi& kpi) {
+  if (refused_by_storage(envelope)) return;
+  if (auto fine = check_date(kpi.request.time_us); !fine) {
+    envelope.error = std::move(fine.error());
+    return;
+  }
+  score_batch();
+  auto folded = parts_.fold->kpi(kpi.request);
+  if (!folded) {
+    envelope.error = std::move(folded.error());
+    return;
+  }
+  kpi.result = *folded;
+  envelope.duplicate = kpi.result.duplicate;
+  envelope.sequence = kpi.result.sequence;
+  if (!envelope.duplicate) {
+    parts_.history.remember(kpi.request.transaction, kpi.result.state, envelope.sequence,
                             parts_.journal.committed());
   }
 }
@@ -247,12 +276,47 @@ Result<void> Engine::judge(asked::Control& control) {
                     "no challenger is tried; `shrike models challenge` begins with one");
     if (!challenger.starts_with(judgement->target))
       return refuse(ErrorCode::kNotFound, "target", fmt::format("the challenger is {}", challenger));
+    if (parts_.fold->challenger().tested && judgement->action != Action::kPromote &&
+        judgement->action != Action::kAbort)
+      return refuse(ErrorCode::kInvalid, "action",
+                    "an A/B test keeps its share until it ends; `promote` and `abort` end it");
     judgement->target = judgement->subject = challenger;
+  }
+  if (judgement->action == Action::kRetrain && judgement->target == name(RetrainStrategy::kRecent)) {
+    const int64_t since_us = judgement->time_us - parts_.config->retraining.kpi_window_us;
+    judgement->values[0] = static_cast<double>(std::max<int64_t>(since_us, 0));
   }
   const uint64_t sequence = parts_.fold->judgement(*judgement);
   log(*judgement, sequence);
   follow(*judgement);
   control.text = fmt::format(R"({{"judged":"{}","seq":{}}})", name(judgement->action), sequence);
+  return {};
+}
+
+// Plans an A/B test by what the monitors know of the metric, and begins it unless only the plan is wanted.
+Result<void> Engine::test(asked::Control& control) {
+  const Fold& fold = *parts_.fold;
+  const auto asked = parse_ab_test(*parts_.config, control.argument);
+  if (!asked) return tl::make_unexpected(asked.error());
+  const auto plan = plan_ab_test(*parts_.config, asked->declaration, fold.watch_report());
+  if (!plan) return tl::make_unexpected(plan.error());
+  if (asked->plan_only) {
+    control.text = fmt::format(R"({{"plan":{}}})", to_text(*plan));
+    return {};
+  }
+  if (control.model == nullptr) return refuse(ErrorCode::kMissing, "model", "name the model that is tested");
+  if (fold.challenger()) {
+    return refuse(
+        ErrorCode::kInvalid, "model",
+        fmt::format("challenger {} is tried already; `shrike judge abort` ends it", fold.challenger().hash));
+  }
+  if (control.hash == fold.champion_hash())
+    return refuse(ErrorCode::kInvalid, "model", "it is the champion, which would be tested against itself");
+  if (!plan->fits() && !asked->anyway) return refuse(ErrorCode::kInvalid, "longest", plan->why_not());
+  swap({ModelAction::kTested, 0, control.hash, declaration_text(*plan), plan->declaration.share},
+       control.model);
+  control.text = fmt::format(R"({{"tested":"{}","seq":{},"plan":{}}})", control.hash,
+                             parts_.fold->next_sequence() - 1, to_text(*plan));
   return {};
 }
 
@@ -382,19 +446,20 @@ Result<void> Engine::control(asked::Control& control) {
       control.text = status_text(*parts_.config, *parts_.fold, parts_.journal, parts_.probe);
       break;
     case Command::kActivate:
-      if (control.argument == parts_.fold->champion_hash()) {
-        control.text = fmt::format(R"({{"activated":"{}","unchanged":true}})", control.argument);
+      if (control.hash == parts_.fold->champion_hash()) {
+        control.text = fmt::format(R"({{"activated":"{}","unchanged":true}})", control.hash);
         break;
       }
-      if (!control.anyway && parts_.fold->was_rolled_back(control.argument)) {
-        return refuse(ErrorCode::kInvalid, "argument",
-                      fmt::format("model {} was rolled back from, for it was worse (`shrike timeline --monitor "
-                                  "rollback`); `shrike models activate {} --anyway` brings it back",
-                                  control.argument.substr(0, 12), control.argument.substr(0, 12)));
+      if (!control.anyway && parts_.fold->was_rolled_back(control.hash)) {
+        return refuse(
+            ErrorCode::kInvalid, "argument",
+            fmt::format("model {} was rolled back from, for it was worse (`shrike timeline --monitor "
+                        "rollback`); `shrike models activate {} --anyway` brings it back",
+                        control.hash.substr(0, 12), control.hash.substr(0, 12)));
       }
-      swap({ModelAction::kActivated, 0, control.argument, ""}, control.model);
+      swap({ModelAction::kActivated, 0, control.hash, ""}, control.model);
       control.text =
-          fmt::format(R"({{"activated":"{}","seq":{}}})", control.argument, parts_.fold->next_sequence() - 1);
+          fmt::format(R"({{"activated":"{}","seq":{}}})", control.hash, parts_.fold->next_sequence() - 1);
       break;
     case Command::kChallenge:
       if (parts_.fold->challenger()) {
@@ -402,9 +467,12 @@ Result<void> Engine::control(asked::Control& control) {
                       fmt::format("challenger {} is tried already; `shrike judge abort` ends it",
                                   parts_.fold->challenger().hash));
       }
-      swap({ModelAction::kChallenger, 0, control.argument, R"({"reason":"by hand"})"}, control.model);
-      control.text = fmt::format(R"({{"challenger":"{}","seq":{}}})", control.argument,
-                                 parts_.fold->next_sequence() - 1);
+      swap({ModelAction::kChallenger, 0, control.hash, R"({"reason":"by hand"})"}, control.model);
+      control.text =
+          fmt::format(R"({{"challenger":"{}","seq":{}}})", control.hash, parts_.fold->next_sequence() - 1);
+      break;
+    case Command::kTest:
+      if (auto begun = test(control); !begun) return begun;
       break;
     case Command::kJudge:
       if (auto judged = judge(control); !judged) return judged;

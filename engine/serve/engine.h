@@ -61,8 +61,11 @@ class Engine {
   void transaction(Envelope& envelope, asked::Score& score);
   void label(Envelope& envelope, asked::Label& label);
   void outcome(Envelope& envelope, asked::Outcome& outcome);
+  void kpi(Envelope& envelope, asked::Kpi& kpi);
   Result<void> control(asked::Control& control);
   Result<void> judge(asked::Control& control);
+  Result<void> test(asked::Control& control);
+  Result<void> check_date(const std::optional<int64_t>& dated_us) const;
   void log(std::variant<ModelEvent, ConfigEvent, JudgementEvent, MachineEvent, StartEvent> event,
            uint64_t sequence);
   void score_batch();

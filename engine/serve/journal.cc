@@ -31,6 +31,8 @@ void encode_record(const features::Schema& schema, Envelope& envelope) {
     encode(label->result.event, envelope.record);
   } else if (const auto* outcome = envelope.as<asked::Outcome>()) {
     encode(outcome->result.event, envelope.record);
+  } else if (const auto* kpi = envelope.as<asked::Kpi>()) {
+    encode(kpi->result.event, envelope.record);
   } else if (const auto* internal = envelope.as<asked::Internal>()) {
     std::visit([&](const auto& event) { encode(event, envelope.record); }, internal->event);
   }
@@ -47,6 +49,8 @@ EnvelopePtr copy_for_log(const Envelope& envelope) {
     copy->request = asked::Label{.named = {}, .request = label->request, .result = label->result};
   } else if (const auto* outcome = envelope.as<asked::Outcome>()) {
     copy->request = asked::Outcome{.named = {}, .request = outcome->request, .result = outcome->result};
+  } else if (const auto* kpi = envelope.as<asked::Kpi>()) {
+    copy->request = asked::Kpi{.named = {}, .request = kpi->request, .result = kpi->result};
   } else {
     copy->request = *envelope.as<asked::Internal>();
   }
@@ -174,6 +178,7 @@ bool Journal::append(const std::vector<EnvelopePtr>& group) {
         label_of(label->request.transaction, label->result.state);
       if (const auto* outcome = one->as<asked::Outcome>())
         label_of(outcome->request.transaction, outcome->result.state);
+      if (const auto* kpi = one->as<asked::Kpi>()) label_of(kpi->request.transaction, kpi->result.state);
     }
     records.push_back(std::move(record));
   }

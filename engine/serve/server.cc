@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "engine/lifecycle/ab_test_plan.h"
 #include "engine/serve/clocks.h"
 #include "engine/serve/composition.h"
 #include "engine/wire/wire.h"
@@ -219,10 +220,8 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
           Error{ErrorCode::kUnavailable, "", "the server is shutting down; send it again to the next"};
     } else if (in_flight_ >= config_->sockets.queue_requests_max) {
       envelope->error = overloaded();
-    } else if (auto* control = envelope->as<asked::Control>();
-               control != nullptr &&
-               (control->command == Command::kActivate || control->command == Command::kChallenge)) {
-      if (auto loaded = load_for_activation(*control); !loaded) envelope->error = loaded.error();
+    } else if (auto* control = envelope->as<asked::Control>()) {
+      if (auto loaded = load_named_model(*control); !loaded) envelope->error = loaded.error();
     }
   }
   if (auto* score = envelope->as<asked::Score>()) {
@@ -249,11 +248,16 @@ EnvelopePtr Server::fresh(bool feedback) {
   return envelope;
 }
 
-Result<void> Server::load_for_activation(asked::Control& control) const {
+// Of the commands that have one.
+Result<void> Server::load_named_model(asked::Control& control) const {
+  const bool is_named = control.command == Command::kActivate || control.command == Command::kChallenge;
+  const bool is_tested = control.command == Command::kTest;
   constexpr std::string_view kAnyway = " anyway";
-  control.anyway = control.argument.ends_with(kAnyway);
+  control.anyway = is_named && control.argument.ends_with(kAnyway);
   if (control.anyway) control.argument.resize(control.argument.size() - kAnyway.size());
-  const auto hash = storage::find_model(*parts_->store, control.argument);
+  const std::string named = is_tested ? model_of_ab_test(control.argument) : control.argument;
+  if (!(is_named || (is_tested && !named.empty()))) return {};
+  const auto hash = storage::find_model(*parts_->store, named);
   if (!hash) return refuse(ErrorCode::kNotFound, "argument", hash.error().reason);
   const auto bytes = parts_->store->get_model(*hash);
   auto model = bytes ? learners::load_model(*bytes)
@@ -263,7 +267,7 @@ Result<void> Server::load_for_activation(asked::Control& control) const {
     return refuse(ErrorCode::kInvalid, "argument",
                   model ? std::string("the model is for other features") : model.error().reason);
   }
-  control.argument = *hash;
+  control.hash = *hash;
   control.model = std::move(*model);
   return {};
 }

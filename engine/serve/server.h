@@ -51,7 +51,7 @@ class Server {
   bool receive(zmq::socket_t& socket, bool feedback);
   void accept(bool feedback, std::vector<zmq::message_t>& frames);
   EnvelopePtr fresh(bool feedback);
-  Result<void> load_for_activation(asked::Control& control) const;
+  Result<void> load_named_model(asked::Control& control) const;
   void reply(Envelope& envelope);
   bool send(const Envelope& envelope);
   void drain(zmq::pollitem_t& bell);

@@ -20,6 +20,7 @@ void add_models(Json& json, const Config& config, const Fold& fold, const Probe&
   json["champion"] = fold.champion_hash();
   json["challenger"] = fold.challenger().hash;
   json["challenger_share"] = fold.challenger().share;
+  json["challenger_tested"] = fold.challenger().tested;
   json["examples"] = fold.examples();
   json["fraud_examples"] = c.frauds;
   json["examples_waiting"] = probe.examples_waiting.load();
@@ -52,6 +53,7 @@ void add_events(Json& json, const Fold& fold, const Probe& probe) {
   json["unknown_outcomes"] = c.unknown;
   json["controls"] = c.controls;
   json["outcomes"] = c.outcomes;
+  json["kpis"] = c.kpis;
   json["judgements"] = c.judgements;
   json["pending_transactions"] = fold.pending_size();
   json["pending_bytes"] = fold.pending_bytes();

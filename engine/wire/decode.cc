@@ -2,6 +2,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/config/nearest.h"
 #include "engine/wire/wire.h"
@@ -280,6 +281,16 @@ void as_outcome(Outcome outcome, asked::Label& label, Envelope& envelope) {
   envelope.request = std::move(reported);
 }
 
+// What named a transaction, a KPI and a value.
+Result<void> as_kpi(std::string_view name, double value, asked::Label& label, Envelope& envelope) {
+  if (!std::isfinite(value)) return refuse(ErrorCode::kInvalid, "value", "expected a number");
+  asked::Kpi reported{
+      .named = std::move(label.named),
+      .request = {label.request.transaction, std::string(name), value, label.request.time_us}};
+  envelope.request = std::move(reported);
+  return {};
+}
+
 }  // namespace
 
 Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope) {
@@ -288,7 +299,8 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
   if (!object) return tl::make_unexpected(object.error());
   auto& label = envelope.become<asked::Label>();
   Transaction& holder = label.named;
-  std::string_view command, argument;
+  std::string_view command, argument, kpi;
+  double value_of_kpi = NAN;
   const std::string& id_name = schema.fields[schema.id].name;
   const std::string& time_name = schema.fields[schema.time].name;
   bool has_time = false;
@@ -302,7 +314,9 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
     kTime = 8,
     kCommand = 16,
     kArgument = 32,
-    kOutcome = 64
+    kOutcome = 64,
+    kKpi = 128,
+    kValue = 256
   };
   unsigned seen = 0;
   for (const auto& [key, value] : *object) {
@@ -312,6 +326,8 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
                           : key == "time" || key == time_name       ? kTime
                           : key == "command"                        ? kCommand
                           : key == "outcome"                        ? kOutcome
+                          : key == "kpi"                            ? kKpi
+                          : key == "value"                          ? kValue
                           : key == "argument"                       ? kArgument
                                                                     : kNothing;
     if ((seen & part) != 0) return refuse(ErrorCode::kInvalid, std::string(key), "the field is given twice");
@@ -320,6 +336,10 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
       std::string_view text;
       if (value.get(text)) return refuse(ErrorCode::kInvalid, std::string(key), "expected a text");
       (key == "command" ? command : argument) = text;
+    } else if (part == kKpi) {
+      if (value.get(kpi) || kpi.empty()) return refuse(ErrorCode::kInvalid, "kpi", "expected a text");
+    } else if (part == kValue) {
+      if (value.get(value_of_kpi)) return refuse(ErrorCode::kInvalid, "value", "expected a number");
     } else if (key == id_name || key == "transaction_id") {
       if (auto done = set_json(schema, schema.id, value, holder); !done) return done;
     } else if (key == schema.label) {
@@ -363,14 +383,24 @@ Result<void> Decoder::feedback_json(std::string_view message, Envelope& envelope
     return {};
   }
   if (outcome != Outcome::kUnreported) {
-    if ((seen & (kVerdict | kSource)) != 0)
-      return refuse(ErrorCode::kInvalid, "outcome", "an outcome and a label are two messages");
+    if ((seen & (kVerdict | kSource | kKpi | kValue)) != 0)
+      return refuse(ErrorCode::kInvalid, "outcome",
+                    "an outcome, a label and a KPI are messages of their own");
     if (auto done = finish_label(has_time, label); !done) return done;
     as_outcome(outcome, label, envelope);
     return {};
   }
+  if ((seen & kKpi) != 0) {
+    if ((seen & (kVerdict | kSource)) != 0)
+      return refuse(ErrorCode::kInvalid, "kpi", "a KPI and a label are two messages");
+    if ((seen & kValue) == 0) return refuse(ErrorCode::kMissing, "value", "the field is missing");
+    if (auto done = finish_label(has_time, label); !done) return done;
+    return as_kpi(kpi, value_of_kpi, label, envelope);
+  }
+  if ((seen & kValue) != 0) return refuse(ErrorCode::kMissing, "kpi", "a value is one of a KPI: name it");
   if (label.request.verdict == Verdict::kUnknown)
-    return refuse(ErrorCode::kMissing, schema.label, "the field is missing (a label), and so is `outcome`");
+    return refuse(ErrorCode::kMissing, schema.label,
+                  "the field is missing (a label), and so are `outcome` and `kpi`");
   return finish_label(has_time, label);
 }
 
@@ -403,6 +433,9 @@ Result<void> Decoder::feedback_protobuf(std::string_view message, Envelope& enve
     if (auto done = set_wire(schema, schema.time, request.time(), holder); !done) return done;
   }
   if (auto done = finish_label(has_time, label); !done) return done;
+  if (outcome != Outcome::kUnreported && !request.kpi().empty())
+    return refuse(ErrorCode::kInvalid, "kpi", "a KPI and an outcome are two messages");
+  if (!request.kpi().empty()) return as_kpi(request.kpi(), request.value(), label, envelope);
   if (outcome != Outcome::kUnreported) as_outcome(outcome, label, envelope);
   return {};
 }

@@ -56,9 +56,7 @@ void set_wire_value(const Schema& schema, const Transaction& transaction, size_t
 }
 
 // Told as a label's is.
-std::string_view status_of(const OutcomeResult& result) {
-  return name(result.duplicate ? Effect::kDuplicate : Effect::kStored);
-}
+std::string_view status_of(bool duplicate) { return name(duplicate ? Effect::kDuplicate : Effect::kStored); }
 
 void encode_protobuf(const Config& config, const Envelope& envelope, std::string& out) {
   wire::Reply reply;
@@ -86,9 +84,14 @@ void encode_protobuf(const Config& config, const Envelope& envelope, std::string
     set_wire_value(config.schema(), said->named, config.schema().id, *label.mutable_transaction_id());
   } else if (const auto* reported = envelope.as<asked::Outcome>()) {
     wire::LabelReply& label = *reply.mutable_label();
-    label.set_status(std::string(status_of(reported->result)));
+    label.set_status(std::string(status_of(reported->result.duplicate)));
     label.set_seq(reported->result.sequence);
     set_wire_value(config.schema(), reported->named, config.schema().id, *label.mutable_transaction_id());
+  } else if (const auto* kpi = envelope.as<asked::Kpi>()) {
+    wire::LabelReply& label = *reply.mutable_label();
+    label.set_status(std::string(status_of(kpi->result.duplicate)));
+    label.set_seq(kpi->result.sequence);
+    set_wire_value(config.schema(), kpi->named, config.schema().id, *label.mutable_transaction_id());
   }
   reply.SerializeToString(&out);
 }
@@ -174,8 +177,13 @@ void encode_reply(const Config& config, const Envelope& envelope, std::string& o
   } else if (const auto* outcome = envelope.as<asked::Outcome>()) {
     out = "{";
     append_json_id(config.schema(), outcome->named, out);
-    fmt::format_to(std::back_inserter(out), R"(,"status":"{}","seq":{}}})", status_of(outcome->result),
-                   outcome->result.sequence);
+    fmt::format_to(std::back_inserter(out), R"(,"status":"{}","seq":{}}})",
+                   status_of(outcome->result.duplicate), outcome->result.sequence);
+  } else if (const auto* kpi = envelope.as<asked::Kpi>()) {
+    out = "{";
+    append_json_id(config.schema(), kpi->named, out);
+    fmt::format_to(std::back_inserter(out), R"(,"status":"{}","seq":{}}})", status_of(kpi->result.duplicate),
+                   kpi->result.sequence);
   }
 }
 

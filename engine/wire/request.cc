@@ -8,7 +8,7 @@
 namespace shrike::engine {
 namespace {
 
-constexpr std::string_view kCommandNames[] = {"status", "activate", "judge", "challenge"};
+constexpr std::string_view kCommandNames[] = {"status", "activate", "judge", "challenge", "test"};
 
 }  // namespace
 
@@ -26,6 +26,7 @@ const Transaction* Envelope::transaction() const {
   if (const auto* score = as<asked::Score>()) return &score->event.transaction;
   if (const auto* label = as<asked::Label>()) return &label->named;
   if (const auto* outcome = as<asked::Outcome>()) return &outcome->named;
+  if (const auto* kpi = as<asked::Kpi>()) return &kpi->named;
   if (const auto* control = as<asked::Control>()) return &control->named;
   return nullptr;
 }
@@ -44,8 +45,12 @@ void Envelope::reset() {
   } else if (auto* outcome = as<asked::Outcome>()) {
     outcome->request = {};
     outcome->result = {};
+  } else if (auto* kpi = as<asked::Kpi>()) {
+    kpi->request = {};
+    kpi->result = {};
   } else if (auto* control = as<asked::Control>()) {
     control->argument.clear();
+    control->hash.clear();
     control->model.reset();
     control->text.clear();
   }

@@ -18,7 +18,7 @@ namespace shrike::engine {
 enum class Format : uint8_t { kJson, kProtobuf };
 
 // What may be asked for on the feedback socket besides labels.
-enum class Command : uint8_t { kStatus, kActivate, kJudge, kChallenge };
+enum class Command : uint8_t { kStatus, kActivate, kJudge, kChallenge, kTest };
 std::string_view name(Command command);
 // The error says what is allowed.
 Result<Command> parse_command(std::string_view text);
@@ -51,12 +51,19 @@ struct Outcome {
   OutcomeResult result;
 };
 
+struct Kpi {
+  Transaction named;
+  KpiRequest request;
+  KpiResult result;
+};
+
 struct Control {
   Transaction named;  // commands have none, but a refusal carries the id of whatever came
   Command command = Command::kStatus;
-  std::string argument;
+  std::string argument;      // kActivate, kChallenge: a model; kJudge, kTest: JSON
   bool anyway = false;       // kActivate: also what was rolled back from
-  learners::ModelPtr model;  // kActivate, kChallenge: loaded by the socket thread
+  std::string hash;          // of the model that the argument names, if it names one: loaded,
+  learners::ModelPtr model;  // as this, by the socket thread
   std::string text;          // out: the reply
 };
 
@@ -71,7 +78,8 @@ struct Envelope {
   Peer peer;
   Format format = Format::kJson;
   int64_t received_us = 0;  // steady clock
-  std::variant<asked::Score, asked::Label, asked::Outcome, asked::Control, asked::Internal> request;
+  std::variant<asked::Score, asked::Label, asked::Outcome, asked::Kpi, asked::Control, asked::Internal>
+      request;
 
   bool duplicate = false;
   uint64_t sequence = 0;  // 0: nothing to log

@@ -28,7 +28,7 @@ class Decoder {
   // Makes it an asked::Score: fills envelope.format and the transaction; sets deadline_ms when the request
   // carries one (else 0).
   Result<void> score_request(std::string_view message, Envelope& envelope, uint32_t& deadline_ms);
-  // Makes it an asked::Label, an asked::Outcome or an asked::Control.
+  // Makes it an asked::Label, an asked::Outcome, an asked::Kpi or an asked::Control.
   Result<void> feedback_request(std::string_view message, Envelope& envelope);
 
  private:

@@ -39,6 +39,10 @@ TEST(Config, TheExamplesAreValid) {
   ASSERT_TRUE(handbook);
   EXPECT_EQ(handbook->columns.size(), 15u);
   ASSERT_TRUE(must_parse(example("quickstart.toml")));
+  const ConfigPtr shop = must_parse(example("ecommerce.toml"));
+  ASSERT_TRUE(shop);
+  EXPECT_EQ(shop->kpis.size(), 3u);
+  EXPECT_EQ(shop->retraining.kpi_window_us, 7 * features::kDayUs);
   const ConfigPtr clicks = must_parse(example("clicks.toml"));
   ASSERT_TRUE(clicks);
   EXPECT_EQ(clicks->schema().label, "clicked_by_bot");
@@ -232,6 +236,36 @@ TEST(Config, AlertsAreChecked) {
   EXPECT_NE(problem(with_alerts("command = []")).find("alerts.command: expected a list"), std::string::npos);
   EXPECT_NE(problem(with_alerts("severity = \"warn\"")).find("allowed are info, warning, critical"),
             std::string::npos);
+}
+
+TEST(Config, KpisAndTestsAreChecked) {
+  const std::string base = handbook_15();
+  const auto says = [&](const std::string& settings, const std::string& what) {
+    const auto config = parse_config(base + settings, "test.toml");
+    ASSERT_FALSE(config) << settings;
+    EXPECT_NE(config.error()[0].find(what), std::string::npos) << config.error()[0];
+  };
+  says("[kpi.recall]\n", "kpi.recall: this is a metric of its own");
+  says("[kpi.\"a/b\"]\n", "letters, digits and underscores");
+  says("[kpi.ctr]\nfrom = \"label\"\nwithin = \"1h\"\n", "kpi.ctr.within");
+  says("[kpi.ctr]\nfrom = \"label\"\nkind = \"value\"\n", "kpi.ctr.kind");
+  says("[kpi.ctr]\ndrop = 1.5\n", "kpi.ctr.drop");
+  says("[kpi.ctr]\ndorp = 0.1\n", "kpi.ctr.dorp");
+  says("[ab_test]\nshare = 0.9\n", "ab_test.share");
+  // Two names that the log could not tell from each other.
+  std::string first = "k0", second;
+  for (int i = 1; second.empty(); ++i) {
+    const std::string name = "k" + std::to_string(i);
+    if (kpi_bit(name) == kpi_bit(first)) second = name;
+  }
+  says("[kpi." + first + "]\n[kpi." + second + "]\n", "the log cannot tell it from");
+  const ConfigPtr config =
+      must_parse(base + "[kpi.ctr]\nfrom = \"label\"\n[kpi.returns]\nkind = \"value\"\nbetter = \"less\"\n");
+  ASSERT_TRUE(config);
+  ASSERT_EQ(config->kpis.size(), 2u);
+  EXPECT_EQ(config->kpis[0].within_us, config->training.maturity_us);
+  EXPECT_FALSE(find_kpi(*config, "returns")->more_is_better);
+  EXPECT_EQ(find_kpi(*config, "other"), nullptr);
 }
 
 TEST(Config, AMissingFileIsSaid) {

@@ -117,6 +117,25 @@ TEST_F(TriggersTest, DriftIsLearnedFromItsOwnTimeOnceThereIsEnoughOfIt) {
   EXPECT_EQ(static_cast<int64_t>(found[0].values[0]), kMonday + 50 * kDay - config_->drift.window_us);
 }
 
+TEST_F(TriggersTest, AKpiThatFallsIsAnsweredWithTheLastDays) {
+  configure("kpi_window = \"7d\"\n");
+  judge("kpi", Severity::kWarning, kMonday + 20 * kDay, "ctr");
+  auto restored = std::make_unique<Triggers>(config_);
+  ASSERT_TRUE(restored->restore(monitor_->save()));
+  monitor_ = std::move(restored);
+  const auto found = close(kMonday + 20 * kDay + kDay / 24);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].action, Action::kRetrain);
+  EXPECT_EQ(found[0].target, "recent");
+  EXPECT_EQ(found[0].text, "kpi says so");
+  EXPECT_EQ(static_cast<int64_t>(found[0].values[0]), kMonday + 13 * kDay + kDay / 24);
+  done();
+  EXPECT_TRUE(close(kMonday + 40 * kDay).empty()) << "once";
+  configure("kpi = false\n");
+  judge("kpi", Severity::kCritical, kMonday);
+  EXPECT_TRUE(close(kMonday).empty());
+}
+
 TEST_F(TriggersTest, FailingDataAreNotLearnedFrom) {
   configure("labels = 10\n");
   labels(20);

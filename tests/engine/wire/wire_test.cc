@@ -162,6 +162,45 @@ TEST(Decoder, LabelsAreChecked) {
   EXPECT_EQ(field(R"({"transaction_id":1,"is_fraud":1,"amount":3})"), "amount");
 }
 
+TEST(Decoder, KpisAreRequestsOfTheirOwn) {
+  Decoder decoder(handbook());
+  Envelope a, b;
+  ASSERT_TRUE(decoder.feedback_request(R"({"transaction_id":7,"kpi":"revenue","value":57.5,"time":200})", a));
+  const auto* kpi = a.as<asked::Kpi>();
+  ASSERT_NE(kpi, nullptr);
+  EXPECT_EQ(kpi->request.name, "revenue");
+  EXPECT_EQ(kpi->request.value, 57.5);
+  EXPECT_EQ(kpi->request.time_us, handbook()->schema().time_origin_us + 200'000'000);
+  wire::LabelRequest request;
+  request.mutable_transaction_id()->set_integer(7);
+  request.mutable_time()->set_integer(200);
+  request.set_kpi("revenue");
+  request.set_value(57.5);
+  ASSERT_TRUE(decoder.feedback_request(request.SerializeAsString(), b));
+  ASSERT_NE(b.as<asked::Kpi>(), nullptr);
+  EXPECT_EQ(b.as<asked::Kpi>()->request.transaction, kpi->request.transaction);
+  EXPECT_EQ(b.as<asked::Kpi>()->request.time_us, kpi->request.time_us);
+  EXPECT_EQ(b.as<asked::Kpi>()->request.value, 57.5);
+  std::string reply;
+  a.as<asked::Kpi>()->result.sequence = 9;
+  encode_reply(*handbook(), a, reply);
+  EXPECT_EQ(reply, R"({"transaction_id":7,"status":"stored","seq":9})");
+  const auto field = [&](const std::string& message) {
+    Envelope envelope;
+    const auto done = decoder.feedback_request(message, envelope);
+    return done ? std::string("fine") : done.error().field;
+  };
+  EXPECT_EQ(field(R"({"transaction_id":7,"kpi":"revenue"})"), "value");
+  EXPECT_EQ(field(R"({"transaction_id":7,"value":1})"), "kpi");
+  EXPECT_EQ(field(R"({"transaction_id":7,"kpi":1,"value":1})"), "kpi");
+  EXPECT_EQ(field(R"({"transaction_id":7,"kpi":"revenue","value":"much"})"), "value");
+  EXPECT_EQ(field(R"({"transaction_id":7,"kpi":"revenue","value":1,"is_fraud":1})"), "kpi");
+  EXPECT_EQ(field(R"({"transaction_id":7,"kpi":"revenue","value":1,"outcome":"approved"})"), "outcome");
+  EXPECT_EQ(field(R"({"kpi":"revenue","value":1})"), "transaction_id");
+  request.set_value(std::numeric_limits<double>::infinity());
+  EXPECT_EQ(field(request.SerializeAsString()), "value");
+}
+
 TEST(Decoder, LabelPartsGivenTwiceAreRefused) {
   Decoder decoder(handbook());
   Envelope envelope;
@@ -190,13 +229,14 @@ TEST(Decoder, CommandsAreThoseThatHaveAName) {
   ASSERT_NE(control, nullptr);
   EXPECT_EQ(control->command, Command::kActivate);
   EXPECT_EQ(control->argument, "3f2a");
-  for (const Command command : {Command::kStatus, Command::kActivate, Command::kJudge, Command::kChallenge})
+  for (const Command command :
+       {Command::kStatus, Command::kActivate, Command::kJudge, Command::kChallenge, Command::kTest})
     EXPECT_EQ(parse_command(name(command)).value(), command);
   for (const char* unknown : {R"({"transaction_id":5,"command":"dance"})", R"({"argument":"3f2a"})"}) {
     const auto done = decoder.feedback_request(unknown, envelope);
     ASSERT_FALSE(done) << unknown;
     EXPECT_EQ(done.error().field, "command");
-    EXPECT_EQ(done.error().reason, "allowed are status, activate, judge, challenge");
+    EXPECT_EQ(done.error().reason, "allowed are status, activate, judge, challenge, test");
   }
 }
 
