@@ -12,8 +12,8 @@ namespace {
 
 constexpr int64_t kDayS = 86'400;
 constexpr int kCategories = 12;
-constexpr double kPlaces[Visit::kOffers] = {1, 0.8, 0.65, 0.5, 0.4, 0.35};  // how much a place is looked at
-constexpr double kBase = 0.22;        // chance of a click where all else is 1
+constexpr double kPlaces[Visit::kOffers] = {1, 0.6, 0.36, 0.22, 0.13, 0.08};  // how much a place is looked at
+constexpr double kBase = 0.3;         // chance of a click where all else is 1
 constexpr double kOtherTaste = 0.25;  // of what is no favourite
 constexpr double kOnMobile = 0.8;
 constexpr double kBuys = 0.15;  // of clicks

@@ -48,8 +48,13 @@ void Triggers::judged(const JudgementEvent& event) {
     if (drift_.empty()) drift_us_ = event.time_us;
     drift_ = event.text;
   }
-  if (event.monitor == "kpi" && failed) kpi_ = event.text;
-  if (event.monitor == "kpi" && event.action == Action::kResolve) kpi_.clear();
+  if (event.monitor == "kpi" && failed) kpi_ = kpi_alert_ = event.text;
+  if (event.monitor == "kpi" && event.action == Action::kResolve) {
+    kpi_.clear();
+    kpi_alert_.clear();
+  }
+  // The newest examples may have been too few of the new kind.
+  if (event.monitor == kRetraining && failed) kpi_ = kpi_alert_;
   if (event.action != Action::kRetrain) return;
   asked_us_ = event.time_us;
   labels_ = 0;
@@ -116,6 +121,7 @@ std::string Triggers::save() const {
   record.set_performance(performance_);
   record.set_drift(drift_);
   record.set_kpi(kpi_);
+  record.set_kpi_alert(kpi_alert_);
   record.set_drift_us(drift_us_);
   record.set_scheduled_us(scheduled_us_);
   record.set_asked_us(asked_us_);
@@ -131,6 +137,7 @@ tl::expected<void, std::string> Triggers::restore(std::string_view bytes) {
   performance_ = record.performance();
   drift_ = record.drift();
   kpi_ = record.kpi();
+  kpi_alert_ = record.kpi_alert();
   drift_us_ = record.drift_us();
   scheduled_us_ = record.scheduled_us();
   asked_us_ = record.asked_us();

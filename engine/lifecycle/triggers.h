@@ -5,7 +5,9 @@
 //
 //  - performance: a search over options, recent examples counting more;
 //  - drift: learned from what was known since the drifted window began, once there is enough of it;
-//  - a KPI: learned from what was known in the last retraining.kpi_window;
+//  - a KPI: learned from what was known in the last retraining.kpi_window; again, after the cool-down, if
+//  that
+//    came to nothing and the alert is still on;
 //  - schedule: everything that the log has;
 //  - labels: alike.
 //
@@ -36,6 +38,7 @@ class Triggers : public Monitor {
   ConfigPtr config_;
   uint64_t labels_ = 0;                    // by people, since the last retraining
   std::string performance_, drift_, kpi_;  // why, once they ask
+  std::string kpi_alert_;                  // why, as long as it is on
   int64_t drift_us_ = 0;
   int64_t scheduled_us_ = INT64_MIN;  // when the schedule was met last
   int64_t asked_us_ = INT64_MIN;      // the last retraining

@@ -131,6 +131,20 @@ TEST_F(TriggersTest, AKpiThatFallsIsAnsweredWithTheLastDays) {
   EXPECT_EQ(static_cast<int64_t>(found[0].values[0]), kMonday + 13 * kDay + kDay / 24);
   done();
   EXPECT_TRUE(close(kMonday + 40 * kDay).empty()) << "once";
+  // What comes to nothing is asked for again while the alert is on.
+  JudgementEvent nothing;
+  nothing.monitor = kRetraining;
+  nothing.finding = Finding::kFailed;
+  monitor_->judged(nothing);
+  EXPECT_EQ(close(kMonday + 41 * kDay).size(), 1u);
+  done();
+  JudgementEvent over;
+  over.monitor = "kpi";
+  over.finding = Finding::kSuccessful;
+  over.action = Action::kResolve;
+  monitor_->judged(over);
+  monitor_->judged(nothing);
+  EXPECT_TRUE(close(kMonday + 60 * kDay).empty());
   configure("kpi = false\n");
   judge("kpi", Severity::kCritical, kMonday);
   EXPECT_TRUE(close(kMonday).empty());
