@@ -19,8 +19,8 @@ struct LabellingOptions {
   // charged back after three to six.
   bool delayed = false;
   LabelDelay delay;
-  // Analysts: how many of a day's reviewed transactions they look at (half as many on two days a week). 0: they
-  // look at none.
+  // Analysts: how many of a day's reviewed transactions they look at (half as many on two days a week). 0:
+  // they look at none.
   int reviews_per_day = 0;
   double error = 0.02;   // of their verdicts
   double unsure = 0.05;  // of what they look at

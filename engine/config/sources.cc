@@ -18,9 +18,9 @@ tl::expected<Source, std::string> SourceConfig::find(std::string_view name) cons
     if (declared[i].name == name) return static_cast<Source>(i);
     known += (i == 0 ? "" : ", ") + declared[i].name;
   }
-  return tl::make_unexpected(
-      fmt::format("found \"{}\", allowed are {}; a further one is declared in the configuration: [sources.{}]",
-                  name.substr(0, 40), known, name.substr(0, 40)));
+  return tl::make_unexpected(fmt::format(
+      "found \"{}\", allowed are {}; a further one is declared in the configuration: [sources.{}]",
+      name.substr(0, 40), known, name.substr(0, 40)));
 }
 
 bool SourceConfig::silence_tells() const { return std::ranges::any_of(declared, &DeclaredSource::silence); }

@@ -20,7 +20,8 @@ inline constexpr size_t kSources = 8;
 struct DeclaredSource {
   std::string name;
   double weight = 1;  // its labels are learned as so many
-  // Of verdicts that contradict each other the one of the highest precedence counts, of equal ones the newest.
+  // Of verdicts that contradict each other the one of the highest precedence counts, of equal ones the
+  // newest.
   int precedence = 2;
   enum class Trust : uint8_t {
     kNone,     // its labels are kept, and nothing follows from them
@@ -51,7 +52,7 @@ struct SourceConfig {
   tl::expected<Source, std::string> find(std::string_view name) const;
   bool silence_tells() const;      // of any
   int silence_precedence() const;  // the highest of those whose silence tells; 0 for none
-  int64_t delay_us() const;    // the longest of those whose silence tells
+  int64_t delay_us() const;        // the longest of those whose silence tells
 };
 
 }  // namespace shrike::engine

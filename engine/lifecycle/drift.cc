@@ -405,8 +405,7 @@ tl::expected<void, std::string> Drift::restore(std::string_view bytes) {
         fmt::format("its state has version {}; this Shrike reads up to {}", record.version(), kVersion));
   }
   const auto width = static_cast<int>(inputs_.columns());
-  if (record.ready_size() != width ||
-      record.alarms_size() != static_cast<int>(alarms_.size()) ||
+  if (record.ready_size() != width || record.alarms_size() != static_cast<int>(alarms_.size()) ||
       !adwin_.restore({record.adwin().begin(), record.adwin().end()}) || !inputs_.restore(record.inputs()) ||
       !score_.restore(record.score()) ||
       (record.has_importance() && !importance_.restore(record.importance())))

@@ -68,7 +68,7 @@ class Drift : public Monitor {
   int64_t begun_us_ = INT64_MIN;      // the first transaction
   Shifts inputs_, score_;
   Importance importance_;
-  std::vector<bool> ready_;         // columns that are compared
+  std::vector<bool> ready_;  // columns that are compared
   double share_ = 0;
 
   std::vector<Labels> label_days_;  // of the reference that is gathered

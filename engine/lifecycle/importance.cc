@@ -45,7 +45,8 @@ void Importance::step(const learners::Model& model) {
   weighed_.push_back(std::isfinite(change) ? change : 0);
   if (weighed_.size() < width) return;
   const double all = std::accumulate(weighed_.begin(), weighed_.end(), 0.0);
-  for (size_t c = 0; c < width; ++c) shares_[c] = all > 0 ? weighed_[c] / all : 1 / static_cast<double>(width);
+  for (size_t c = 0; c < width; ++c)
+    shares_[c] = all > 0 ? weighed_[c] / all : 1 / static_cast<double>(width);
   stop();
 }
 

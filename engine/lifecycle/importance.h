@@ -1,6 +1,7 @@
-// How much each column counts for a model, in small steps, since the thread that judges also answers: the mean
-// change of the log-odds when the column's values are exchanged among rows (permutation importance, Breiman,
-// "Random Forests", 2001, of the output instead of the loss, which needs no labels). One owner, one thread.
+// How much each column counts for a model, in small steps, since the thread that judges also answers: the
+// mean change of the log-odds when the column's values are exchanged among rows (permutation importance,
+// Breiman, "Random Forests", 2001, of the output instead of the loss, which needs no labels). One owner, one
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -36,8 +37,8 @@ class Importance {
   std::vector<double> log_odds(const learners::Model& model, const std::vector<float>& rows) const;
 
   std::vector<double> shares_;
-  std::vector<float> rows_;       // that the columns are weighed by; empty when none are
-  std::vector<double> weighed_;   // columns so far
+  std::vector<float> rows_;      // that the columns are weighed by; empty when none are
+  std::vector<double> weighed_;  // columns so far
 };
 
 }  // namespace shrike::engine

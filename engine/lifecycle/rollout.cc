@@ -40,7 +40,8 @@ size_t bin_of(float score, size_t bins) {
 }  // namespace
 
 Rollout::Rollout(ConfigPtr config)
-    : config_(std::move(config)), thresholds_{config_->policy.review_score, config_->policy.decline_score},
+    : config_(std::move(config)),
+      thresholds_{config_->policy.review_score, config_->policy.decline_score},
       challenger_thresholds_(thresholds_) {}
 
 // As the policy would have decided with this score.

@@ -16,8 +16,11 @@ namespace {
 constexpr double kForget = 1 - 1.0 / 1000;
 constexpr double kFlipped = 0.5;  // a difference of less than this share of the others' is none
 constexpr double kTells = 0.1;    // others' frauds are ranked so much above one half, or they tell nothing
-// A source has fallen silent when it gave so many labels a day, by a mean over about ten days, and none for so
-// many: people rest at weekends.
+constexpr double kRandom =
+    0.05;  // ranked less above one half than this, by kSurely standard errors: at random
+constexpr double kSurely = 3;
+// A source has fallen silent when it gave so many labels a day, by a mean over about ten days, and none for
+// so many: people rest at weekends.
 constexpr double kTalks = 20, kDayWeight = 0.1;
 constexpr uint64_t kQuietDays = 3;
 
@@ -43,9 +46,15 @@ SourceMonitor::Day& SourceMonitor::day_of(Seen& seen, int64_t time_us) const {
   return day;
 }
 
+// Only what was to be approved: reviewers see what scored high, and of what was declined others tell by
+// chance.
+bool SourceMonitor::counts(const Answer& answer) {
+  return answer.step != Step::kStatic && answer.wanted == Decision::kApprove;
+}
+
 void SourceMonitor::scored(const Scored& scored) {
   const float score = champions_score(scored.answer);
-  if (score < 0 || scored.answer.step == Step::kStatic) return;
+  if (score < 0 || !counts(scored.answer)) return;
   const int64_t day = std::max<int64_t>(scored.time_us, 0) / features::kDayUs;
   Traffic& traffic = traffic_[static_cast<size_t>(day) % kDays];
   if (traffic.day < day) traffic = {day};
@@ -80,9 +89,7 @@ void SourceMonitor::labelled(const Labelled& labelled) {
   Seen& source = seen_[from];
   ++source.today;
   const Answer* answer = labelled.answer;
-  const bool scored = answer != nullptr && answer->step != Step::kStatic;
-  // Of what was not approved others tell only by chance.
-  const bool counts = scored && answer->wanted == Decision::kApprove;
+  const bool counts = answer != nullptr && SourceMonitor::counts(*answer);
   const double p = counts ? static_cast<double>(std::max(answer->score, 0.0f)) : 0;
   if (counts && event.verdict == Verdict::kLegitimate) day_of(source, labelled.time_us).expected += p;
   for (size_t i = 0; i < kSources; ++i) {
@@ -96,7 +103,7 @@ void SourceMonitor::labelled(const Labelled& labelled) {
     if (event.verdict == Verdict::kLegitimate && other == Verdict::kFraud && may_judge(i, from))
       ++day_of(source, labelled.time_us).found;
   }
-  if (!scored || event.verdict != Verdict::kFraud) return;
+  if (!counts || event.verdict != Verdict::kFraud) return;
   const auto above = rank(champions_score(*answer), labelled.time_us);
   if (!above) return;
   Frauds& frauds = source.frauds;
@@ -128,10 +135,15 @@ SourceMonitor::Agreement SourceMonitor::by_frauds(size_t source) const {
   found.z = (rest.mean() - mine.mean()) / error;
   found.of_mine = mine.mean(), found.of_others = rest.mean();
   const double tells = mine.mean() - 0.5, others_tell = rest.mean() - 0.5;
-  if (others_tell < kTells) return found;
-  found.departs = found.z > config_->sources.z && tells < kFlipped * others_tell;
+  // As good as random, which the others' are not; or far less than the others'.
+  const double most = tells + kSurely * std::sqrt(mine.variance() / mine.labels);
+  const bool random = most < kRandom && found.z > kSurely;
+  const bool far_less =
+      others_tell > kTells && found.z > config_->sources.z && tells < kFlipped * others_tell;
+  found.departs = random || far_less;
   // Back when it departs no more by half as much.
-  found.agrees = found.z < config_->sources.z / 2 || tells > (1 + kFlipped) / 2 * others_tell;
+  found.agrees =
+      tells > kRandom && (found.z < config_->sources.z / 2 || tells > (1 + kFlipped) / 2 * others_tell);
   found.text = fmt::format(
       "its {} fraud labels were ranked above {:.0f} % of their day's traffic, those of other sources above "
       "{:.0f} %, and chance ranks 50 %",
@@ -141,8 +153,8 @@ SourceMonitor::Agreement SourceMonitor::by_frauds(size_t source) const {
 
 // Of transactions old enough for the others to have spoken.
 SourceMonitor::Agreement SourceMonitor::by_legitimate(size_t source) const {
-  const int64_t until_us = now_us_ - std::min(config_->training.maturity_us,
-                                              static_cast<int64_t>(kDays) / 2 * features::kDayUs);
+  const int64_t until_us =
+      now_us_ - std::min(config_->training.maturity_us, static_cast<int64_t>(kDays) / 2 * features::kDayUs);
   double expected = 0, frauds = 0;
   for (const Day& day : seen_[source].legitimate) {
     if (day.day < 0 || day.day * features::kDayUs >= until_us) continue;
@@ -184,9 +196,9 @@ void SourceMonitor::judge(size_t i, std::vector<JudgementEvent>& found) {
   constexpr const char* kWhat[] = {"labels", "fraud labels", "legitimate labels"};
   judgement.text =
       departs
-          ? fmt::format("{} of source {} are kept and not learned from: {}. Ask its operator; `release` by hand",
-                        kWhat[static_cast<size_t>(all)], source.name,
-                        frauds.departs ? frauds.text : legitimate.text)
+          ? fmt::format(
+                "{} of source {} are kept and not learned from: {}. Ask its operator; `release` by hand",
+                kWhat[static_cast<size_t>(all)], source.name, frauds.departs ? frauds.text : legitimate.text)
           : fmt::format("labels of source {} agree with the others again and are learned from", source.name);
   judgement.evidence = nlohmann::json{{"fraud_labels", frauds.mine},
                                       {"rank", frauds.of_mine},
@@ -217,9 +229,7 @@ void SourceMonitor::end_day(size_t i, std::vector<JudgementEvent>& found) {
   JudgementEvent judgement;
   judgement.subject = source.name + " silence";
   judgement.finding = quiet ? Finding::kFailed : Finding::kSuccessful;
-  judgement.severity = !quiet           ? Severity::kInfo
-                       : source.silence ? Severity::kCritical
-                                        : Severity::kWarning;
+  judgement.severity = !quiet ? Severity::kInfo : source.silence ? Severity::kCritical : Severity::kWarning;
   judgement.action = quiet ? Action::kNone : Action::kResolve;
   judgement.text =
       quiet ? fmt::format("source {} gave {:.0f} labels a day, and none for {} days{}", source.name,

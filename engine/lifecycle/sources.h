@@ -37,8 +37,8 @@ class SourceMonitor : public Monitor {
   tl::expected<void, std::string> restore(std::string_view bytes) override;
 
  private:
-  // Of a source's fraud labels: the share of their day's traffic that the champion scored lower, by a mean
-  // that forgets.
+  // Of a source's fraud labels on what was to be approved: the share of such traffic of their day that the
+  // champion scored lower, by a mean that forgets.
   struct Frauds {
     double labels = 0, sum = 0, squares = 0;  // of those that count, decayed
     uint64_t all = 0;                         // since the source was last judged otherwise
@@ -72,6 +72,7 @@ class SourceMonitor : public Monitor {
     uint64_t mine = 0, others = 0;
   };
 
+  static bool counts(const Answer& answer);
   bool may_judge(size_t other, size_t source) const;
   Day& day_of(Seen& seen, int64_t time_us) const;
   std::optional<double> rank(float score, int64_t time_us) const;
@@ -86,7 +87,7 @@ class SourceMonitor : public Monitor {
   std::array<bool, kSources> quarantined_{};
   std::array<Suspended, kSources> suspended_{};
   std::array<Traffic, kDays> traffic_{};  // by day, modulo kDays
-  int64_t now_us_ = 0;  // event time
+  int64_t now_us_ = 0;                    // event time
 };
 
 }  // namespace shrike::engine

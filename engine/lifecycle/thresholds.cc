@@ -210,10 +210,11 @@ void ThresholdMonitor::move_challenger(std::vector<JudgementEvent>& found) {
       "challenger {} declines from {:.4f} on and reviews from {:.4f}, where it makes as many alarms as the "
       "champion from {:.4f} and {:.4f}",
       other.hash.substr(0, 12), now.decline, now.review, decline_, review_);
-  judgement.evidence =
-      nlohmann::json{
-          {"transactions", other.transactions}, {"champion_declined", declined}, {"champion_alarms", alarms}}
-          .dump();
+  judgement.evidence = nlohmann::json{
+      {"transactions", other.transactions},
+      {"champion_declined", declined},
+      {"champion_alarms",
+       alarms}}.dump();
   found.push_back(std::move(judgement));
 }
 

@@ -62,8 +62,8 @@ class ThresholdMonitor : public Monitor {
     std::string hash;  // "" for none
     Histogram scores;
     Thresholds thresholds;
-    bool learned = false;            // the thresholds
-    uint64_t transactions = 0;       // that both scored
+    bool learned = false;       // the thresholds
+    uint64_t transactions = 0;  // that both scored
     // By the champion, of those in the histogram: declined, and declined or reviewed; before today and today.
     double declined = 0, alarms = 0, declined_today = 0, alarms_today = 0;
   };
@@ -77,8 +77,8 @@ class ThresholdMonitor : public Monitor {
 
   ConfigPtr config_;
   double review_, decline_;
-  Histogram scores_;          // the champion's
-  double days_ = 0;           // that scores_.recent stands for
+  Histogram scores_;  // the champion's
+  double days_ = 0;   // that scores_.recent stands for
   Challenged challenged_;
   uint64_t since_model_ = 0;  // transactions
   uint64_t since_move_ = 0;

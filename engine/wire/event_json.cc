@@ -114,7 +114,8 @@ Result<JudgementEvent> judgement_by_hand(const Config& config, std::string_view 
   event.action = *found;
   if (event.text.empty()) return invalid("why", "say why: the log keeps it");
   if (event.action == Action::kQuarantine || event.action == Action::kRelease) {
-    if (const auto source = config.sources.find(event.target); !source) return invalid("target", source.error());
+    if (const auto source = config.sources.find(event.target); !source)
+      return invalid("target", source.error());
   }
   if (event.action == Action::kRetrain) {
     if (const auto strategy = parse_retrain_strategy(event.target); !strategy)

@@ -253,8 +253,8 @@ TEST(DeclaredSources, HaveNamesWeightsTrustAndMayHaveNoSilence) {
   EXPECT_EQ(std::get<2>(examples.all[0]), 3);
   transact(2, 30 * kDay);
   EXPECT_EQ(examples.all.size(), 1u) << "nobody's silence means legitimate";
-  const auto many = parse_config(handbook_15() + "\n[sources.a]\n[sources.b]\n[sources.c]\n[sources.d]\n[sources.e]\n",
-                                 "t.toml");
+  const auto many = parse_config(
+      handbook_15() + "\n[sources.a]\n[sources.b]\n[sources.c]\n[sources.d]\n[sources.e]\n", "t.toml");
   ASSERT_FALSE(many);
   EXPECT_NE(many.error()[0].find("sources.e"), std::string::npos) << many.error()[0];
 }
@@ -300,7 +300,8 @@ TEST_F(Quarantined, WhatASourceSaidIsTakenBack) {
   for (Fold* fold : {poisoned.get(), clean.get()}) {
     for (int64_t id = 1; id <= kTransactions; ++id) {
       transact(*fold, id);
-      if (id % 5 == 0) say(*fold, id, id % 2 == 0 ? Verdict::kFraud : Verdict::kLegitimate, Source::kChargeback);
+      if (id % 5 == 0)
+        say(*fold, id, id % 2 == 0 ? Verdict::kFraud : Verdict::kLegitimate, Source::kChargeback);
       if (fold == clean.get()) continue;
       if (id % 3 == 0) say(*fold, id, Verdict::kFraud, Source::kAnalyst);
     }

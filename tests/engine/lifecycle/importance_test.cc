@@ -27,7 +27,8 @@ struct Trained {
     std::iota(keys.begin(), keys.end(), 0);
     for (float& value : all) value = static_cast<float>(learners::unit(random()));
     for (size_t i = 0; i < kExamples; ++i) {
-      const double p = 0.02 + (all[i * kColumns + 1] > 0.8f ? 0.6 : 0) + (all[i * kColumns + 2] > 0.8f ? 0.1 : 0);
+      const double p =
+          0.02 + (all[i * kColumns + 1] > 0.8f ? 0.6 : 0) + (all[i * kColumns + 2] > 0.8f ? 0.1 : 0);
       labels[i] = learners::unit(random()) < p ? 1 : 0;
     }
     learner->partial_fit({all, kColumns}, labels, weights, keys);

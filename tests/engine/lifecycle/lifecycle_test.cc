@@ -233,6 +233,7 @@ class Sources : public testing::Test {
     for (uint64_t i = 1; i <= 5000; ++i) {
       Answer answer;
       answer.score = honest();
+      answer.decision = answer.wanted = Decision::kApprove;
       monitor_.scored({i, 0, {}, answer, 1, 0});
     }
   }

@@ -195,7 +195,8 @@ class Trial {
   void close(int64_t now_us) {
     std::vector<JudgementEvent> found;
     const bool new_day = std::exchange(closed_us_, now_us) / kDay != now_us / kDay;
-    if (config_->thresholds.learn) learned_.close({{sequence_, now_us, sequence_, fold_}, true, new_day}, found);
+    if (config_->thresholds.learn)
+      learned_.close({{sequence_, now_us, sequence_, fold_}, true, new_day}, found);
     monitor_->close({{sequence_, now_us, sequence_, fold_}, true, true}, found);
     for (JudgementEvent& event : found) {
       event.time_us = now_us;
@@ -363,7 +364,8 @@ TEST(Rollout, AChallengerIsJudgedAtThresholdsOfItsOwn) {
   std::string all;
   for (const JudgementEvent& event : learned.judgements) all += event.text + "\n";
   EXPECT_EQ(learned.last(), Action::kPromote) << all;
-  const auto own = std::ranges::find(learned.judgements, Action::kChallengerThresholds, &JudgementEvent::action);
+  const auto own =
+      std::ranges::find(learned.judgements, Action::kChallengerThresholds, &JudgementEvent::action);
   ASSERT_NE(own, learned.judgements.end());
   const auto canary = std::ranges::find(learned.judgements, Action::kCanary, &JudgementEvent::action);
   EXPECT_LT(own, canary) << "it answers nobody before";
