@@ -831,7 +831,8 @@ TEST_P(ServerTest, ItLogsWhatItMeasuresOfItselfAndReplaysJudgeTheSame) {
       EXPECT_GT(machine->resident_bytes, 1u << 20);
     }
     const auto* judgement = std::get_if<JudgementEvent>(&*event);
-    judged += judgement != nullptr && judgement->monitor == "machine";
+    // A busy machine may be late besides.
+    judged += judgement != nullptr && judgement->monitor == "machine" && judgement->subject == "latency";
   }
   EXPECT_GE(measured, 2u);
   EXPECT_LE(answers, static_cast<uint64_t>(id));
