@@ -38,16 +38,19 @@ class Rules {
 
   std::vector<Cause> all() {
     feeds();
+    bad_models();
     label_noise();
     missing_labels();
-    bad_models();
     infrastructure();
     stuck_training();
     // What is told of the stream as a whole is weighed against what is wrong in particular.
     new_fraud();
     new_traffic();
     aged_model();
-    for (Cause& cause : causes_) finish(cause);
+    for (Cause& cause : causes_) {
+      finish(cause);
+      if (e_.newest != kNoDay && e_.period.last < e_.newest) leave_alone(cause);
+    }
     std::erase_if(causes_, [](const Cause& cause) { return cause.score < kWorthTelling; });
     std::stable_sort(causes_.begin(), causes_.end(),
                      [](const Cause& a, const Cause& b) { return a.score > b.score; });
@@ -60,6 +63,13 @@ class Rules {
     for (const Ground& ground : cause.grounds) not_so *= 1 - ground.weight;
     for (const Ground& ground : cause.against) left *= 1 - ground.weight;
     cause.score = (1 - not_so) * left;
+  }
+  // What a period shows that lies back may be over, or answered by now: nothing is done about it unasked.
+  void leave_alone(Cause& cause) const {
+    if (cause.remedy == Remedy::kNone) return;
+    cause.remedy = Remedy::kNone;
+    cause.advice += fmt::format("; the period ends {} days before the log, so see first whether it goes on",
+                                e_.newest - e_.period.last);
   }
   static double score(Cause cause) {
     finish(cause);
@@ -135,6 +145,7 @@ class Rules {
   void stuck_training();
   void new_fraud();
   void new_traffic();
+  bool of_broken_feed(const ColumnChange& change) const;
   void aged_model();
   void retrain(Cause& cause, const std::string& why) const;
 
@@ -142,8 +153,9 @@ class Rules {
   std::vector<Cause> causes_;
 };
 
-// Stuck columns with a field in common are one broken feed. First the fields whose own value is stuck, then
-// the ones that explain most.
+// A field whose own value is stuck, or means something else, is a feed that is broken or changed, and what is
+// computed from it changes with it. Where only computed columns have changed the fields are right: it is the
+// traffic, see new_traffic(), for who has no history has nothing to aggregate.
 void Rules::feeds() {
   if (!e_.inputs) return;
   std::vector<const ColumnChange*> stuck, shifted;
@@ -174,8 +186,6 @@ void Rules::feeds() {
       }
       feed_of(std::string(kFieldPrefix) + field, columns, is_stuck);
     }
-    if (!is_stuck) break;  // computed columns that have only shifted: of the traffic, see new_traffic()
-    for (const ColumnChange* column : rest) feed_of(column->column, {column}, true);
   }
 }
 
@@ -281,8 +291,8 @@ bool Rules::others_fell(Source but) const {
   for (size_t i = 0; i < kSources; ++i) {
     const SourceFigures& of = e_.labels.found.sources[i];
     if (static_cast<Source>(i) == but) continue;
-    before += of.frauds[0] * of.fraud_score[0], n_before += of.frauds[0];
-    now += of.frauds[1] * of.fraud_score[1], n_now += of.frauds[1];
+    before += of.judged[0] * of.fraud_score[0], n_before += of.judged[0];
+    now += of.judged[1] * of.fraud_score[1], n_now += of.judged[1];
   }
   return n_before >= 20 && n_now >= 20 && now / n_now < 0.75 * before / n_before;
 }
@@ -308,6 +318,7 @@ void Rules::noise_of(Source source) {
   constexpr double kLabelsMin = 20;
   const SourceFigures& of = e_.labels.found.sources[static_cast<size_t>(source)];
   if (of.frauds[1] < kLabelsMin) return;
+  const Cause* bad_model = strongest({CauseKind::kBadModel});
   const std::string& who = of.name;
   Cause cause{.kind = CauseKind::kLabelNoise, .subject = who};
   cause.text = fmt::format("labels of the source {} are false", who);
@@ -315,7 +326,8 @@ void Rules::noise_of(Source source) {
   cause.last_day = e_.period.last;
   say_flood(cause, of);
   const double error = std::hypot(of.fraud_score_error[0], of.fraud_score_error[1]);
-  if (of.frauds[0] >= kLabelsMin && error > 0 && (of.fraud_score[0] - of.fraud_score[1]) / error > 4) {
+  if (of.judged[0] >= kLabelsMin && of.judged[1] >= kLabelsMin && error > 0 &&
+      (of.fraud_score[0] - of.fraud_score[1]) / error > 4) {
     say(cause.grounds, 0.65 * part(1 - of.fraud_score[1] / of.fraud_score[0], 0.1, 0.6),
         fmt::format("what it calls fraud was scored {:.3g} by the champion, before {:.3g}",
                     std::pow(of.fraud_score[1], 2), std::pow(of.fraud_score[0], 2)));
@@ -332,6 +344,7 @@ void Rules::noise_of(Source source) {
         "frauds that other sources report score lower too: frauds themselves have changed");
   if (of.flood_from == kNoDay && cause.grounds.size() < 2)
     say(cause.against, 0.4, "it reports no more frauds than it did");
+  if (bad_model != nullptr && bad_model->first_day <= cause.first_day) against_by(cause, bad_model, 0.7);
   const bool quarantined =
       e_.standing && std::find(e_.standing.found.quarantined.begin(), e_.standing.found.quarantined.end(),
                                who) != e_.standing.found.quarantined.end();
@@ -371,18 +384,25 @@ void Rules::missing_labels() {
   causes_.push_back(std::move(cause));
 }
 
+// A source whose labels have stopped: the longer its silence beside how many came a day, the surer. That
+// fewer come says little by itself: how many frauds go through is a matter of what is declined.
 void Rules::silence_of(Source source) {
   const SourceFigures& of = e_.labels.found.sources[static_cast<size_t>(source)];
-  const double expected =
-      of.labels[0] / static_cast<double>(e_.reference.count()) * static_cast<double>(e_.period.count());
+  double a_day = of.labels[0] / static_cast<double>(std::max<int64_t>(e_.reference.count(), 1));
+  if (source == Source::kAnalyst) {  // they look at what is reviewed
+    const auto& [before, now] = e_.performance.found.figures;
+    a_day *= e_.performance && before.stopped > 0 ? std::min(now.stopped / before.stopped, 1.0) : 0;
+  }
+  const int64_t since = std::max(of.last_day, e_.period.first - 1) + 1;
+  const double missed = a_day * static_cast<double>(e_.period.last - since + 1);
   const bool later = of.delay_days[1] >= of.delay_days[0] + 1 && of.delay_days[1] >= 2 * of.delay_days[0] &&
                      of.labels[1] >= 20 && of.labels[0] >= 20;
-  if (expected < 20 && !later) return;
   Cause cause{.kind = CauseKind::kMissingLabels, .subject = of.name};
   cause.text = fmt::format("labels of the source {} are missing or late", cause.subject);
-  cause.first_day = e_.period.first, cause.last_day = e_.period.last;
-  say(cause.grounds, 0.7 * part(1 - of.labels[1] / std::max(expected, 1.0), 0.5, 1),
-      fmt::format("{:.0f} labels came, as before it would have been {:.0f}", of.labels[1], expected));
+  cause.first_day = later ? e_.period.first : since;
+  cause.last_day = e_.period.last;
+  say(cause.grounds, 0.75 * part(missed, 4, 15),
+      fmt::format("none has come from {} on; as before it would have been {:.0f}", day_name(since), missed));
   if (later)
     say(cause.grounds, 0.5,
         fmt::format("half of its labels come after {:.2g} days, before after {:.2g}", of.delay_days[1],
@@ -442,7 +462,10 @@ void Rules::roll_back(Cause& cause, const Takeover& takeover) const {
   std::string to = takeover.before;
   if (e_.standing) {
     const auto& fallbacks = e_.standing.found.fallbacks;
-    if (e_.standing.found.champion != takeover.model) return;
+    if (e_.standing.found.champion != takeover.model) {
+      cause.advice = "another model serves by now; nothing to do but to look how it came to serve";
+      return;
+    }
     if (std::find(fallbacks.begin(), fallbacks.end(), to) == fallbacks.end())
       to = fallbacks.empty() ? "" : fallbacks.front();
   }
@@ -611,6 +634,16 @@ void Rules::new_fraud() {
   causes_.push_back(std::move(cause));
 }
 
+// Is what it is computed from broken?
+bool Rules::of_broken_feed(const ColumnChange& change) const {
+  return std::any_of(causes_.begin(), causes_.end(), [&](const Cause& cause) {
+    return cause.kind == CauseKind::kBrokenFeed &&
+           std::any_of(change.fields.begin(), change.fields.end(), [&](const std::string& field) {
+             return cause.subject == std::string(kFieldPrefix) + field;
+           });
+  });
+}
+
 void Rules::new_traffic() {
   if (!e_.inputs) return;
   const InputEvidence& of = e_.inputs.found;
@@ -619,11 +652,9 @@ void Rules::new_traffic() {
   say(cause.grounds, 0.45 * part(volume, 0.2, 0.7),
       fmt::format("{:.0f} transactions come a day, before {:.0f}", of.a_day[1], of.a_day[0]));
   std::vector<const ColumnChange*> shifted;
-  std::set<std::string> fields;
   for (const ColumnChange& change : of.changed) {
-    if (change.stuck) continue;
+    if (of_broken_feed(change)) continue;
     shifted.push_back(&change);
-    for (const std::string& field : change.fields) fields.insert(field);
     if (cause.first_day == kNoDay || change.first_day < cause.first_day) cause.first_day = change.first_day;
     cause.last_day = std::max(cause.last_day, change.last_day);
   }
@@ -643,8 +674,6 @@ void Rules::new_traffic() {
                                            std::max(e_.performance.found.figures[0].rate(), 1e-9))) < 0.25)
     say(cause.grounds, 0.1, "the rate of frauds is what it was");
   fall_after(cause, cause.first_day, 0.1);
-  const Cause* broken = strongest({CauseKind::kBrokenFeed});
-  if (broken != nullptr && !shifted.empty()) against_by(cause, broken, 0.7);
   against_by(cause, strongest({CauseKind::kChangedFeed}), 0.5);
   cause.advice = "is it meant (a new merchant, a season, a backfill)? The model learns it as its labels come";
   causes_.push_back(std::move(cause));

@@ -88,11 +88,13 @@ struct PerformanceEvidence {
 struct SourceFigures {
   std::string name;
   Pair labels{}, frauds{};
+  int64_t last_day = kNoDay;  // of its newest label
+  Pair judged{};  // frauds that had been approved: they alone say how many a source finds, and how they score
   Pair fraud_score{}, fraud_score_error{};  // as in ScoreFigures, by the champion's score when it answered
   Pair contradicted{};                      // share of its labels that another source contradicts
   Pair delay_days{};                        // median, from the transaction to the label
   // The first day of the period with far more frauds than the reference has a day; how many a day the source
-  // reports in the reference and from then on, and all others together of what had been approved.
+  // reports at the reference's rate and from then on, and all others together; of what had been approved.
   int64_t flood_from = kNoDay;
   Pair frauds_a_day{}, others_a_day{};
   double others_delay_days = 0;  // median: by then a fraud would have come from them too
@@ -178,6 +180,7 @@ struct Standing {
 struct Evidence {
   Days reference, period;
   int64_t begun = kNoDay;   // the log's first day; kNoDay when retention has taken it
+  int64_t newest = kNoDay;  // the log's last day; kNoDay when the period's is
   uint64_t events = 0;      // that were read
   std::string log_problem;  // why reading ended early; "" when it did not
   Examined<InputEvidence> inputs;

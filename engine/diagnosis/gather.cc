@@ -76,6 +76,7 @@ class Reader {
   Evidence read() {
     evidence_.reference = of_.reference;
     evidence_.period = of_.period;
+    evidence_.newest = of_.log.last;
     evidence_.begun = of_.log.complete ? of_.log.first : kNoDay;
     read_log();
     const int64_t now_us = now_us_ == INT64_MIN ? 0 : now_us_;

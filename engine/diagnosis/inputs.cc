@@ -43,6 +43,21 @@ float mode(std::vector<float> values) {
 // Monday is 0: 1970 began on a Thursday.
 size_t weekday(int64_t day) { return static_cast<size_t>(((day + 3) % 7 + 7) % 7); }
 
+// How a day stands to what is usual.
+struct Shares {
+  Pair missing{}, common{};
+  float value = 0;  // the day's most frequent
+  bool stuck() const { return missing[1] - missing[0] >= kMissing || common[1] - common[0] >= kCommon; }
+};
+
+Shares shares(std::span<const float> usual, const std::vector<float>& day) {
+  Shares out;
+  out.missing = {share_missing(usual), share_missing(day)};
+  out.value = mode(day);
+  out.common = {share_of(usual, out.value), share_of(day, out.value)};
+  return out;
+}
+
 double by_chance(size_t first, size_t second) {
   return static_cast<double>(kDeciles) * (1 / static_cast<double>(first) + 1 / static_cast<double>(second));
 }
@@ -60,14 +75,49 @@ InputReader::InputReader(ConfigPtr config, Days reference, Days period, int64_t 
     const bool filled = begun == kNoDay || settles <= (reference.first - begun) * features::kDayUs;
     compared_.push_back(settles != kNever && filled);
   }
+  find_hidden_fields();
+}
+
+// Keys of entities change with who comes: of them only what is stuck is told.
+void InputReader::find_hidden_fields() {
+  const features::Schema& schema = config_->schema();
+  std::vector<bool> shown(schema.fields.size(), false), key(schema.fields.size(), false);
+  shown[schema.id] = shown[schema.time] = true;
+  for (size_t c = 0; c < config_->columns.size(); ++c) {
+    const auto field = schema.find(describe(c).value_of);
+    if (field) shown[*field] = true;
+  }
+  for (const features::EntityPlan& entity : config_->plan->entities) {
+    for (const size_t field : entity.key_fields) key[field] = true;
+  }
+  for (size_t f = 0; f < schema.fields.size(); ++f) {
+    if (shown[f]) continue;
+    fields_.push_back(f);
+    compared_.push_back(!key[f]);
+  }
+}
+
+learners::ColumnKind InputReader::kind(size_t subject) const {
+  if (subject < config_->columns.size()) return config_->columns[subject].kind;
+  const features::Field& field = config_->schema().fields[fields_[subject - config_->columns.size()]];
+  return field.type == features::FieldType::kText ? learners::ColumnKind::kCategorical
+                                                  : learners::ColumnKind::kNumeric;
 }
 
 void InputReader::see(const TransactionEvent& event) {
   const int64_t day = day_of(event.transaction.time_us);
   if (event.answer.clock != Clock::kOnTime || (!reference_.has(day) && !period_.has(day))) return;
-  Day& at = days_.try_emplace(day, config_->columns.size() + 1).first->second;
+  Day& at = days_.try_emplace(day, width()).first->second;
   ++at.transactions;
-  at.sample.add(event.transaction.id, event.row, champions_score(event.answer));
+  row_.assign(event.row.begin(), event.row.end());
+  for (const size_t field : fields_) {
+    const features::Value& value = event.transaction.values[field];
+    const bool is_text = config_->schema().fields[field].type == features::FieldType::kText;
+    row_.push_back(!value.present ? std::nanf("")
+                   : is_text      ? static_cast<float>(features::mix(features::key_of(value.text)) >> 40)
+                                  : static_cast<float>(value.fixed));
+  }
+  at.sample.add(event.transaction.id, row_, champions_score(event.answer));
 }
 
 void InputReader::dropped(const std::string& target, int64_t day) {
@@ -88,8 +138,8 @@ void InputReader::restored(const std::string& target, int64_t day) {
 }
 
 bool InputReader::was_dropped(size_t column, int64_t day) const {
-  return std::any_of(dropped_[column].begin(), dropped_[column].end(),
-                     [&](const Days& days) { return days.has(day); });
+  return column < dropped_.size() && std::any_of(dropped_[column].begin(), dropped_[column].end(),
+                                                 [&](const Days& days) { return days.has(day); });
 }
 
 std::vector<float> InputReader::values(int64_t day, size_t column) const {
@@ -97,13 +147,29 @@ std::vector<float> InputReader::values(int64_t day, size_t column) const {
   std::vector<float> values;
   if (found == days_.end() || was_dropped(column, day)) return values;
   const std::span<const float> all = found->second.sample.values();
-  for (size_t at = column; at < all.size(); at += config_->columns.size() + 1) values.push_back(all[at]);
+  for (size_t at = column; at < all.size(); at += width()) values.push_back(all[at]);
   return values;
+}
+
+// Days of the reference, the newest first, but those on which the column was stuck beside all of them: an
+// earlier fault is not what is usual.
+std::vector<int64_t> InputReader::usual_days(size_t column) const {
+  std::vector<float> all;
+  for (int64_t day = reference_.first; day <= reference_.last; ++day) {
+    const std::vector<float> one = values(day, column);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  std::vector<int64_t> usual;
+  for (int64_t day = reference_.last; day >= reference_.first; --day) {
+    const std::vector<float> one = values(day, column);
+    if (!one.empty() && !shares(all, one).stuck()) usual.push_back(day);
+  }
+  return usual;
 }
 
 InputReader::Weekdays InputReader::reference_of(size_t column) const {
   Weekdays by_weekday;
-  for (int64_t day = reference_.last; day >= reference_.first; --day) {
+  for (const int64_t day : usual_days(column)) {
     std::vector<float>& into = by_weekday[weekday(day)];
     if (into.size() >= kReferenceRows) continue;
     const std::vector<float> more = values(day, column);
@@ -114,8 +180,14 @@ InputReader::Weekdays InputReader::reference_of(size_t column) const {
 
 ColumnChange InputReader::describe(size_t column) const {
   ColumnChange change;
-  change.column = config_->columns[column].name;
   const features::Schema& schema = config_->schema();
+  if (column >= config_->columns.size()) {
+    change.value_of = schema.fields[fields_[column - config_->columns.size()]].name;
+    change.column = std::string(kFieldPrefix) + change.value_of;
+    change.fields = {change.value_of};
+    return change;
+  }
+  change.column = config_->columns[column].name;
   for (size_t f = 0; f < schema.fields.size(); ++f) {
     if (fields_of_[column] >> f & 1) change.fields.push_back(schema.fields[f].name);
   }
@@ -137,13 +209,12 @@ std::optional<ColumnChange> InputReader::change_of(size_t column, bool compared,
     const std::vector<float>& before = reference[weekday(day)];
     if (now.size() < kRowsMin || before.size() < kRowsMin) continue;
     ++days;
-    const Pair missing = {share_missing(before), share_missing(now)};
-    const float value = mode(now);
-    const Pair common = {share_of(before, value), share_of(now, value)};
-    const bool stuck = missing[1] - missing[0] >= kMissing || common[1] - common[0] >= kCommon;
+    const Shares at = shares(before, now);
+    const auto& [missing, common, value] = at;
+    const bool stuck = at.stuck();
     double psi = 0;
     if (compared) {
-      psi = population_stability(before, now, config_->columns[column].kind);
+      psi = population_stability(before, now, kind(column));
       psi = std::max(0.0, psi - by_chance(before.size(), now.size()));
     }
     if (!stuck && psi < kShifted) continue;
@@ -165,8 +236,8 @@ tl::expected<InputEvidence, std::string> InputReader::changes() const {
   InputEvidence evidence;
   evidence.columns = config_->columns.size();
   size_t days = 0;
-  for (size_t c = 0; c < evidence.columns; ++c) {
-    evidence.compared += compared_[c];
+  for (size_t c = 0; c < subjects(); ++c) {
+    if (c < evidence.columns) evidence.compared += compared_[c];
     if (auto change = change_of(c, compared_[c], days)) evidence.changed.push_back(std::move(*change));
   }
   if (days == 0)
@@ -190,7 +261,6 @@ tl::expected<InputEvidence, std::string> InputReader::changes() const {
 }
 
 std::vector<float> InputReader::rows(Days days, size_t rows_max) const {
-  const size_t width = config_->columns.size();
   std::vector<float> rows;
   const size_t a_day =
       std::max<size_t>(rows_max / static_cast<size_t>(std::max<int64_t>(days.count(), 1)), 1);
@@ -199,7 +269,7 @@ std::vector<float> InputReader::rows(Days days, size_t rows_max) const {
     if (found == days_.end()) continue;
     const std::span<const float> all = found->second.sample.values();
     for (size_t r = 0; r < std::min(a_day, found->second.sample.rows()); ++r) {
-      const auto row = all.subspan(r * (width + 1), width);
+      const auto row = all.subspan(r * width(), config_->columns.size());
       rows.insert(rows.end(), row.begin(), row.end());
     }
   }

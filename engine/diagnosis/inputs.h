@@ -1,5 +1,6 @@
-// What came in: a sample of each day's rows, and how each column's values of a day differ from those of the
-// same weekdays of the reference. Weekdays are compared with their like, so that a weekend is no change.
+// What came in: the columns, and the fields that no column shows as they are. A sample of each day's rows,
+// and how each column's values of a day differ from those of the same weekdays of the reference. Weekdays are
+// compared with their like, so that a weekend is no change.
 #pragma once
 
 #include <map>
@@ -38,6 +39,12 @@ class InputReader {
   };
   using Weekdays = std::array<std::vector<float>, 7>;
 
+  // Columns come first, then fields.
+  size_t subjects() const { return config_->columns.size() + fields_.size(); }
+  size_t width() const { return subjects() + 1; }
+  learners::ColumnKind kind(size_t subject) const;
+  void find_hidden_fields();
+  std::vector<int64_t> usual_days(size_t column) const;
   std::vector<float> values(int64_t day, size_t column) const;
   Weekdays reference_of(size_t column) const;
   std::optional<ColumnChange> change_of(size_t column, bool compared, size_t& days) const;
@@ -46,11 +53,13 @@ class InputReader {
 
   ConfigPtr config_;
   Days reference_, period_;
-  std::vector<bool> compared_;              // by column
+  std::vector<size_t> fields_;              // of the schema, that no column shows
+  std::vector<bool> compared_;              // by subject
   std::vector<uint64_t> fields_of_;         // by column, bits
   DroppedColumns names_;                    // what targets mean
   std::vector<std::vector<Days>> dropped_;  // by column
   std::map<int64_t, Day> days_;
+  std::vector<float> row_;  // of the transaction under way
 };
 
 }  // namespace shrike::engine

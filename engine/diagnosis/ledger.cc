@@ -84,6 +84,7 @@ void Ledger::see(const TransactionEvent& event) {
   champion_ = answer.arm == Arm::kChampion && answer.step != Step::kStatic ? to_hex(answer.model) : champion_;
   const int64_t day = day_of(event.transaction.time_us);
   if (answer.clock != Clock::kOnTime || (!reference_.has(day) && !period_.has(day))) return;
+  ++transactions_[day];
   if (!keeps(event.transaction.id)) return;
   Line line{.time_us = event.transaction.time_us, .score = champions_score(answer)};
   if (answer.step == Step::kStatic) line.score = -1;
@@ -247,7 +248,7 @@ void Ledger::find_fall(int64_t now_us, PerformanceEvidence& evidence) const {
 
 tl::expected<PerformanceEvidence, std::string> Ledger::performance(int64_t now_us) const {
   PerformanceEvidence evidence;
-  evidence.settled_until = day_of(now_us - config_->training.maturity_us) - 1;
+  evidence.settled_until = std::min(day_of(now_us - config_->training.maturity_us) - 1, period_.last);
   for (const size_t side : {0, 1}) {
     const Days days = side == 0 ? reference_ : period_;
     evidence.figures[side] =
@@ -263,20 +264,30 @@ tl::expected<PerformanceEvidence, std::string> Ledger::performance(int64_t now_u
   return evidence;
 }
 
-// The first day of the period on which a source reports far more frauds than on any day of the reference that
-// chance explains: five standard deviations of a Poisson count above its mean, and twice it.
+// Transactions of a day beside the reference's mean; 1 where nothing is known.
+double Ledger::traffic(int64_t day) const {
+  const auto found = transactions_.find(day);
+  double before = 0;
+  for (const auto& [one, count] : transactions_)
+    before += reference_.has(one) ? static_cast<double>(count) : 0;
+  if (found == transactions_.end() || before == 0) return 1;
+  return static_cast<double>(found->second) * static_cast<double>(reference_.count()) / before;
+}
+
+// The first day of the period on which a source reports far more frauds than a day of the reference at the
+// same traffic: five standard deviations of a Poisson count above its mean, and twice it. Of what had been
+// approved: how many others are reported is a matter of what is reviewed.
 int64_t Ledger::flood_from(Source source) const {
   std::map<int64_t, double> frauds;
   double before = 0;
   for (const Said& said : said_) {
-    if (said.source != source || said.verdict != Verdict::kFraud) continue;
+    if (said.source != source || said.verdict != Verdict::kFraud || !is_probability(said.score)) continue;
     frauds[said.day] += 1;
     before += reference_.has(said.day);
   }
-  const double mean = before / static_cast<double>(std::max<int64_t>(reference_.count(), 1));
-  const double limit = std::max(2 * mean, mean + 5 * std::sqrt(mean + 1));
   for (const auto& [day, count] : frauds) {
-    if (period_.has(day) && count > limit) return day;
+    const double mean = before / static_cast<double>(std::max<int64_t>(reference_.count(), 1)) * traffic(day);
+    if (period_.has(day) && count > std::max(2 * mean, mean + 5 * std::sqrt(mean + 1))) return day;
   }
   return kNoDay;
 }
@@ -287,20 +298,17 @@ void Ledger::compare_flood(Source source, SourceFigures& figures) const {
   std::vector<float> delays;
   for (const Said& said : said_) {
     const bool before = reference_.has(said.day);
-    if (said.verdict != Verdict::kFraud || (!before && said.day < figures.flood_from)) continue;
-    const size_t side = before ? 0 : 1;
-    if (said.source == source) {
-      ++figures.frauds_a_day[side];
-    } else if (is_probability(said.score)) {
-      ++figures.others_a_day[side];
-      if (before) delays.push_back(said.delay_days);
-    }
+    if (said.verdict != Verdict::kFraud || !is_probability(said.score)) continue;
+    if (!before && said.day < figures.flood_from) continue;
+    ++(said.source == source ? figures.frauds_a_day : figures.others_a_day)[before ? 0 : 1];
+    if (said.source != source && before) delays.push_back(said.delay_days);
   }
-  const Pair days = {static_cast<double>(reference_.count()),
-                     static_cast<double>(period_.last - figures.flood_from + 1)};
-  for (const size_t side : {0, 1}) {
-    figures.frauds_a_day[side] /= days[side];
-    figures.others_a_day[side] /= days[side];
+  double now = 0;
+  for (int64_t day = figures.flood_from; day <= period_.last; ++day) now += traffic(day);
+  const auto days = static_cast<double>(period_.last - figures.flood_from + 1);
+  for (Pair* a_day : {&figures.frauds_a_day, &figures.others_a_day}) {
+    (*a_day)[0] *= now / days / static_cast<double>(std::max<int64_t>(reference_.count(), 1));
+    (*a_day)[1] /= days;
   }
   figures.others_delay_days = median(std::move(delays));
 }
@@ -313,10 +321,16 @@ SourceFigures Ledger::source_figures(Source source) const {
     if (said.source != source) continue;
     const size_t side = period_.has(said.day) ? 1 : 0;
     ++out.labels[side];
-    if (said.delay_days >= 0) delays[side].push_back(said.delay_days);
+    out.last_day = std::max(out.last_day, said.day);
+    // Of transactions before the reference nothing is read: long delays are seen in its second half alone.
+    const int64_t seen_days = std::max<int64_t>(reference_.count() / 2, 1);
+    const bool seen = said.delay_days >= 0 && said.delay_days < static_cast<float>(seen_days);
+    if (seen && said.day >= reference_.first + seen_days) delays[side].push_back(said.delay_days);
     if (said.verdict != Verdict::kFraud) continue;
     ++out.frauds[side];
-    if (is_probability(said.score)) scores[side].add(root(said.score));
+    if (!is_probability(said.score)) continue;
+    ++out.judged[side];
+    scores[side].add(root(said.score));
   }
   for (const size_t side : {0, 1}) {
     out.fraud_score[side] = scores[side].mean();

@@ -62,13 +62,15 @@ class Ledger {
   ScoreFigures figures(int64_t now_us, Wanted&& wanted, double* loss_variance = nullptr) const;
   void find_fall(int64_t now_us, PerformanceEvidence& evidence) const;
   SourceFigures source_figures(Source source) const;
+  double traffic(int64_t day) const;
   int64_t flood_from(Source source) const;
   void compare_flood(Source source, SourceFigures& figures) const;
 
   ConfigPtr config_;
   Days reference_, period_;
   size_t lines_max_;
-  double share_ = 1;  // of transactions, that is kept
+  double share_ = 1;                          // of transactions, that is kept
+  std::map<int64_t, uint64_t> transactions_;  // by day
   std::vector<Line> lines_;
   std::unordered_map<Key, uint32_t, features::KeyHash> place_;
   std::unordered_map<Key, std::vector<Said>, features::KeyHash> early_;  // whose transaction has not come

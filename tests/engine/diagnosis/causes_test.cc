@@ -27,7 +27,8 @@ Evidence well() {
   for (const Source source : {Source::kChargeback, Source::kCustomer}) {
     SourceFigures& of = e.labels.found.sources[static_cast<size_t>(source)];
     of.name = SourceConfig{}.name(source);
-    of.labels = of.frauds = {200, 100};
+    of.labels = of.frauds = of.judged = {200, 100};
+    of.last_day = kFirst + 13;
     of.fraud_score = {0.6, 0.6}, of.fraud_score_error = {0.02, 0.03}, of.delay_days = {3, 3};
   }
   e.labels.found.a_transaction = {0.01, 0.01};
@@ -122,6 +123,18 @@ TEST(Causes, WhatIsOverOrDroppedAlreadyIsNotDropped) {
   EXPECT_EQ(causes.front().command.rfind("shrike judge restore_feature", 0), 0u);
 }
 
+TEST(Causes, APeriodThatLiesBackIsToldAndNothingIsDoneAboutIt) {
+  Evidence e = well();
+  e.inputs.found.changed = {stuck("amount", "amount", kFirst + 4, kFirst + 13)};
+  e.newest = e.period.last;
+  EXPECT_EQ(diagnose(e).front().remedy, Remedy::kDropFeature);
+  e.newest = e.period.last + 30;
+  const Cause cause = diagnose(e).front();
+  EXPECT_EQ(cause.remedy, Remedy::kNone);
+  EXPECT_NE(cause.advice.find("30 days before the log"), std::string::npos) << cause.advice;
+  EXPECT_FALSE(cause.command.empty()) << "by hand it can be done";
+}
+
 TEST(Causes, AnUnusedStuckColumnMattersLess) {
   Evidence e = well();
   e.inputs.found.changed = {stuck("amount", "amount", kFirst + 4, kFirst + 13)};
@@ -144,7 +157,7 @@ TEST(Causes, AFieldThatMeansSomethingElseIsToldAndNotDropped) {
 
 void flood(Evidence& e) {
   SourceFigures& customer = e.labels.found.sources[static_cast<size_t>(Source::kCustomer)];
-  customer.labels[1] = customer.frauds[1] = 700;
+  customer.labels[1] = customer.frauds[1] = customer.judged[1] = 700;
   customer.fraud_score[1] = 0.15, customer.fraud_score_error[1] = 0.01;
   customer.flood_from = kFirst + 6, customer.frauds_a_day = {7, 90};
 }
@@ -194,7 +207,7 @@ TEST(Causes, NoiseAndANewKindOfFraudCompete) {
   EXPECT_FALSE(fraud->against.empty()) << "noise explains it";
 
   SourceFigures& chargeback = e.labels.found.sources[static_cast<size_t>(Source::kChargeback)];
-  chargeback.frauds[1] = chargeback.labels[1] = 300;
+  chargeback.frauds[1] = chargeback.labels[1] = chargeback.judged[1] = 300;
   chargeback.fraud_score[1] = 0.2;
   SourceFigures& customer = e.labels.found.sources[static_cast<size_t>(Source::kCustomer)];
   customer.fraud_score[1] = 0.25;
@@ -251,7 +264,7 @@ TEST(Causes, ManyColumnsAndMoreTransactionsAreOtherTraffic) {
   e.inputs.found.a_day = {2000, 4100};
   for (int i = 0; i < 9; ++i) {
     ColumnChange shifted = stuck("count_" + std::to_string(i), "", kFirst + 6, kFirst + 13);
-    shifted.stuck = false, shifted.psi = 0.6, shifted.fields = {"customer_id"};
+    shifted.stuck = i < 3, shifted.psi = 0.6, shifted.fields = {"customer_id"};  // some: nothing to aggregate
     e.inputs.found.changed.push_back(shifted);
   }
   const auto causes = diagnose(e);
@@ -309,13 +322,15 @@ TEST(Causes, AConfigurationBeforeTheFallIsNamedWithItsKeys) {
 
 TEST(Causes, LabelsThatDoNotComeAndTrainingThatIsHeldAreTold) {
   Evidence e = well();
-  e.labels.found.sources[static_cast<size_t>(Source::kChargeback)].labels[1] = 0;
-  e.labels.found.sources[static_cast<size_t>(Source::kChargeback)].frauds[1] = 0;
+  SourceFigures& chargeback = e.labels.found.sources[static_cast<size_t>(Source::kChargeback)];
+  chargeback.labels[1] = chargeback.frauds[1] = chargeback.judged[1] = 40;
+  chargeback.last_day = kFirst + 6;
   e.standing.found.training_held = true;
   const auto causes = diagnose(e);
   const Cause* labels = find(causes, CauseKind::kMissingLabels);
   ASSERT_NE(labels, nullptr);
   EXPECT_EQ(labels->subject, "chargeback");
+  EXPECT_EQ(labels->first_day, kFirst + 7);
   EXPECT_GE(labels->score, kProbable);
   const Cause* training = find(causes, CauseKind::kStuckTraining);
   ASSERT_NE(training, nullptr);

@@ -2,6 +2,7 @@
 #include "engine/serve/server.h"
 #include "engine/serve/retraining.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <simdjson.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <thread>
 
 #include "engine/replay/replay.h"
@@ -594,6 +596,63 @@ TEST_P(ServerTest, AnOperatorJudgesAndTheLogKeepsIt) {
   Peer score(server.at().score), feedback(server.at().feedback);
   EXPECT_EQ(field(score.ask(transaction(3)), "decision"), "decline") << "after a restart";
   EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "fraud_examples"), "0") << "and not learned from";
+}
+
+TEST_P(ServerTest, AFeatureIsDroppedThroughARestartAndTheLogReplaysToTheBit) {
+  const ConfigPtr c = config();
+  const std::string data = dir_ / "data";
+  const auto judge = [](const char* action, const char* target) {
+    return fmt::format(
+        R"({{"command":"judge","argument":"{{\"action\":\"{}\",\"target\":\"{}\",\"why\":\"w\"}}"}})", action,
+        target);
+  };
+  int id = 0;
+  const auto transact = [&](Peer& score) {
+    for (int i = 0; i < 50; ++i, ++id) score.ask(transaction(id, 1000 + id * 60, 10 + id % 90));
+  };
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    transact(score);
+    const std::string unknown = feedback.ask(judge("drop_feature", "amuont"));
+    EXPECT_EQ(error_code(unknown), "not_found");
+    EXPECT_NE(unknown.find("did you mean"), std::string::npos) << unknown;
+    EXPECT_EQ(error_code(feedback.ask(judge("restore_feature", "amount"))), "invalid_value");
+    EXPECT_EQ(field(feedback.ask(judge("drop_feature", "amount")), "judged"), "drop_feature");
+    transact(score);
+  }
+  {
+    Running server(c, data);
+    Peer score(server.at().score), feedback(server.at().feedback);
+    EXPECT_EQ(field(feedback.ask(R"({"command":"status"})"), "dropped"), R"(["amount"])")
+        << "after a restart";
+    transact(score);
+    EXPECT_EQ(field(feedback.ask(judge("restore_feature", "field:amount")), "judged"), "restore_feature");
+    transact(score);
+  }
+  auto store = storage::Store::open_read_only(data);
+  ASSERT_TRUE(store);
+  std::vector<bool> missing;
+  std::vector<StartEvent> starts;
+  for (auto cursor = (*store)->read(1);;) {
+    const auto next = cursor.next();
+    ASSERT_TRUE(next);
+    if (!*next) break;
+    const auto event = decode_event(c->schema(), (*next)->value);
+    ASSERT_TRUE(event) << event.error();
+    if (const auto* start = std::get_if<StartEvent>(&*event)) starts.push_back(*start);
+    if (const auto* one = std::get_if<TransactionEvent>(&*event)) missing.push_back(std::isnan(one->row[0]));
+  }
+  ASSERT_EQ(missing.size(), 200u);
+  for (size_t i = 0; i < missing.size(); ++i) EXPECT_EQ(missing[i], 50 <= i && i < 150) << i;
+  ASSERT_EQ(starts.size(), 2u);
+  EXPECT_FALSE(starts[0].version.empty());
+  EXPECT_EQ(starts[1].folded, 0u) << "it had ended cleanly";
+  const auto report = replay_recorded(c, **store, nullptr, nullptr);
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_EQ(report->rows_different, 0u);
+  EXPECT_EQ(report->scores_different, 0u);
+  EXPECT_EQ(report->judgements_different, 2u) << "those by hand";
 }
 
 TEST_P(ServerTest, AlertsGoOutAndMessagesAreNumbered) {
