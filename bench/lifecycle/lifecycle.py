@@ -66,7 +66,7 @@ def switched(mode, args):
     """The configuration of a run: all parts of the life cycle on, but those that are left out; or all off."""
     changes = {table: {key: "true" if mode == "on" and table not in args.without else "false"}
                for table, key in SWITCHES.items()}
-    if changes["rollout"]["on"] == "true":  # the two go together not yet
+    if changes["rollout"]["on"] == "true":  # what either does shows apart
         changes["thresholds"]["learn"] = "false"
     changes["thresholds"]["reviews_per_day"] = str(round(2 * REVIEWED * args.customers))
     return changes

@@ -16,6 +16,12 @@ namespace {
 constexpr uint64_t kSettleAfter = 1024;
 constexpr double kKpiMost = 1e12;  // of a value, either way
 
+// What has left memory is.
+template <typename Labelling>
+bool is_of_age(const Labelling& of) {
+  return of.entry == nullptr || of.entry->matured;
+}
+
 }  // namespace
 
 // Whether a source that says so is listened to.
@@ -58,14 +64,14 @@ bool Fold::silence_tells(const Answer& answer, const LabelState& state) const {
 Verdict Fold::known(const Labelling& of) const {
   const Verdict verdict = of.state.current;
   if (verdict == Verdict::kFraud || verdict == Verdict::kLegitimate) return verdict;
-  const bool matured = of.entry == nullptr || of.entry->matured;
+  const bool matured = is_of_age(of);
   return matured && silence_tells(of.answer, of.state) ? Verdict::kLegitimate : Verdict::kUnknown;
 }
 
 // The features see the verdict that counts now.
 void Fold::show(const Labelling& of) {
   const Verdict verdict = of.state.current;
-  const bool matured = of.entry == nullptr || of.entry->matured;
+  const bool matured = is_of_age(of);
   const bool hidden = verdict == Verdict::kUnsure ||
                       (verdict == Verdict::kUnknown && matured && !silence_tells(of.answer, of.state));
   hidden ? features_.hide(of.subject) : features_.label(of.subject, verdict);
@@ -82,7 +88,7 @@ Example Fold::example(const Labelling& of, const Key& transaction, Verdict verdi
 void Fold::apply_label(const Labelling& of, LabelEvent& event, uint64_t sequence) {
   LabelState& state = of.state;
   const Verdict said = state.current, before = known(of);
-  const bool matured = of.entry == nullptr || of.entry->matured;
+  const bool matured = is_of_age(of);
   note(state, event.source, event.verdict);
   state.sequence = sequence;
   decide(state);
@@ -351,7 +357,7 @@ void Fold::expire_orphans() {
 // A transaction of which we hear late that it went through has been silent for as long. What was learned of
 // the silence of one that did not stays learned, and is not learned again.
 void Fold::apply_outcome(const Labelling& of, OutcomeEvent& event, uint64_t sequence) {
-  const bool matured = of.entry == nullptr || of.entry->matured;
+  const bool matured = is_of_age(of);
   const bool before = went_through(of.answer, of.state.outcome),
              after = went_through(of.answer, event.outcome);
   of.state.outcome = event.outcome;

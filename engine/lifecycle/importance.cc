@@ -18,8 +18,14 @@ constexpr double kScoreMin = 1e-6;
 Importance::Importance(size_t columns) : shares_(columns, 1 / static_cast<double>(columns)) {}
 
 void Importance::begin(std::vector<float> rows) {
+  stop();
   rows_ = std::move(rows);
   weighed_.clear();
+}
+
+void Importance::stop() {
+  rows_.clear();
+  before_.clear();
 }
 
 std::vector<double> Importance::log_odds(const learners::Model& model, const std::vector<float>& rows) const {
@@ -39,9 +45,10 @@ void Importance::step(const learners::Model& model) {
   std::vector<float> exchanged = rows_;
   for (size_t row = 0; row < rows; ++row)
     exchanged[row * width + column] = rows_[(row + rows / 2) % rows * width + column];
-  const std::vector<double> before = log_odds(model, rows_), after = log_odds(model, exchanged);
+  if (before_.empty()) before_ = log_odds(model, rows_);
+  const std::vector<double> after = log_odds(model, exchanged);
   double change = 0;
-  for (size_t row = 0; row < rows; ++row) change += std::fabs(after[row] - before[row]);
+  for (size_t row = 0; row < rows; ++row) change += std::fabs(after[row] - before_[row]);
   weighed_.push_back(std::isfinite(change) ? change : 0);
   if (weighed_.size() < width) return;
   const double all = std::accumulate(weighed_.begin(), weighed_.end(), 0.0);
@@ -62,6 +69,7 @@ bool Importance::restore(const proto::ImportanceRecord& record) {
       record.weighed_size() > width)
     return false;
   shares_.assign(record.shares().begin(), record.shares().end());
+  stop();
   rows_ = floats_from_bytes(record.rows());
   weighed_.assign(record.weighed().begin(), record.weighed().end());
   return rows_.empty() || weighed_.size() < shares_.size();

@@ -24,7 +24,7 @@ class Importance {
   // From now on step() weighs a model's columns by these rows, one after the other. shares() stay as they are
   // until the last one is weighed.
   void begin(std::vector<float> rows);
-  void stop() { rows_.clear(); }
+  void stop();
   // The next column of what begin() began: two dozen microseconds for each thousand values. Nothing when
   // nothing is to be weighed.
   void step(const learners::Model& model);
@@ -37,6 +37,7 @@ class Importance {
   std::vector<double> log_odds(const learners::Model& model, const std::vector<float>& rows) const;
 
   std::vector<double> shares_;
+  std::vector<double> before_;   // log-odds of rows_; empty until a step needs them
   std::vector<float> rows_;      // that the columns are weighed by; empty when none are
   std::vector<double> weighed_;  // columns so far
 };
