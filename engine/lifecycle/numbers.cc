@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 
@@ -9,6 +11,14 @@ namespace shrike::engine {
 namespace {
 int64_t floor_to(int64_t value, int64_t step) { return (value / step - (value % step < 0)) * step; }
 }  // namespace
+
+size_t score_bin(float score, unsigned bits, size_t bins) {
+  const unsigned shift = 23 - bits;
+  const uint32_t one = std::bit_cast<uint32_t>(1.0f) >> shift;
+  if (!(score > 0)) return 0;
+  const uint32_t below = one - std::min(std::bit_cast<uint32_t>(score) >> shift, one);
+  return below >= bins ? 0 : bins - 1 - below;
+}
 
 nlohmann::json short_number(double value) {
   if (!std::isfinite(value)) return nullptr;

@@ -14,6 +14,10 @@ namespace shrike::engine {
 nlohmann::json short_number(double value);
 nlohmann::json shift_json(const Shifts::Shift& shift);
 
+// Scores by their exponent and their first `bits` of mantissa: 2^bits bins for each power of two below 1, the
+// last of `bins` for 1, and the first for all that is lower.
+size_t score_bin(float score, unsigned bits, size_t bins);
+
 int64_t start_of_hour(int64_t time_us);
 int64_t start_of_day(int64_t time_us);
 

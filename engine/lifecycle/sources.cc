@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/lifecycle/numbers.h"
 #include "engine/lifecycle/sources.pb.h"
 
 namespace shrike::engine {
@@ -14,6 +15,7 @@ namespace {
 
 // A source is judged by about its newest thousand fraud labels.
 constexpr double kForget = 1 - 1.0 / 1000;
+constexpr unsigned kBits = 2;     // of a score's mantissa
 constexpr double kFlipped = 0.5;  // a difference of less than this share of the others' is none
 constexpr double kTells = 0.1;    // others' frauds are ranked so much above one half, or they tell nothing
 constexpr double kRandom =
@@ -23,14 +25,6 @@ constexpr double kSurely = 3;
 // so many: people rest at weekends.
 constexpr double kTalks = 20, kDayWeight = 0.1;
 constexpr uint64_t kQuietDays = 3;
-
-size_t bin_of(float score, size_t bins) {
-  int exponent = 0;
-  const float part = std::frexp(std::max(score, 1e-9f), &exponent);  // 0.5 to 1
-  const int quarter = static_cast<int>((part - 0.5f) * 8);
-  const int at = static_cast<int>(bins) - 4 + 4 * std::min(exponent, 0) + quarter;
-  return static_cast<size_t>(std::clamp(at, 0, static_cast<int>(bins) - 1));
-}
 
 }  // namespace
 
@@ -58,7 +52,7 @@ void SourceMonitor::scored(const Scored& scored) {
   const int64_t day = std::max<int64_t>(scored.time_us, 0) / features::kDayUs;
   Traffic& traffic = traffic_[static_cast<size_t>(day) % kDays];
   if (traffic.day < day) traffic = {day};
-  if (traffic.day == day) ++traffic.scores[bin_of(score, kBins)];
+  if (traffic.day == day) ++traffic.scores[score_bin(score, kBits, kBins)];
 }
 
 // The share of its day's traffic that scored lower, of equal bins half; nothing when the day is forgotten.
@@ -66,7 +60,7 @@ std::optional<double> SourceMonitor::rank(float score, int64_t time_us) const {
   const int64_t day = std::max<int64_t>(time_us, 0) / features::kDayUs;
   const Traffic& traffic = traffic_[static_cast<size_t>(day) % kDays];
   if (traffic.day != day) return std::nullopt;
-  const size_t bin = bin_of(score, kBins);
+  const size_t bin = score_bin(score, kBits, kBins);
   double lower = 0, all = 0;
   for (size_t i = 0; i < kBins; ++i) {
     const double n = traffic.scores[i];

@@ -53,7 +53,7 @@ class SourceMonitor : public Monitor {
   };
   static constexpr size_t kDays = 64;
   // A day's scores, by quarters of their powers of two.
-  static constexpr size_t kBins = 80;
+  static constexpr size_t kBins = 81;
   struct Traffic {
     int64_t day = -1;
     std::array<uint32_t, kBins> scores{};

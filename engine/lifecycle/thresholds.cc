@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/fold/fold.h"
+#include "engine/lifecycle/numbers.h"
 #include "engine/lifecycle/thresholds.pb.h"
 
 namespace shrike::engine {
@@ -18,7 +19,7 @@ constexpr uint64_t kEnough = 2000;      // transactions of a new champion before
 constexpr double kForget = 0.5;         // of earlier days, each new one
 constexpr double kMaturedMin = 10'000;  // legitimate transactions that were decided by learned thresholds
 constexpr double kCorrectionMax = 1.2;
-constexpr uint32_t kShift = 15;  // 8 bits of mantissa are left
+constexpr unsigned kBits = 8, kShift = 23 - kBits;  // of mantissa: kept, and left out
 
 using Numbers = google::protobuf::RepeatedField<double>;
 
@@ -63,12 +64,7 @@ bool ThresholdMonitor::moves(double from, double to) const {
   return std::fabs(to - from) > config_->thresholds.move_min * from;
 }
 
-size_t ThresholdMonitor::bin_of(float score) {
-  constexpr uint32_t kOne = std::bit_cast<uint32_t>(1.0f) >> kShift;
-  if (!(score > 0)) return 0;
-  const uint32_t below = kOne - std::min(std::bit_cast<uint32_t>(score) >> kShift, kOne);
-  return below >= kBins ? 0 : kBins - 1 - below;
-}
+size_t ThresholdMonitor::bin_of(float score) { return score_bin(score, kBits, kBins); }
 
 double ThresholdMonitor::lower_edge(size_t bin) {
   constexpr uint32_t kOne = std::bit_cast<uint32_t>(1.0f) >> kShift;
