@@ -35,10 +35,15 @@ const Json& at(const Json& object, const char* key) {
 void print_metrics(const Json& report) {
   const Json &now = at(report, "now"), &baseline = at(report, "baseline"), &trends = at(report, "trends");
   if (!now.is_object()) return;
-  fmt::print("  {:<20}{:>10}{:>10}  {}\n", "", "now", "baseline", "30 days");
-  for (const auto& [metric, trend] : trends.items())
-    fmt::print("  {:<20}{:>10}{:>10}  {}\n", metric, plain(at(now, metric.c_str())),
+  fmt::print("  {:<20}{:>10}{:>20}{:>10}  {}\n", "", "now", "95 % interval", "baseline", "30 days");
+  const auto line = [&](const std::string& metric, const Json& trend) {
+    const Json& within = at(at(now, "intervals"), metric.c_str());
+    fmt::print("  {:<20}{:>10}{:>20}{:>10}  {}\n", metric, plain(at(now, metric.c_str())),
+               within.is_array() ? plain(within[0]) + " .. " + plain(within[1]) : "",
                plain(at(baseline, metric.c_str())), plain(trend));
+  };
+  for (const auto& [metric, trend] : trends.items()) line(metric, trend);
+  line("false_positive_rate", "");
   fmt::print("  settled days {} to {}", plain(at(now, "first_day")), plain(at(now, "last_day")));
   if (baseline.is_object()) {
     fmt::print("; baseline {} to {}, {}", plain(at(baseline, "first_day")), plain(at(baseline, "last_day")),

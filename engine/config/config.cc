@@ -1,6 +1,7 @@
 #include "engine/config/config.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -137,10 +138,16 @@ ControlConfig read_control(TomlReader root) {
   return control;
 }
 
-ThresholdConfig read_thresholds(TomlReader root) {
+ThresholdConfig read_thresholds(TomlReader root, bool has_amount) {
   ThresholdConfig thresholds;
   thresholds.learn = root.boolean("learn", thresholds.learn);
+  thresholds.aim =
+      root.choice("aim", thresholds.aim,
+                  {{"fpr", ThresholdConfig::Aim::kFalsePositiveRate}, {"cost", ThresholdConfig::Aim::kCost}});
   thresholds.fpr = root.number("fpr", thresholds.fpr, 1e-6, 0.5);
+  thresholds.contact_cost = root.number("contact_cost", thresholds.contact_cost, 1e-6, 1e9);
+  if (thresholds.aim == ThresholdConfig::Aim::kCost && !has_amount)
+    root.problem("aim", "\"cost\" needs amounts: say schema.amount, or aim = \"fpr\"");
   thresholds.reviews_per_day = root.number("reviews_per_day", thresholds.reviews_per_day, 0, 1e9);
   thresholds.move_min = root.number("move_min", thresholds.move_min, 0, 1);
   root.finish();
@@ -482,11 +489,27 @@ SocketConfig read_sockets(TomlReader root) {
   }
   sockets.message_bytes_max = root.integer("message_bytes_max", sockets.message_bytes_max, 1 << 10, 1 << 28);
   sockets.queue_requests_max = root.integer("queue_requests_max", sockets.queue_requests_max, 1, 1 << 24);
+  sockets.queue_wait_us = root.duration("queue_wait", sockets.queue_wait_us);
+  if (sockets.queue_wait_us <= 0) root.problem("queue_wait", "it must be longer than nothing");
   sockets.refuse_unknown_fields =
       root.choice("unknown_fields", sockets.refuse_unknown_fields, {{"ignore", false}, {"refuse", true}});
   sockets.batch_max = root.integer("batch_max", sockets.batch_max, 1, 65536);
   root.finish();
   return sockets;
+}
+
+ThreadConfig read_threads(TomlReader root) {
+  using Polling = ThreadConfig::Polling;
+  ThreadConfig threads;
+  threads.polling = root.choice(
+      "polling", threads.polling,
+      {{"blocking", Polling::kBlocking}, {"adaptive", Polling::kAdaptive}, {"busy", Polling::kBusy}});
+  constexpr int64_t kCpusMax = CPU_SETSIZE - 1;
+  threads.socket_cpu = root.integer("socket_cpu", threads.socket_cpu, -1, kCpusMax);
+  threads.engine_cpu = root.integer("engine_cpu", threads.engine_cpu, -1, kCpusMax);
+  threads.lock_memory = root.boolean("lock_memory", threads.lock_memory);
+  root.finish();
+  return threads;
 }
 
 StorageConfig read_storage(TomlReader root) {
@@ -536,7 +559,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->gate = read_gate(root.table("gate"));
   config->policy = read_policy(root.table("policy"));
   config->control = read_control(root.table("control"));
-  config->thresholds = read_thresholds(root.table("thresholds"));
+  config->thresholds = read_thresholds(root.table("thresholds"), schema.amount.has_value());
   config->sources = read_sources(root.table("sources"));
   config->drift = read_drift(root.table("drift"));
   config->quality = read_quality(root.table("quality"));
@@ -550,6 +573,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   config->machine = read_machine(root.table("machine"));
   config->deadline = read_deadline(root.table("deadline"));
   config->sockets = read_sockets(root.table("sockets"));
+  config->threads = read_threads(root.table("threads"));
   config->storage = read_storage(root.table("storage"));
   TomlReader limits = root.table("limits");
   if (limits.duration("jump", 0) > 0) {

@@ -68,10 +68,14 @@ struct ControlConfig {
 };
 
 // Thresholds that are learned: the decline threshold is where the share of legitimate transactions declined
-// is `fpr`, the review threshold where `reviews_per_day` are reviewed, on recent matured labels.
+// is `fpr`, or where frauds let through and legitimate ones declined cost least together; the review
+// threshold is where `reviews_per_day` are reviewed (see lifecycle/thresholds.h).
 struct ThresholdConfig {
+  enum class Aim : uint8_t { kFalsePositiveRate, kCost };
   bool learn = false;
+  Aim aim = Aim::kFalsePositiveRate;
   double fpr = 0.02;           // of legitimate transactions, at most so many are declined
+  double contact_cost = 5;     // kCost: of a legitimate transaction declined, in the amount's currency
   double reviews_per_day = 0;  // 0: the review threshold stays below the decline threshold as configured
   double move_min = 0.02;      // relative; a smaller move is none
 };
@@ -230,8 +234,21 @@ struct SocketConfig {
   std::string events = "tcp://127.0.0.1:7203";
   size_t message_bytes_max = 1 << 20;
   size_t queue_requests_max = 1 << 14;  // above it requests are refused as overloaded
+  int64_t queue_wait_us = 50'000;  // and one that would wait longer than this for those of its own client
   size_t batch_max = 256;
   bool refuse_unknown_fields = false;  // of a transaction in JSON; else they are counted and left out
+};
+
+// How threads wait and where they run. What is not said is the machine's choice.
+struct ThreadConfig {
+  enum class Polling : uint8_t {
+    kBlocking,  // sleep at once: a core for others, some ten microseconds more for each answer
+    kAdaptive,  // look for another request for a moment, then sleep
+    kBusy,      // never sleep: two cores for the socket's and the engine's thread alone
+  };
+  Polling polling = Polling::kAdaptive;
+  int64_t socket_cpu = -1, engine_cpu = -1;  // to be pinned to; -1: to none
+  bool lock_memory = false;                  // no page of it is ever swapped out or first touched late
 };
 
 struct StorageConfig {
@@ -275,6 +292,7 @@ struct Config {
   MachineConfig machine;
   DeadlineConfig deadline;
   SocketConfig sockets;
+  ThreadConfig threads;
   StorageConfig storage;
   LimitConfig limits;
   std::vector<std::string> notes;  // what its author should know, though it is valid

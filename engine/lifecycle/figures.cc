@@ -23,10 +23,12 @@ struct Cell {
   double effective() const { return squares > 0 ? square(weight) / squares : 0; }
 };
 
-// Of a share seen in so many: pulled towards a half, so that one of 0 or 1 has an error too.
+// A share seen in so many, pulled towards a half, so that one of 0 or 1 has an error too.
+double pulled(double share, double count) { return (share * count + 2) / (count + 4); }
+
 double share_error(double share, double count) {
   if (!(count > 0)) return 0;
-  const double p = (share * count + 2) / (count + 4);
+  const double p = pulled(share, count);
   return std::sqrt(p * (1 - p) / (count + 4));
 }
 
@@ -181,6 +183,12 @@ ScoredCounts& ScoredCounts::operator+=(const ScoredCounts& other) {
   return *this;
 }
 
+Interval share_interval(double share, double count) {
+  if (!(count > 0)) return {};
+  const double half = 1.96 * share_error(share, count);
+  return {std::max(pulled(share, count) - half, 0.0), std::min(pulled(share, count) + half, 1.0)};
+}
+
 Figures figures(const SettledCounts& counts, const ScoreScale& scale) {
   Figures out;
   measure(
@@ -207,6 +215,7 @@ Figures figures(const SettledCounts& counts, const ScoreScale& scale) {
   set(Metric::kCalibrationError, calibration_error(counts, scale, out.transactions()));
   set(Metric::kValueDetection, ratio(money_caught, money));
   const Cell frauds = caught + missed, legitimate = false_alarms + passed;
+  out.false_positive_error = share_error(out.false_positive_rate(), legitimate.effective());
   out.error = {share_error(out[Metric::kAccuracy], (frauds + legitimate).effective()),
                share_error(out[Metric::kPrecision], (caught + false_alarms).effective()),
                share_error(out[Metric::kRecall], frauds.effective()),

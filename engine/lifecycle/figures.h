@@ -86,11 +86,20 @@ struct Figures {
   std::array<double, kMetrics> value{};                         // NaN where there is nothing to measure
   std::array<double, kMetrics> error{};                         // standard errors; 0 where none is known
   double caught = 0, missed = 0, false_alarms = 0, passed = 0;  // by weight
+  double false_positive_error = 0;                              // standard error of false_positive_rate()
 
   double frauds() const { return caught + missed; }
   double transactions() const { return caught + missed + false_alarms + passed; }
+  // NaN without a legitimate transaction.
+  double false_positive_rate() const { return false_alarms / (false_alarms + passed); }
   double operator[](Metric metric) const { return value[static_cast<size_t>(metric)]; }
 };
+
+// 95 %, of a share that was seen in so many (Agresti and Coull, 1998).
+struct Interval {
+  double low = 0, high = 1;
+};
+Interval share_interval(double share, double count);
 
 // Errors are those of sampling: of shares after Agresti and Coull (1998), of AUC after Hanley and McNeil
 // (1982), of AP that of a share of frauds, which is more than its own. Weights count by their effective

@@ -1,5 +1,6 @@
 // The monitors there are: one line each.
 #include "engine/lifecycle/ab_test.h"
+#include "engine/lifecycle/control_group.h"
 #include "engine/lifecycle/drift.h"
 #include "engine/lifecycle/kpis.h"
 #include "engine/lifecycle/machine.h"
@@ -21,6 +22,8 @@ std::vector<std::unique_ptr<Monitor>> make_monitors(const ConfigPtr& config) {
   monitors.push_back(std::make_unique<SourceMonitor>(config));
   monitors.push_back(std::make_unique<ThresholdMonitor>(config));
   monitors.push_back(std::make_unique<Performance>(config));
+  if (config->control.share > 0 || config->policy.decline_hides)
+    monitors.push_back(std::make_unique<ControlGroup>(config));
   monitors.push_back(std::make_unique<Kpis>(config));
   monitors.push_back(std::make_unique<Machine>(config));
   monitors.push_back(std::make_unique<Rollout>(config));

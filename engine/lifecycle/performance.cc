@@ -49,12 +49,24 @@ json confusion_json(const Figures& figures) {
           {"passed", rounded(figures.passed)}};
 }
 
+// And the interval that holds the figure of all traffic in 95 of 100.
+void put_error(json& out, const std::string& key, double value, double error) {
+  out["standard_errors"][key] = rounded(error);
+  out["intervals"][key] = {rounded(std::max(value - 1.96 * error, 0.0)),
+                           rounded(std::min(value + 1.96 * error, 1.0))};
+}
+
 json figures_json(const Figures& figures, bool errors) {
   json out = json::object();
   for (size_t m = 0; m < kMetrics; ++m) {
     const std::string key(name(static_cast<Metric>(m)));
     out[key] = rounded(figures.value[m]);
-    if (errors && m < kMetricsAlerted) out["standard_errors"][key] = rounded(figures.error[m]);
+    if (errors && m < kMetricsAlerted) put_error(out, key, figures.value[m], figures.error[m]);
+  }
+  if (errors) {
+    const double rate = figures.false_positive_rate();
+    out["false_positive_rate"] = rounded(rate);
+    put_error(out, "false_positive_rate", rate, figures.false_positive_error);
   }
   out["confusion"] = confusion_json(figures);
   return out;

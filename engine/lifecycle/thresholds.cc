@@ -74,7 +74,9 @@ double ThresholdMonitor::lower_edge(size_t bin) {
 
 void ThresholdMonitor::scored(const Scored& scored) {
   if (!config_->thresholds.learn || scored.answer.step == Step::kStatic) return;
-  ++scores_.today[bin_of(champions_score(scored.answer))];
+  const size_t bin = bin_of(champions_score(scored.answer));
+  ++scores_.today[bin];
+  if (config_->thresholds.aim == ThresholdConfig::Aim::kCost) money_.today[bin] += scored.amount;
   if (!challenged_.hash.empty()) note_challenger(scored);
   ++since_model_;
   ++since_move_;
@@ -90,13 +92,21 @@ void ThresholdMonitor::note_challenger(const Scored& scored) {
 }
 
 void ThresholdMonitor::settled(const Settled& settled) {
-  if (!config_->thresholds.learn || settled.verdict != Verdict::kLegitimate || settled.corrected) return;
+  if (!config_->thresholds.learn || settled.corrected) return;
   if (settled.sequence < learned_from_) return;  // decided by the configuration's thresholds
   Matured& day = matured_[day_];
-  day.legitimate += settled.weight;
   // As it was decided then: the score against the threshold that was in force, whatever that was.
-  if (settled.answer.wanted != Decision::kDecline) return;
-  day.alarms += settled.weight;
+  const bool declined = settled.answer.wanted == Decision::kDecline;
+  const bool fraud = settled.verdict == Verdict::kFraud;
+  const double cost = fraud && !declined   ? settled.amount
+                      : !fraud && declined ? config_->thresholds.contact_cost
+                                           : 0;
+  day.settled += settled.weight;
+  day.cost += settled.weight * cost;
+  day.cost_squares += settled.weight * cost * cost;
+  if (fraud) return;
+  day.legitimate += settled.weight;
+  if (declined) day.alarms += settled.weight;
 }
 
 // The new champion's scores mean something else.
@@ -112,6 +122,7 @@ void ThresholdMonitor::model(const ModelEvent& event, const Fold& fold) {
   days_ = 0;
   since_model_ = 0;
   scores_ = {};
+  money_ = {};
 }
 
 ThresholdMonitor::Matured ThresholdMonitor::matured() const {
@@ -119,6 +130,9 @@ ThresholdMonitor::Matured ThresholdMonitor::matured() const {
   for (const Matured& day : matured_) {
     all.legitimate += day.legitimate;
     all.alarms += day.alarms;
+    all.settled += day.settled;
+    all.cost += day.cost;
+    all.cost_squares += day.cost_squares;
   }
   return all;
 }
@@ -132,30 +146,56 @@ double ThresholdMonitor::correction() const {
   return std::clamp(std::sqrt(ratio), 1 / kCorrectionMax, kCorrectionMax);
 }
 
+// From the highest score down, as long as the legitimate ones among them are few enough.
+ThresholdMonitor::Aimed ThresholdMonitor::aim_at_share() const {
+  double legitimate = 0;
+  for (size_t bin = 0; bin < kBins; ++bin) legitimate += scores_.at(bin) * (1 - lower_edge(bin));
+  const double may = config_->thresholds.fpr / correction() * legitimate;
+  double above = 0;
+  Aimed aimed;
+  while (aimed.bin > 1) {
+    const double n = scores_.at(aimed.bin - 1) * (1 - lower_edge(aimed.bin - 1));
+    if (above + n > may) break;
+    above += n;
+    --aimed.bin;
+  }
+  aimed.expected_fpr = above / std::max(legitimate, 1.0);
+  return aimed;
+}
+
+// Declining a bin costs contacts and saves the frauds in it: from the highest score down, where the sum of
+// both is least.
+ThresholdMonitor::Aimed ThresholdMonitor::aim_at_cost() const {
+  double legitimate = 0, all = 0, cost = 0;  // with nothing declined
+  for (size_t bin = 0; bin < kBins; ++bin) {
+    legitimate += scores_.at(bin) * (1 - lower_edge(bin));
+    all += scores_.at(bin);
+    cost += money_.at(bin) * lower_edge(bin);
+  }
+  Aimed aimed{.bin = kBins, .expected_fpr = 0, .expected_cost = cost};
+  double above = 0;
+  for (size_t bin = kBins; bin-- > 1;) {
+    const double p = lower_edge(bin), contacts = scores_.at(bin) * (1 - p);
+    above += contacts;
+    cost += contacts * config_->thresholds.contact_cost - money_.at(bin) * p;
+    if (cost < aimed.expected_cost) aimed = {bin, above, cost};
+  }
+  aimed.expected_fpr /= std::max(legitimate, 1.0);
+  aimed.expected_cost /= std::max(all, 1.0);
+  return aimed;
+}
+
 void ThresholdMonitor::move(const Period& period, std::vector<JudgementEvent>& found) {
   const ThresholdConfig& aim = config_->thresholds;
-  double legitimate = 0, all = 0;
-  for (size_t bin = 0; bin < kBins; ++bin) {
-    const double n = scores_.at(bin);
-    legitimate += n * (1 - lower_edge(bin));
-    all += n;
-  }
-  // From the highest score down, as long as the legitimate ones among them are few enough.
-  const double may = aim.fpr / correction() * legitimate;
-  double above = 0;
-  size_t at = kBins;
-  while (at > 1) {
-    const double n = scores_.at(at - 1);
-    if (above + n * (1 - lower_edge(at - 1)) > may) break;
-    above += n * (1 - lower_edge(--at));
-  }
-  if (at == kBins) return;
-  const double decline = lower_edge(at);
+  const bool by_cost = aim.aim == ThresholdConfig::Aim::kCost;
+  const Aimed aimed = by_cost ? aim_at_cost() : aim_at_share();
+  if (aimed.bin == kBins) return;
+  const double decline = lower_edge(aimed.bin);
   double review = std::min(config_->policy.review_score, decline * config_->policy.review_score /
                                                              std::max(config_->policy.decline_score, 1e-9));
   if (aim.reviews_per_day > 0 && days_ > 0) {
     double reviewed = 0;
-    size_t bin = at;
+    size_t bin = aimed.bin;
     while (bin > 1 && reviewed + scores_.at(bin - 1) <= aim.reviews_per_day * (days_ + 1))
       reviewed += scores_.at(--bin);
     review = lower_edge(bin);
@@ -171,20 +211,41 @@ void ThresholdMonitor::move(const Period& period, std::vector<JudgementEvent>& f
   judgement.text = fmt::format(
       "declined from a probability of {:.4f} on (was {:.4f}), reviewed from {:.4f}: {:.2f} % of legitimate "
       "transactions are expected above; {:.2f} % of those that matured in the last {} days were declined",
-      decline, decline_, review, 100 * above / std::max(legitimate, 1.0), 100 * rate, kDays);
-  judgement.evidence = nlohmann::json{{"transactions", all},
-                                      {"expected_fpr", above / std::max(legitimate, 1.0)},
-                                      {"matured_legitimate", labels.legitimate},
-                                      {"matured_fpr", rate},
-                                      {"matured_fpr_low", std::max(rate - half, 0.0)},
-                                      {"matured_fpr_high", rate + half},
-                                      {"event", period.moment.sequence}}
-                           .dump();
+      decline, decline_, review, 100 * aimed.expected_fpr, 100 * rate, kDays);
+  double all = 0;
+  for (size_t bin = 0; bin < kBins; ++bin) all += scores_.at(bin);
+  nlohmann::json evidence = {{"transactions", all},
+                             {"expected_fpr", aimed.expected_fpr},
+                             {"matured_legitimate", labels.legitimate},
+                             {"matured_fpr", rate},
+                             {"matured_fpr_low", std::max(rate - half, 0.0)},
+                             {"matured_fpr_high", rate + half},
+                             {"event", period.moment.sequence}};
+  if (by_cost) add_cost(labels, aimed, judgement, evidence);
+  judgement.evidence = evidence.dump();
   found.push_back(std::move(judgement));
   review_ = review;
   decline_ = decline;
   since_move_ = 0;
   if (learned_from_ == UINT64_MAX) learned_from_ = period.moment.sequence;
+}
+
+// What it is expected to cost, and what labels say it did.
+void ThresholdMonitor::add_cost(const Matured& labels, const Aimed& aimed, JudgementEvent& judgement,
+                                nlohmann::json& evidence) const {
+  const double n = std::max(labels.settled, 1.0), mean = labels.cost / n;
+  const double half = 1.96 * std::sqrt(std::max(labels.cost_squares / n - mean * mean, 0.0) / n);
+  judgement.text += fmt::format(
+      "; {:.2f} are expected to be lost in 1,000 transactions, of which legitimate ones declined cost {} "
+      "each; "
+      "{:.2f} were",
+      1000 * aimed.expected_cost, config_->thresholds.contact_cost, 1000 * mean);
+  evidence["contact_cost"] = config_->thresholds.contact_cost;
+  evidence["expected_cost"] = aimed.expected_cost;
+  evidence["settled"] = labels.settled;
+  evidence["settled_cost"] = mean;
+  evidence["settled_cost_low"] = std::max(mean - half, 0.0);
+  evidence["settled_cost_high"] = mean + half;
 }
 
 // Where it makes as many alarms as the champion, of the transactions that both scored.
@@ -223,6 +284,7 @@ void ThresholdMonitor::close(const Period& period, std::vector<JudgementEvent>& 
     move_challenger(found);
   if (!period.new_day) return;
   scores_.end_day();
+  money_.end_day();
   challenged_.scores.end_day();
   challenged_.declined = challenged_.declined * kForget + std::exchange(challenged_.declined_today, 0);
   challenged_.alarms = challenged_.alarms * kForget + std::exchange(challenged_.alarms_today, 0);
@@ -248,7 +310,8 @@ nlohmann::json ThresholdMonitor::report() const {
           {"review", review_},
           {"decline", decline_},
           {"matured_legitimate", labels.legitimate},
-          {"matured_fpr", labels.legitimate > 0 ? labels.alarms / labels.legitimate : 0}};
+          {"matured_fpr", labels.legitimate > 0 ? labels.alarms / labels.legitimate : 0},
+          {"settled_cost", labels.settled > 0 ? labels.cost / labels.settled : 0}};
 }
 
 std::string ThresholdMonitor::save() const {
@@ -263,9 +326,12 @@ std::string ThresholdMonitor::save() const {
   for (const Matured& day : matured_) {
     record.add_legitimate(day.legitimate);
     record.add_alarms(day.alarms);
+    for (const double number : {day.settled, day.cost, day.cost_squares}) record.add_cost(number);
   }
   if (config_->thresholds.learn) {
     write(scores_, *record.mutable_recent(), *record.mutable_today());
+    if (config_->thresholds.aim == ThresholdConfig::Aim::kCost)
+      write(money_, *record.mutable_money_recent(), *record.mutable_money_today());
   }
   if (config_->thresholds.learn && !challenged_.hash.empty()) {
     proto::ChallengedRecord& saved = *record.mutable_challenged();
@@ -288,7 +354,9 @@ tl::expected<void, std::string> ThresholdMonitor::restore(std::string_view bytes
   constexpr auto kDaysSaved = static_cast<int>(kDays);
   if (!record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || record.day() >= kDays ||
       record.legitimate_size() != kDaysSaved || record.alarms_size() != kDaysSaved ||
+      (!record.cost().empty() && record.cost_size() != 3 * kDaysSaved) ||
       !read(record.recent(), record.today(), scores_) ||
+      !read(record.money_recent(), record.money_today(), money_) ||
       !read(record.challenged().recent(), record.challenged().today(), challenged_.scores))
     return tl::make_unexpected(std::string("its record is damaged"));
   review_ = record.review();
@@ -300,6 +368,10 @@ tl::expected<void, std::string> ThresholdMonitor::restore(std::string_view bytes
   day_ = record.day();
   for (size_t i = 0; i < kDays; ++i)
     matured_[i] = {record.legitimate(static_cast<int>(i)), record.alarms(static_cast<int>(i))};
+  for (size_t i = 0; i < kDays && !record.cost().empty(); ++i) {
+    const double* of = record.cost().data() + 3 * i;
+    matured_[i].settled = of[0], matured_[i].cost = of[1], matured_[i].cost_squares = of[2];
+  }
   const proto::ChallengedRecord& other = record.challenged();
   challenged_.hash = other.hash();
   challenged_.thresholds = {other.review(), other.decline()};

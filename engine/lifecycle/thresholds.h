@@ -3,6 +3,10 @@
 // reviews_per_day are reviewed, through swaps of models, whose scores mean something else at the same
 // threshold.
 //
+// Or, where thresholds.aim is "cost", the decline threshold is where frauds that are let through (their
+// amount) and legitimate transactions that are declined (thresholds.contact_cost each) are expected to cost
+// least together, of the same traffic. What settled labels say it cost is in the evidence, with its interval.
+//
 // It looks at how the present champion scores the traffic of the last days, which needs no labels: of the
 // transactions above a threshold, those expected to be legitimate are the sum of 1 - score. (Its scores of
 // old labelled rows would not do: it has trained on them.) What matured labels say of the thresholds then in
@@ -46,6 +50,7 @@ class ThresholdMonitor : public Monitor {
   // the threshold.
   struct Matured {
     double legitimate = 0, alarms = 0;
+    double settled = 0, cost = 0, cost_squares = 0;  // legitimate or fraud; by what was decided
   };
   static constexpr size_t kDays = 7;
 
@@ -70,7 +75,17 @@ class ThresholdMonitor : public Monitor {
 
   Matured matured() const;
   double correction() const;
+  // The bin from which on is declined; kBins where that cannot be said.
+  struct Aimed {
+    size_t bin = kBins;
+    double expected_fpr = 0;
+    double expected_cost = 0;  // of a transaction; where that is the aim
+  };
+  Aimed aim_at_share() const;
+  Aimed aim_at_cost() const;
   void move(const Period& period, std::vector<JudgementEvent>& found);
+  void add_cost(const Matured& labels, const Aimed& aimed, JudgementEvent& judgement,
+                nlohmann::json& evidence) const;
   void move_challenger(std::vector<JudgementEvent>& found);
   void note_challenger(const Scored& scored);
   bool moves(double from, double to) const;
@@ -78,6 +93,7 @@ class ThresholdMonitor : public Monitor {
   ConfigPtr config_;
   double review_, decline_;
   Histogram scores_;  // the champion's
+  Histogram money_;   // amounts by the champion's score; where cost is the aim
   double days_ = 0;   // that scores_.recent stands for
   Challenged challenged_;
   uint64_t since_model_ = 0;  // transactions

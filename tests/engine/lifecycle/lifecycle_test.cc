@@ -9,7 +9,6 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/lifecycle/sources.h"
-#include "engine/lifecycle/thresholds.h"
 #include "engine/log/recovery.h"
 #include "tests/engine/support.h"
 
@@ -349,43 +348,6 @@ TEST_F(Sources, AreTheSameThroughACheckpoint) {
   SourceMonitor restored(config_);
   ASSERT_TRUE(restored.restore(monitor_.save()));
   EXPECT_EQ(restored.report(), monitor_.report());
-  EXPECT_FALSE(restored.restore("short"));
-}
-
-// A model's scores double overnight, which makes twice as many alarms: the threshold follows within a day.
-TEST(Thresholds, KeepTheShareOfFalseAlarmsThroughASwap) {
-  const ConfigPtr config = must_parse(handbook_15() + "\n[thresholds]\nlearn = true\n");
-  NoExamples nowhere;
-  Fold fold(config, nowhere, nullptr);
-  ThresholdMonitor monitor(config);
-  std::mt19937 random(1);
-  std::normal_distribution<float> logit(-6, 1.5);
-  double decline = 0.5;
-  uint64_t sequence = 0;
-  const auto day = [&](float factor) {
-    uint64_t alarms = 0;
-    for (int i = 0; i < 10'000; ++i) {
-      Answer answer;
-      answer.score = std::min(factor * std::exp(logit(random)), 0.99f);
-      alarms += answer.score >= static_cast<float>(decline);
-      monitor.scored({++sequence, 0, {}, answer});
-      if (sequence % 1024 != 0 && i != 9999) continue;
-      std::vector<JudgementEvent> found;
-      monitor.close({{sequence, 0, sequence, fold}, i == 9999, i == 9999}, found);
-      for (const JudgementEvent& judgement : found) decline = judgement.values[1];
-    }
-    return static_cast<double>(alarms) / 10'000;
-  };
-  day(1);
-  for (int d = 0; d < 5; ++d) EXPECT_NEAR(day(1), 0.02, 0.005) << d;
-  ModelEvent swap{ModelAction::kAccepted, 1, "m", ""};
-  monitor.model(swap, fold);
-  EXPECT_LT(day(2), 0.035) << "found after two thousand transactions";
-  // Scores that are twice too high expect fewer of what is above to be legitimate, and nothing has matured.
-  for (int d = 0; d < 3; ++d) EXPECT_NEAR(day(2), 0.02, 0.008) << d;
-  ThresholdMonitor restored(config);
-  ASSERT_TRUE(restored.restore(monitor.save()));
-  EXPECT_EQ(restored.save(), monitor.save());
   EXPECT_FALSE(restored.restore("short"));
 }
 
