@@ -5,7 +5,6 @@
 
 #include "learners/numeric/numeric.h"
 #include "learners/saved/records.h"
-#include "learners/trees/shap.h"
 #include "learners/trees/trees.pb.h"
 
 namespace shrike::learners {
@@ -43,7 +42,7 @@ void TreeModel::score(MatrixView rows, std::span<float> out) const {
 
 double TreeModel::explain(std::span<const float> row, std::span<double> out) const {
   std::fill(out.begin(), out.end(), 0.0);
-  for (const Tree& tree : scorer_.trees()) add_contributions(tree, row.data(), out);
+  explainers_.add(scorer_.trees(), row.data(), out);
   if (leaf_sum_ == LeafSum::kLogOdds) return expected_;
   double sum = 0;
   for (const double contribution : out) sum += contribution;

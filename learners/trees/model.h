@@ -9,6 +9,7 @@
 #include "learners/calibration/platt.h"
 #include "learners/model.h"
 #include "learners/trees/scorer.h"
+#include "learners/trees/shap.h"
 
 namespace shrike::learners {
 
@@ -44,6 +45,7 @@ class TreeModel : public Model {
   Platt platt_;
   LeafSum leaf_sum_;
   double expected_;
+  TreeExplainers explainers_;
 };
 
 // Refuses margins that could leave +-1e6, and a calibration that is no number of sensible size.

@@ -181,7 +181,7 @@ TEST(TreeShap, EqualsShapleysDefinition) {
     const Tree tree = random_tree(random, kColumns, 1 + random() % 6, round % 2 == 0);
     const std::vector<float> row = random_rows(random, 1, kColumns);
     std::vector<double> found(kColumns, 0.0);
-    add_contributions(tree, row.data(), found);
+    TreeExplainer(tree).add(tree, row.data(), found);
     for (size_t c = 0; c < kColumns; ++c) {
       double expected = 0;
       for (uint32_t subset = 0; subset < 1u << kColumns; ++subset) {
