@@ -29,7 +29,7 @@ Result<std::optional<Recorded>> Scoring::take(Fold& fold, const Transaction& tra
   return std::nullopt;
 }
 
-void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
+void Scoring::score(Fold& fold, const std::function<Time(size_t)>& time,
                     const std::function<void(size_t, std::span<const float>, const Answer&)>& answered) {
   if (waiting_.empty()) return;
   const learners::MatrixView rows(rows_, columns_);
@@ -49,7 +49,7 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
     Said said{scores_[i]};
     if (challenged)
       said.challenger = is_probability(challenger_scores_[i]) ? challenger_scores_[i] : kNoProbability;
-    answer(fold, said, rows.row(i), waiting_[i], left_us(i), given);
+    answer(fold, said, rows.row(i), waiting_[i], time(i), given);
     fold.answer(waiting_[i].folded, given);
     answered(i, rows.row(i), given);
   }
@@ -59,14 +59,14 @@ void Scoring::score(Fold& fold, const std::function<int64_t(size_t)>& left_us,
 
 // The degradation ladder: with less time, less answer; never late if it can be helped.
 void Scoring::answer(const Fold& fold, const Said& said, std::span<const float> row, const Waiting& asked,
-                     int64_t left_us, Answer& answer) {
+                     const Time& time, Answer& answer) {
   const double amount = asked.amount;
   answer.clock = asked.folded.clock;
   const auto statically = [&] {
     answer_statically(*config_, amount, answer);
     let_through(*config_, asked.id, amount, answer);
   };
-  if (left_us < config_->deadline.static_below_us) return statically();
+  if (time.left_us < config_->deadline.static_below_us) return statically();
   // A canary that fails on a row leaves it to the champion.
   if (said.challenger >= 0) answer.arm = fold.arm(asked.folded);
   const bool by_canary = answer.arm == Arm::kCanary;
@@ -80,7 +80,7 @@ void Scoring::answer(const Fold& fold, const Said& said, std::span<const float> 
   decide(config_->policy, by_canary ? challenger.thresholds : fold.thresholds(), amount, answer);
   let_through(*config_, asked.id, amount, answer);
   if (!reasons_ || answer.step != Step::kFull || answer.wanted == Decision::kApprove) return;
-  if (left_us < config_->deadline.no_reasons_below_us) {
+  if (!time.for_reasons || time.left_us < config_->deadline.no_reasons_below_us) {
     answer.step = Step::kNoReasons;
     return;
   }

@@ -21,6 +21,13 @@ class Scoring {
  public:
   static constexpr int64_t kNoDeadline = std::numeric_limits<int64_t>::max();
 
+  // What an answer may take.
+  struct Time {
+    Time(int64_t us, bool reasons = true) : left_us(us), for_reasons(reasons) {}
+    int64_t left_us;   // until its deadline
+    bool for_reasons;  // of the ensemble's they cost as much as a hundred scores
+  };
+
   // Takes the fold's models; see models_changed().
   Scoring(ConfigPtr config, const Fold& fold);
 
@@ -42,9 +49,9 @@ class Scoring {
   const Folded& newest() const { return waiting_.back().folded; }
   std::span<const float> newest_row() const;
 
-  // Scores all that waits, in order, and forgets it. `left_us` says how much time answer i has, `answered`
-  // gets it with its row; the fold remembers it for duplicates and labels.
-  void score(Fold& fold, const std::function<int64_t(size_t i)>& left_us,
+  // Scores all that waits, in order, and forgets it. `time` says what answer i may take, just before it is
+  // made; `answered` gets it with its row; the fold remembers it for duplicates and labels.
+  void score(Fold& fold, const std::function<Time(size_t i)>& time,
              const std::function<void(size_t i, std::span<const float> row, const Answer&)>& answered);
 
  private:
@@ -59,7 +66,7 @@ class Scoring {
     float challenger = kNoOther;
   };
   void answer(const Fold& fold, const Said& said, std::span<const float> row, const Waiting& asked,
-              int64_t left_us, Answer& answer);
+              const Time& time, Answer& answer);
 
   ConfigPtr config_;
   size_t columns_;
