@@ -35,7 +35,8 @@ function(shrike_precompile target)
 endfunction()
 
 # One library per folder, named shrike_FOLDER, made of all its .cc files and .proto files, rooms included.
-# Generated code is compiled apart, so that our warnings do not judge it.
+# Generated code is compiled apart, so that our warnings do not judge it. Lite: nothing reflects, and a program that has
+# libshrike in it may compile wire.proto too (descriptors of one name in one process end it).
 function(shrike_folder name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   file(GLOB_RECURSE protos CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.proto)
@@ -50,7 +51,7 @@ function(shrike_folder name)
       add_custom_command(
         OUTPUT ${out}.cc ${out}.h
         COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/generated
-        COMMAND protobuf::protoc --cpp_out=${CMAKE_BINARY_DIR}/generated -I${CMAKE_SOURCE_DIR} ${proto}
+        COMMAND protobuf::protoc --cpp_out=lite:${CMAKE_BINARY_DIR}/generated -I${CMAKE_SOURCE_DIR} ${proto}
         DEPENDS ${proto} VERBATIM)
       target_sources(shrike_${name}_proto PRIVATE ${out}.cc ${out}.h)
     endforeach()

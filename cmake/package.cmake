@@ -1,10 +1,30 @@
 # `cmake --install build/release` and the Debian package: `cmake --build --preset release --target deb`. Both take the
-# command and its pages only, so that neither tests nor benchmarks need be built; tests/package tries the package.
+# command, libshrike and their pages only, so that neither tests nor benchmarks need be built; tests/package tries the package.
 include(GNUInstallDirs)
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
 set(CMAKE_INSTALL_DOCDIR ${CMAKE_INSTALL_DATAROOTDIR}/doc/shrike)
 
 install(TARGETS shrike RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS libshrike EXPORT shrike LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  PUBLIC_HEADER DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+# find_package(shrike) gives shrike::shrike; pkg-config knows it as shrike.
+set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/shrike)
+install(EXPORT shrike NAMESPACE shrike:: FILE shrikeConfig.cmake DESTINATION ${config_dir})
+include(CMakePackageConfigHelpers)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/shrikeConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/shrike.pc @ONLY CONTENT [==[
+prefix=@CMAKE_INSTALL_PREFIX@
+includedir=${prefix}/@CMAKE_INSTALL_INCLUDEDIR@
+libdir=${prefix}/@CMAKE_INSTALL_LIBDIR@
+
+Name: shrike
+Description: online learning for fraud scoring, in process
+Version: @PROJECT_VERSION@
+Cflags: -I${includedir}
+Libs: -L${libdir} -lshrike
+]==])
+install(FILES ${CMAKE_BINARY_DIR}/shrikeConfigVersion.cmake DESTINATION ${config_dir})
+install(FILES ${CMAKE_BINARY_DIR}/shrike.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${CMAKE_BINARY_DIR}/manual/shrike.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${CMAKE_BINARY_DIR}/manual/shrike.bash RENAME shrike
   DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions)
@@ -33,4 +53,4 @@ include(CPack)
 
 add_custom_target(deb
   COMMAND ${CMAKE_CPACK_COMMAND} --config ${CMAKE_BINARY_DIR}/CPackConfig.cmake -B ${CMAKE_BINARY_DIR}/package
-  DEPENDS shrike_manual VERBATIM)
+  DEPENDS shrike_manual libshrike VERBATIM)

@@ -15,6 +15,7 @@ MAY_KNOW = {
     "learners": {"learners"},
     "storage": {"storage"},
     "engine": {"engine", "features", "learners", "storage"},
+    "embed": {"embed", "engine", "features"},
     "tools": {"tools", "engine", "features", "learners", "storage"},
 }
 # What a room may know besides itself, its folder's root and what its folder may know.

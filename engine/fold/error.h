@@ -2,6 +2,7 @@
 // field is the one at fault (or empty), the reason is a sentence for people.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,7 @@ struct Error {
   ErrorCode code = ErrorCode::kInvalid;
   std::string field;
   std::string reason;
+  int64_t retry_after_ms = 0;  // when the same request may succeed; 0: nobody can say
 };
 
 template <typename T>

@@ -16,7 +16,7 @@ namespace shrike::engine {
 tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(ConfigPtr config,
                                                                           const std::string& data_dir,
                                                                           zmq::socket_t events,
-                                                                          Engine::HandOn async_hand_on) {
+                                                                          Engine::HandOn hand_on) {
   std::unique_ptr<Composition> c(new Composition(std::move(config)));
   storage::StoreOptions options;
   options.block_cache_bytes = c->config->storage.cache_bytes;
@@ -51,9 +51,7 @@ tl::expected<std::unique_ptr<Composition>, std::string> Composition::open(Config
   state->fold->send_examples_to(*c->training);
   const auto config_is_new = c->note_config();
   if (!config_is_new) return tl::make_unexpected(config_is_new.error());
-  Engine::HandOn hand_on = std::move(async_hand_on);
-  if (c->config->storage.durability == Durability::kSync)
-    hand_on = [parts](EnvelopePtr envelope) { parts->journal->push(std::move(envelope)); };
+  if (!hand_on) hand_on = [parts](EnvelopePtr envelope) { parts->journal->push(std::move(envelope)); };
   c->engine = std::make_unique<Engine>(Engine::Parts{.config = c->config,
                                                      .fold = std::move(state->fold),
                                                      .history = *c->history,
@@ -76,12 +74,21 @@ Composition::~Composition() {
 }
 
 void Composition::start(Bell& done) {
+  start_behind_engine(done);
+  engine->start(done);
+}
+
+void Composition::start_here(Bell& done) {
+  start_behind_engine(done);
+  engine->start_here();
+}
+
+void Composition::start_behind_engine(Bell& done) {
   alerts->start();
   journal->start(done);
   checkpointer->start();
   training->start(engine->bell());
   retrainer->start(engine->bell());
-  engine->start();
 }
 
 void Composition::stop_behind_engine() {

@@ -25,23 +25,26 @@
 
 namespace shrike::engine {
 
-// How many envelopes any queue may hold.
-inline size_t queue_capacity(const Config& config) { return 2 * config.sockets.queue_requests_max + 64; }
+// How many envelopes any queue may hold: of each of two sockets as many as may wait, and as many refusals.
+inline size_t queue_capacity(const Config& config) { return 4 * config.sockets.queue_requests_max + 64; }
 
 // The project's version, from CMakeLists.txt.
 extern const char* const kServerVersion;
 
 struct Composition {
-  // `async_hand_on` gets envelopes in place of the journal when the configuration says so. Errors are
-  // sentences that say what to do.
+  // `events` may be no socket: then nothing is announced. `hand_on` gets envelopes from the engine and pushes
+  // them to the journal sooner or later, in order; none: they go there at once. Errors are sentences that say
+  // what to do.
   static tl::expected<std::unique_ptr<Composition>, std::string> open(ConfigPtr config,
                                                                       const std::string& data_dir,
                                                                       zmq::socket_t events,
-                                                                      Engine::HandOn async_hand_on);
+                                                                      Engine::HandOn hand_on);
   ~Composition();
 
-  // `done` rings when the journal has handed something on.
+  // `done` rings when the journal has handed something on, or the engine has taken what somebody waits for.
   void start(Bell& done);
+  // The same without the engine's thread (see Engine::start_here()).
+  void start_here(Bell& done);
   // The engine is stopped by now; the rest follows, and what was learned is kept in a checkpoint. Alerts that
   // wait get their last chance at the very end.
   void stop_behind_engine();
@@ -65,6 +68,7 @@ struct Composition {
   uint64_t tail_events = 0;  // events that were folded after it
 
  private:
+  void start_behind_engine(Bell& done);
   struct State {
     std::unique_ptr<Fold> fold;
     std::unique_ptr<Trainer> trainer;

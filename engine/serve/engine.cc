@@ -10,6 +10,7 @@
 #include "engine/lifecycle/ab_test_plan.h"
 #include "engine/serve/clocks.h"
 #include "engine/serve/status.h"
+#include "engine/threads/placement.h"
 #include "engine/wire/event_json.h"
 #include "engine/wire/wire.h"
 
@@ -29,15 +30,26 @@ Engine::Engine(Parts parts)
   };
 }
 
-void Engine::start() {
-  loop_.start({.begin = [this] { begin(); },
+void Engine::start(Bell& room) {
+  room_ = &room;
+  loop_.start({.begin =
+                   [this] {
+                     pin_thread(parts_.config->threads.engine_cpu, "engine");
+                     begin();
+                   },
                .turn = [this] { return turn(); },
                .waiting =
                    [this] {
                      return !inbound_.empty() || parts_.training.has_proposal() ||
                             parts_.retrainer.has_outcome();
                    },
-               .look_every_ms = 1000});
+               .look_every_ms = 1000,
+               .busy = parts_.config->threads.polling == ThreadConfig::Polling::kBusy});
+}
+
+void Engine::handle(EnvelopePtr envelope) {
+  [[maybe_unused]] const bool queued = inbound_.push(std::move(envelope));
+  turn();
 }
 
 bool Engine::submit(EnvelopePtr envelope) {
@@ -59,6 +71,7 @@ bool Engine::turn() {
   while (batch_.size() < parts_.config->sockets.batch_max && inbound_.pop(envelope))
     batch_.push_back(std::move(envelope));
   if (batch_.empty()) return false;
+  if (wake_when_taken_.exchange(false)) room_->ring();
   process();
   batch_.clear();
   checkpoint_when_due();
@@ -155,11 +168,17 @@ void Engine::tell_of_clock(const Transaction& transaction, Clock clock) const {
 // 2. The champion scores the whole batch and 3. the policy decides: see fold/scoring.h.
 void Engine::score_batch() {
   if (unscored_.empty()) return;
-  const int64_t now = now_us();
+  reasons_.begin(now_us());
   scoring_.score(
-      *parts_.fold, [&](size_t i) { return unscored_[i]->deadline_us - now; },
+      *parts_.fold,
+      [&](size_t i) {
+        const int64_t now = now_us();
+        return Scoring::Time(unscored_[i]->deadline_us - now,
+                             reasons_.may(now, i + 1 < unscored_.size() || !inbound_.empty()));
+      },
       [&](size_t i, std::span<const float>, const Answer& answer) {
         unscored_[i]->event.answer = answer;
+        if (answer.reason_count > 0) reasons_.given(now_us());
         parts_.probe.steps[static_cast<size_t>(answer.step)].fetch_add(1, std::memory_order_relaxed);
       });
   unscored_.clear();

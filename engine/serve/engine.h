@@ -3,6 +3,7 @@
 // socket. engine.cc is the life of a transaction, top to bottom.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "engine/serve/checkpointer.h"
 #include "engine/serve/journal.h"
 #include "engine/serve/machine_meter.h"
+#include "engine/serve/reasons_budget.h"
 #include "engine/serve/retraining.h"
 #include "engine/threads/loop.h"
 #include "engine/threads/probe.h"
@@ -45,12 +47,21 @@ class Engine {
   };
   explicit Engine(Parts parts);
 
-  void start();
+  // `room` rings when somebody waits for room in the queue (see wake_when_taken()).
+  void start(Bell& room);
+  // In place of start(): there is no thread, and handle() does on the caller's, one at a time, what the
+  // thread does with a request. All that it hands on has been handed on when it returns.
+  void start_here() { begin(); }
+  void handle(EnvelopePtr envelope);
   // Finishes what is queued, then ends the thread.
   void stop() { loop_.stop(); }
 
   // The socket thread's side: false when the queue is full.
   bool submit(EnvelopePtr envelope);
+  // How many are submitted and not yet taken into a batch.
+  size_t waiting() const { return inbound_.size(); }
+  // The bell of start() rings, once, when the next batch has been taken.
+  void wake_when_taken() { wake_when_taken_.store(true); }
   Bell& bell() { return loop_.bell(); }
   // After stop(): the state after the last event, for a checkpoint.
   Fold& fold() { return *parts_.fold; }
@@ -86,11 +97,14 @@ class Engine {
 
   Parts parts_;
   Queue<EnvelopePtr> inbound_;
+  std::atomic<bool> wake_when_taken_{false};
+  Bell* room_ = nullptr;
 
   // The micro-batch at work.
   std::vector<EnvelopePtr> batch_;
   Scoring scoring_;
   std::vector<asked::Score*> unscored_;  // as they wait in scoring_
+  ReasonsBudget reasons_;
   size_t handed_ = 0;
   ClockSource clock_;  // as the batch began
   uint64_t next_checkpoint_ = 0;

@@ -198,8 +198,10 @@ void Journal::announce(const Envelope& envelope) {
                       features::text(schema, *envelope.transaction(), schema.id), envelope.error->field));
   }
   if (envelope.record.empty()) return;
+  const bool heard = static_cast<bool>(events_);
   const auto* internal = envelope.as<asked::Internal>();
   if (const auto* score = envelope.as<asked::Score>()) {
+    if (!heard) return;
     encode_answer_json(*config_, score->event, envelope.sequence, false, text_);
     publish(Topic::kDecision, text_);
   } else if (internal != nullptr && std::holds_alternative<ModelEvent>(internal->event)) {
@@ -227,6 +229,7 @@ void Journal::alert(const std::string& text) {
 
 // Numbered within its topic, so that a subscriber of any of them sees what it missed.
 void Journal::publish(Topic topic, std::string& json) {
+  if (!events_) return;
   constexpr std::string_view kTopics[] = {"decision", "model", "judgement", "alert"};
   const auto which = static_cast<size_t>(topic);
   json.back() = ',';  // of the object's brace

@@ -29,8 +29,8 @@ class Alerts;
 
 class Journal {
  public:
-  // Announces what it has written on `events` (a bound PUB socket, which it owns from now on), and to
-  // `alerts` what was judged, if there are some.
+  // Announces what it has written on `events` (a bound PUB socket, which it owns from now on, or none), and
+  // to `alerts` what was judged, if there are some.
   Journal(ConfigPtr config, storage::Store& store, Probe& probe, zmq::socket_t events, size_t capacity,
           Alerts* alerts = nullptr);
 

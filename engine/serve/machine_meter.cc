@@ -54,4 +54,14 @@ std::optional<MachineEvent> MachineMeter::take() {
   return event;
 }
 
+void note_reply(Probe& probe, const Envelope& envelope, int64_t now_us) {
+  probe.replies.fetch_add(1, std::memory_order_relaxed);
+  if (envelope.error)
+    probe.errors[static_cast<size_t>(envelope.error->code)].fetch_add(1, std::memory_order_relaxed);
+  const auto* score = envelope.as<asked::Score>();
+  if (envelope.error || score == nullptr) return;
+  probe.latency.add(now_us - envelope.received_us);
+  if (now_us > score->deadline_us) probe.late_replies.fetch_add(1, std::memory_order_relaxed);
+}
+
 }  // namespace shrike::engine

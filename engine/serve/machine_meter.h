@@ -7,6 +7,7 @@
 
 #include "engine/fold/event.h"
 #include "engine/threads/probe.h"
+#include "engine/wire/request.h"
 
 namespace shrike::engine {
 
@@ -30,5 +31,8 @@ class MachineMeter {
   int64_t began_us_;  // steady clock
   Counts before_;
 };
+
+// Counts a reply that is on its way: refusals by kind, and of an answer its latency and whether it is late.
+void note_reply(Probe& probe, const Envelope& envelope, int64_t now_us);
 
 }  // namespace shrike::engine

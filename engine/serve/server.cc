@@ -7,19 +7,24 @@
 #include <algorithm>
 #include <thread>
 
-#include "engine/lifecycle/ab_test_plan.h"
 #include "engine/serve/clocks.h"
 #include "engine/serve/composition.h"
+#include "engine/serve/machine_meter.h"
+#include "engine/serve/model_loader.h"
+#include "engine/threads/placement.h"
 #include "engine/wire/wire.h"
-#include "storage/find_model.h"
 
 namespace shrike::engine {
 namespace {
 
-constexpr int kReceivePerTurn = 512;          // messages of one socket before the other gets its turn
-constexpr size_t kFramesMax = 8;              // of one message; further ones are read and dropped
-constexpr uint64_t kUnfinishedMessages = 8;   // of the largest size: so much may be of one that has no end
-constexpr int kWaitingPerPeer = 4096;         // requests of one peer that ZeroMQ reads ahead
+constexpr int kReceivePerTurn = 128;         // messages of one socket before the other gets its turn
+constexpr size_t kFramesMax = 8;             // of one message; further ones are read and dropped
+constexpr uint64_t kUnfinishedMessages = 8;  // of the largest size: so much may be of one that has no end
+constexpr int kWaitingPerPeer = 1024;        // requests of one peer that ZeroMQ reads ahead
+constexpr double kWindowUs = 1'000;          // of work that the engine has before it
+constexpr size_t kWindowMin = 16;            // requests
+constexpr uint64_t kScoresToALabel = 4;      // where both wait
+constexpr int64_t kStallUs = 10'000;  // without a look at the sockets, after which what they hold is old
 constexpr int64_t kStopReadUs = 2'000'000;    // after a stop, how long requests under way are still answered
 constexpr int64_t kStopRefuseUs = 2'500'000;  // and until when those of clients that go on are refused
 
@@ -28,12 +33,12 @@ bool open_to_others(std::string_view endpoint) {
   return begins("tcp://") && !begins("tcp://127.") && !begins("tcp://localhost") && !begins("tcp://[::1]");
 }
 
-Error overloaded() { return {ErrorCode::kOverloaded, "", "too many requests are waiting; try again"}; }
-
 }  // namespace
 
 Server::Server(ConfigPtr config)
     : config_(std::move(config)),
+      inlets_{Inlet{{}, Intake({config_->sockets.queue_requests_max, config_->sockets.queue_wait_us})},
+              Inlet{{}, Intake({config_->sockets.queue_requests_max, 0})}},
       connections_(kUnfinishedMessages * config_->sockets.message_bytes_max),
       answered_(queue_capacity(*config_)) {}
 
@@ -47,11 +52,15 @@ tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config
   std::unique_ptr<Server> server(new Server(std::move(config)));
   if (auto bound = server->bind(); !bound) return tl::make_unexpected(bound.error());
   Server* const s = server.get();
+  Engine::HandOn answer_first;
+  if (server->config_->storage.durability == Durability::kAsync) {
+    answer_first = [s](EnvelopePtr envelope) {
+      while (!s->answered_.push(std::move(envelope))) std::this_thread::yield();
+      s->bell_.ring();
+    };
+  }
   auto parts =
-      Composition::open(server->config_, data_dir, std::move(server->events_), [s](EnvelopePtr envelope) {
-        while (!s->answered_.push(std::move(envelope))) std::this_thread::yield();
-        s->bell_.ring();
-      });
+      Composition::open(server->config_, data_dir, std::move(server->events_), std::move(answer_first));
   if (!parts) return tl::make_unexpected(parts.error());
   server->parts_ = std::move(*parts);
   return server;
@@ -104,8 +113,11 @@ tl::expected<void, std::string> Server::bind() {
     return {};
   };
   const SocketConfig& s = config_->sockets;
-  if (auto ok = take(score_, zmq::socket_type::router, s.score, "score", endpoints_.score); !ok) return ok;
-  if (auto ok = take(feedback_, zmq::socket_type::router, s.feedback, "feedback", endpoints_.feedback); !ok)
+  if (auto ok = take(inlets_[0].socket, zmq::socket_type::router, s.score, "score", endpoints_.score); !ok)
+    return ok;
+  if (auto ok =
+          take(inlets_[1].socket, zmq::socket_type::router, s.feedback, "feedback", endpoints_.feedback);
+      !ok)
     return ok;
   return take(events_, zmq::socket_type::pub, s.events, "events", endpoints_.events);
 }
@@ -119,46 +131,78 @@ void Server::start_threads() {
     spdlog::warn("transactions carry the field \"{}\", which the schema does not name: left out", field);
   });
   parts_->start(bell_);
+  loader_ = std::make_unique<ModelLoader>(config_, *parts_->store, queue_capacity(*config_));
+  loader_->start(bell_);
 }
 
 void Server::run() {
+  using Polling = ThreadConfig::Polling;
+  if (config_->threads.lock_memory) lock_memory();
+  pin_thread(config_->threads.socket_cpu, "socket");
   start_threads();
   connections_.find_bound();
-  zmq::pollitem_t bell{nullptr, bell_.fd(), ZMQ_POLLIN, 0};
-  std::vector<zmq::pollitem_t> items{
-      bell, {score_.handle(), 0, ZMQ_POLLIN, 0}, {feedback_.handle(), 0, ZMQ_POLLIN, 0}};
+  std::vector<zmq::pollitem_t> items{{nullptr, bell_.fd(), ZMQ_POLLIN, 0}};
+  for (const Inlet& inlet : inlets_)
+    items.push_back({const_cast<zmq::socket_t&>(inlet.socket).handle(), 0, ZMQ_POLLIN, 0});
   for (zmq::socket_t& events : connections_.events()) items.push_back({events.handle(), 0, ZMQ_POLLIN, 0});
   constexpr uint64_t kTurnsUnseen = 64;  // that connections are not looked at under load
+  turned_us_ = now_us();
   for (uint64_t turn = 0; !parts_->stopping.load(); ++turn) {
+    note_stall();
     bool worked = take_done();
-    worked |= receive(score_, false);
-    worked |= receive(feedback_, true);
+    worked |= receive(false);
+    worked |= receive(true);
+    worked |= dispatch();
     if (!worked || turn % kTurnsUnseen == 0) connections_.look();
-    if (worked || (in_flight_ > 0 && spin_for_done())) continue;
-    bell_.prepare();
-    if (!take_done()) zmq::poll(items, std::chrono::milliseconds(100));
-    bell_.finish();
+    if (worked || config_->threads.polling == Polling::kBusy) continue;
+    if (config_->threads.polling == Polling::kAdaptive && in_flight() > 0 && spin_for_done()) continue;
+    sleep(items);
   }
   drain(items[0]);
+}
+
+void Server::sleep(std::vector<zmq::pollitem_t>& items) {
+  const bool waits_for_room = !inlets_[0].intake.empty() || !inlets_[1].intake.empty();
+  bell_.prepare();
+  if (waits_for_room) parts_->engine->wake_when_taken();
+  if (!take_done() && !(waits_for_room && dispatch())) zmq::poll(items, std::chrono::milliseconds(100));
+  bell_.finish();
+  turned_us_ = now_us();  // it was looking
+}
+
+// The thread, or the whole process, stood still: what the sockets hold has waited since it looked last.
+void Server::note_stall() {
+  const int64_t now = now_us(), unseen_us = now - turned_us_;
+  for (Inlet& inlet : inlets_) {
+    if (unseen_us > kStallUs) {
+      inlet.unseen_since = turned_us_;
+    } else if (inlet.unseen_since != 0 && unseen_us > 0 && now > inlet.unseen_until) {
+      inlet.unseen_since = 0;
+    }
+    if (unseen_us > kStallUs) inlet.unseen_until = now + config_->deadline.default_us;
+  }
+  turned_us_ = now;
 }
 
 // What has been received is answered, what waits in ZeroMQ too; a client that goes on sending hears that it
 // is over.
 void Server::drain(zmq::pollitem_t& bell) {
-  spdlog::info("stopping: {} requests in flight", in_flight_);
+  spdlog::info("stopping: {} requests in flight", in_flight());
   const int64_t began = now_us();
   while (true) {
     const int64_t since_us = now_us() - began;
     refuse_new_ = since_us > kStopReadUs;
     bool worked = take_done();
     if (since_us < kStopRefuseUs) {
-      worked |= receive(score_, false);
-      worked |= receive(feedback_, true);
+      worked |= receive(false);
+      worked |= receive(true);
     }
+    worked |= dispatch();
     if (worked) continue;
-    if (in_flight_ == 0) break;
+    if (in_flight() == 0) break;
     bell_.prepare();
-    if (!take_done()) zmq::poll(&bell, 1, std::chrono::milliseconds(20));
+    parts_->engine->wake_when_taken();
+    if (!take_done() && !dispatch()) zmq::poll(&bell, 1, std::chrono::milliseconds(20));
     bell_.finish();
   }
   parts_->engine->stop();
@@ -168,16 +212,19 @@ void Server::drain(zmq::pollitem_t& bell) {
   parts_->checkpoint_at_end();
 }
 
-bool Server::receive(zmq::socket_t& socket, bool feedback) {
+bool Server::receive(bool feedback) {
+  Inlet& inlet = inlets_[feedback];
+  zmq::socket_t& socket = inlet.socket;
   bool any = false;
   std::vector<zmq::message_t> frames;
   // Replies keep their order, refusals too, so each has its place in the queue; when even these are used up,
   // ZeroMQ and then the client's own queue hold what comes.
-  for (int i = 0; i < kReceivePerTurn && in_flight_ < 2 * config_->sockets.queue_requests_max; ++i) {
+  for (int i = 0; i < kReceivePerTurn && inlet.in_flight < 2 * config_->sockets.queue_requests_max; ++i) {
     frames.clear();
     zmq::message_t part;
     if (!socket.recv(part, zmq::recv_flags::dontwait)) {
       connections_.drained();
+      inlet.unseen_since = 0;
       return any;
     }
     connections_.delivered(part);
@@ -218,19 +265,60 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
     } else if (refuse_new_) {
       envelope->error =
           Error{ErrorCode::kUnavailable, "", "the server is shutting down; send it again to the next"};
-    } else if (in_flight_ >= config_->sockets.queue_requests_max) {
-      envelope->error = overloaded();
-    } else if (auto* control = envelope->as<asked::Control>()) {
-      if (auto loaded = load_named_model(*control); !loaded) envelope->error = loaded.error();
     }
   }
+  Inlet& inlet = inlets_[feedback];
+  if (inlet.unseen_since != 0) envelope->received_us = inlet.unseen_since;
+  ++inlet.in_flight;
+  int64_t deadline_us = 0;
   if (auto* score = envelope->as<asked::Score>()) {
-    score->deadline_us = envelope->received_us +
-                         (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
+    deadline_us = score->deadline_us =
+        envelope->received_us +
+        (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
   }
-  ++in_flight_;
-  // The queue holds more than there can be in flight.
+  inlet.intake.add(std::move(envelope), deadline_us, now_us());
+}
+
+// As much as the engine does in a moment goes to it; the rest waits by client. Where both wait, labels get
+// every fifth place: neither can keep the other out.
+bool Server::dispatch() {
+  Intake &scores = inlets_[0].intake, &labels = inlets_[1].intake;
+  if (scores.empty() && labels.empty()) return false;
+  const auto window = std::clamp(static_cast<size_t>(kWindowUs / scores.service_us()), kWindowMin,
+                                 std::max(config_->sockets.batch_max, kWindowMin));
+  const int64_t now = now_us();
+  bool any = false;
+  while (parts_->engine->waiting() < window) {
+    const bool label_first = dispatched_++ % (kScoresToALabel + 1) == kScoresToALabel;
+    EnvelopePtr envelope = (label_first ? labels : scores).next(now);
+    if (envelope == nullptr) envelope = (label_first ? scores : labels).next(now);
+    if (envelope == nullptr) break;
+    any = true;
+    if (ModelLoader::is_for(*envelope)) {
+      labels.pause(envelope->peer.address);
+      loader_->push(std::move(envelope));
+    } else {
+      submit(std::move(envelope));
+    }
+  }
+  return any;
+}
+
+// The queue holds more than there can be in flight.
+void Server::submit(EnvelopePtr envelope) {
   [[maybe_unused]] const bool queued = parts_->engine->submit(std::move(envelope));
+}
+
+// Commands whose models are there; what their clients asked for since goes on.
+bool Server::take_loaded() {
+  bool any = false;
+  EnvelopePtr envelope;
+  while (loader_->loaded().pop(envelope)) {
+    inlets_[1].intake.resume(envelope->peer.address);
+    submit(std::move(envelope));
+    any = true;
+  }
+  return any;
 }
 
 // Empty, of its socket's kind, and it names no transaction of an earlier request.
@@ -248,48 +336,17 @@ EnvelopePtr Server::fresh(bool feedback) {
   return envelope;
 }
 
-// Of the commands that have one.
-Result<void> Server::load_named_model(asked::Control& control) const {
-  const bool is_named = control.command == Command::kActivate || control.command == Command::kChallenge;
-  const bool is_tested = control.command == Command::kTest;
-  constexpr std::string_view kAnyway = " anyway";
-  control.anyway = is_named && control.argument.ends_with(kAnyway);
-  if (control.anyway) control.argument.resize(control.argument.size() - kAnyway.size());
-  const std::string named = is_tested ? model_of_ab_test(control.argument) : control.argument;
-  if (!(is_named || (is_tested && !named.empty()))) return {};
-  const auto hash = storage::find_model(*parts_->store, named);
-  if (!hash) return refuse(ErrorCode::kNotFound, "argument", hash.error().reason);
-  const auto bytes = parts_->store->get_model(*hash);
-  auto model = bytes ? learners::load_model(*bytes)
-                     : learners::Result<learners::ModelPtr>(tl::make_unexpected(
-                           learners::Error{learners::ErrorCode::kDamaged, "", bytes.error().reason}));
-  if (!model || (*model)->columns() != config_->columns) {
-    return refuse(ErrorCode::kInvalid, "argument",
-                  model ? std::string("the model is for other features") : model.error().reason);
-  }
-  control.hash = *hash;
-  control.model = std::move(*model);
-  return {};
-}
-
 void Server::reply(Envelope& envelope) {
   envelope.replied = true;
-  parts_->probe.replies.fetch_add(1, std::memory_order_relaxed);
-  if (envelope.error)
-    parts_->probe.errors[static_cast<size_t>(envelope.error->code)].fetch_add(1, std::memory_order_relaxed);
   encode_reply(*config_, envelope, out_);
   if (!send(envelope)) parts_->probe.dropped_replies.fetch_add(1, std::memory_order_relaxed);
-  const auto* score = envelope.as<asked::Score>();
-  if (envelope.error || score == nullptr) return;
-  const int64_t now = now_us();
-  parts_->probe.latency.add(now - envelope.received_us);
-  if (now > score->deadline_us) parts_->probe.late_replies.fetch_add(1, std::memory_order_relaxed);
+  note_reply(parts_->probe, envelope, now_us());
 }
 
 // False when the peer is gone, or owes us the reading of too many replies already.
 bool Server::send(const Envelope& envelope) {
   const Peer& peer = envelope.peer;
-  zmq::socket_t& socket = peer.feedback_socket ? feedback_ : score_;
+  zmq::socket_t& socket = inlets_[peer.feedback_socket].socket;
   constexpr auto kMore = zmq::send_flags::sndmore | zmq::send_flags::dontwait;
   try {
     if (!socket.send(zmq::buffer(peer.address), kMore)) return false;
@@ -311,7 +368,7 @@ bool Server::spin_for_done() {
 }
 
 bool Server::take_done() {
-  bool any = false;
+  bool any = take_loaded();
   EnvelopePtr envelope;
   while (answered_.pop(envelope)) {  // async: answered, not yet on disk
     any = true;
@@ -328,7 +385,7 @@ bool Server::take_done() {
 }
 
 void Server::recycle(EnvelopePtr envelope) {
-  --in_flight_;
+  --inlets_[envelope->peer.feedback_socket].in_flight;
   auto& free = envelope->as<asked::Score>() != nullptr ? free_scores_ : free_others_;
   free.push_back(std::move(envelope));
 }

@@ -7,6 +7,7 @@
 //          (transactions; labels as in sync)
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include "engine/config/config.h"
 #include "engine/serve/connections.h"
+#include "engine/serve/intake.h"
 #include "engine/threads/queue.h"
 #include "engine/wire/request.h"
 
@@ -24,6 +26,7 @@ namespace shrike::engine {
 
 class Decoder;
 struct Composition;
+class ModelLoader;
 
 struct Endpoints {
   std::string score, feedback, events;
@@ -48,10 +51,23 @@ class Server {
   tl::expected<zmq::socket_t, std::string> bind_one(zmq::socket_type type, const std::string& where,
                                                     const char* key, std::string& endpoint);
   void start_threads();
-  bool receive(zmq::socket_t& socket, bool feedback);
+  // One of the two sockets that take requests, and what has come over it.
+  struct Inlet {
+    zmq::socket_t socket;
+    Intake intake;
+    size_t in_flight = 0;      // received and not yet recycled
+    int64_t unseen_since = 0;  // what is in the socket may have come since then; 0: just now
+    int64_t unseen_until = 0;  // and until then, unless the socket is seen empty before
+  };
+  bool receive(bool feedback);
   void accept(bool feedback, std::vector<zmq::message_t>& frames);
+  bool dispatch();
+  void note_stall();
+  void sleep(std::vector<zmq::pollitem_t>& items);
+  size_t in_flight() const { return inlets_[0].in_flight + inlets_[1].in_flight; }
   EnvelopePtr fresh(bool feedback);
-  Result<void> load_named_model(asked::Control& control) const;
+  void submit(EnvelopePtr envelope);
+  bool take_loaded();
   void reply(Envelope& envelope);
   bool send(const Envelope& envelope);
   void drain(zmq::pollitem_t& bell);
@@ -61,16 +77,19 @@ class Server {
 
   ConfigPtr config_;
   zmq::context_t context_{1};
-  zmq::socket_t score_, feedback_, events_;
+  std::array<Inlet, 2> inlets_;  // score, feedback
+  zmq::socket_t events_;
   Endpoints endpoints_;
   Connections connections_;
   std::unique_ptr<Decoder> decoder_;
   Queue<EnvelopePtr> answered_;  // async: from the engine thread
   Bell bell_;
   std::unique_ptr<Composition> parts_;  // its threads use the two above
+  std::unique_ptr<ModelLoader> loader_;
   // By what they held last, so that a score finds the memory of one.
   std::vector<EnvelopePtr> free_scores_, free_others_;
-  size_t in_flight_ = 0;
+  uint64_t dispatched_ = 0;
+  int64_t turned_us_ = 0;    // when the thread last looked at its sockets
   bool refuse_new_ = false;  // stopping, and clients go on
   std::string out_;
 };

@@ -20,6 +20,7 @@ class Loop {
     std::function<bool()> turn;     // does some of what waits; false when nothing did
     std::function<bool()> waiting;  // is there something to do?
     int look_every_ms = 100;        // without a ring: for what only time brings
+    bool busy = false;              // never sleeps: the thread has a core of its own
   };
 
   Loop() = default;
@@ -53,6 +54,7 @@ class Loop {
       const bool last = stopping_.load();
       if (work.turn()) continue;
       if (last) return;
+      if (work.busy) continue;
       bell_.wait([&] { return work.waiting() || stopping_.load(); }, work.look_every_ms);
     }
   }

@@ -200,11 +200,14 @@ void encode_error(const Config& config, const Envelope& envelope, std::string& o
     if (features::valid_utf8(error.field)) refusal.set_field(error.field);
     if (features::valid_utf8(error.reason)) refusal.set_reason(error.reason);
     if (has_id) set_wire_value(config.schema(), *named, id, *refusal.mutable_transaction_id());
+    refusal.set_retry_after_ms(static_cast<uint32_t>(error.retry_after_ms));
     reply.SerializeToString(&out);
     return;
   }
-  out = fmt::format(R"({{"error":{{"code":"{}","field":"{}","reason":"{}"}})", name(error.code),
+  out = fmt::format(R"({{"error":{{"code":"{}","field":"{}","reason":"{}")", name(error.code),
                     json_escape(error.field), json_escape(error.reason));
+  if (error.retry_after_ms > 0) out += fmt::format(R"(,"retry_after_ms":{})", error.retry_after_ms);
+  out += '}';
   if (has_id) {
     out += ',';
     append_json_id(config.schema(), *named, out);

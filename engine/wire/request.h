@@ -74,6 +74,9 @@ struct Internal {
 
 }  // namespace asked
 
+struct Envelope;
+using EnvelopePtr = std::unique_ptr<Envelope>;
+
 struct Envelope {
   Peer peer;
   Format format = Format::kJson;
@@ -86,6 +89,7 @@ struct Envelope {
   std::optional<Error> error;
   std::string record;  // its bytes in the log
   bool replied = false;
+  EnvelopePtr next;  // behind it in its client's queue (serve/intake.h)
 
   // The request, if it is of that kind.
   template <typename Kind>
@@ -108,7 +112,5 @@ struct Envelope {
   // Ready for the next request, keeping its memory.
   void reset();
 };
-
-using EnvelopePtr = std::unique_ptr<Envelope>;
 
 }  // namespace shrike::engine
