@@ -35,6 +35,7 @@ static_assert(status_of(ErrorCode::kStorage) == SHRIKE_STORAGE);
 static_assert(status_of(ErrorCode::kUnavailable) == SHRIKE_UNAVAILABLE);
 static_assert(status_of(ErrorCode::kNotFound) == SHRIKE_NOT_FOUND);
 static_assert(status_of(ErrorCode::kConflict) == SHRIKE_CONFLICT);
+static_assert(status_of(ErrorCode::kForbidden) == SHRIKE_FORBIDDEN);
 static_assert(static_cast<int>(Decision::kDecline) == SHRIKE_DECLINE);
 static_assert(static_cast<int>(Step::kStatic) == SHRIKE_STATIC);
 

@@ -42,7 +42,8 @@ enum shrike_status {
   SHRIKE_STORAGE = 9,    /* the log cannot be written; nothing is acknowledged until it can */
   SHRIKE_UNAVAILABLE = 10,
   SHRIKE_NOT_FOUND = 11,
-  SHRIKE_CONFLICT = 12 /* the id was used by a transaction with other content */
+  SHRIKE_CONFLICT = 12, /* the id was used by a transaction with other content */
+  SHRIKE_FORBIDDEN = 13 /* of a server over sockets: this client may not ask that */
 };
 
 enum shrike_decision { SHRIKE_APPROVE = 0, SHRIKE_REVIEW = 1, SHRIKE_DECLINE = 2 };

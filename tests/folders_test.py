@@ -30,8 +30,10 @@ ROOMS = {
     "engine/replay": {"engine/config", "engine/fold", "engine/lifecycle", "engine/log", "engine/threads"},
     # Reads a log without serving or replaying it; PSI and samples of rows are those of reports.
     "engine/diagnosis": {"engine/config", "engine/fold", "engine/lifecycle", "engine/log", "engine/replay"},
-    "engine/serve": {"engine/config", "engine/fold", "engine/lifecycle", "engine/log", "engine/threads",
-                     "engine/wire"},
+    # Who may talk to a server: keys, clients, and what each may ask.
+    "engine/security": {"engine/config", "engine/fold", "engine/threads", "engine/wire"},
+    "engine/serve": {"engine/config", "engine/fold", "engine/lifecycle", "engine/log", "engine/security",
+                     "engine/threads", "engine/wire"},
     "learners/numeric": set(),
     "learners/calibration": {"learners/numeric"},
     "learners/rows": {"learners/numeric"},

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <optional>
 
+#include "engine/security/keys.h"
 #include "tools/commands.h"
 
 namespace shrike::tools {
@@ -14,11 +16,36 @@ int64_t clock_us() {
       .count();
 }
 
+namespace {
+
+// Of the command's --key; process-wide, as the option is.
+std::optional<engine::KeyFile> key;
+
+}  // namespace
+
+tl::expected<void, std::string> use_key(const std::string& path) {
+  auto file = engine::read_key_file(path);
+  if (!file) return tl::make_unexpected(file.error());
+  if (file->server.empty())
+    return tl::make_unexpected(
+        fmt::format("{} is the server's own; a client has a file of `shrike clients add`", path));
+  key = std::move(*file);
+  return {};
+}
+
+void secure(zmq::socket_t& socket) {
+  if (!key) return;
+  socket.set(zmq::sockopt::curve_serverkey, key->server);
+  socket.set(zmq::sockopt::curve_publickey, key->own.public_key);
+  socket.set(zmq::sockopt::curve_secretkey, key->own.secret_key);
+}
+
 Client::Client(const std::string& endpoint, OnReply on_reply)
     : socket_(context_, zmq::socket_type::dealer), on_reply_(std::move(on_reply)) {
   socket_.set(zmq::sockopt::linger, 0);
   socket_.set(zmq::sockopt::sndhwm, 0);
   socket_.set(zmq::sockopt::rcvhwm, 0);
+  secure(socket_);
   socket_.connect(endpoint);
 }
 
@@ -54,8 +81,9 @@ tl::expected<std::string, std::string> Client::ask(const std::string& endpoint, 
     Client client(endpoint, [&](uint64_t, std::string_view reply, int64_t) { answer = reply; });
     client.send(request, 0);
     if (!client.drain(0, timeout_ms)) {
-      return tl::make_unexpected(
-          fmt::format("{} does not answer; is `shrike serve` running, and is this its endpoint?", endpoint));
+      return tl::make_unexpected(fmt::format(
+          "{} does not answer; is `shrike serve` running, is this its endpoint, and{} of a client of it?",
+          endpoint, key ? " is the key that" : ", if it has keys, is --key the file"));
     }
   } catch (const zmq::error_t& error) {
     return tl::make_unexpected(

@@ -13,6 +13,11 @@
 
 namespace shrike::tools {
 
+// From here on this process talks to servers as the client whose keys these are (--key, SHRIKE_KEY).
+tl::expected<void, std::string> use_key(const std::string& path);
+// Of any socket, before it connects.
+void secure(zmq::socket_t& socket);
+
 class Client {
  public:
   // `reply` is JSON; `us` the time from sending to receiving; `tag` what send() was given.

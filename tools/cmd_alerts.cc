@@ -99,6 +99,7 @@ int watch(const Options& options) {
     zmq::socket_t socket(context, zmq::socket_type::sub);
     socket.set(zmq::sockopt::linger, 0);
     for (const std::string& topic : options.topics) socket.set(zmq::sockopt::subscribe, topic);
+    secure(socket);
     socket.connect(options.endpoint);
     for (uint64_t seen = 0; options.count == 0 || seen < options.count; ++seen) {
       zmq::message_t topic, text;

@@ -35,6 +35,10 @@ void add_check_config(CLI::App& app, int& exit_code);
 void add_quality(CLI::App& app, int& exit_code);
 void add_verify(CLI::App& app, int& exit_code);
 void add_repair(CLI::App& app, int& exit_code);
+void add_backup(CLI::App& app, int& exit_code);
+void add_restore(CLI::App& app, int& exit_code);
+void add_keygen(CLI::App& app, int& exit_code);
+void add_clients(CLI::App& app, int& exit_code);
 void add_manual(CLI::App& app, int& exit_code);
 
 // Loads a configuration ("" is the embedded quickstart); prints every problem and returns null when there are

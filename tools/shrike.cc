@@ -2,6 +2,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "tools/client.h"
 #include "tools/commands.h"
 
 int main(int argc, char** argv) {
@@ -22,7 +23,14 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
-  app.parse_complete_callback([&] { spdlog::set_level(spdlog::level::from_str(level)); });
+  std::string key;
+  app.add_option("--key", key, "a client's key file, to talk to a server that has keys (`shrike clients`)")
+      ->envname("SHRIKE_KEY");
+  app.parse_complete_callback([&] {
+    spdlog::set_level(spdlog::level::from_str(level));
+    if (key.empty()) return;
+    if (auto used = use_key(key); !used) throw CLI::ValidationError("--key", used.error());
+  });
   int exit_code = 0;
   add_serve(app, exit_code);
   add_score(app, exit_code);
@@ -43,6 +51,10 @@ int main(int argc, char** argv) {
   add_quality(app, exit_code);
   add_verify(app, exit_code);
   add_repair(app, exit_code);
+  add_backup(app, exit_code);
+  add_restore(app, exit_code);
+  add_keygen(app, exit_code);
+  add_clients(app, exit_code);
   add_manual(app, exit_code);
   app.footer(
       "Exit codes: 0 done; 1 done, but not all was well (refusals, differences); 2 bad usage or input; 3 the "

@@ -22,16 +22,18 @@ enum class ErrorCode {
   kStorage,      // the log cannot be written; nothing is acknowledged until it can
   kUnavailable,  // shutting down
   kNotFound,
-  kConflict,  // the id was used by a transaction with other content
+  kConflict,   // the id was used by a transaction with other content
+  kForbidden,  // this client may not ask that
 };
 
 inline std::string_view name(ErrorCode code) {
   constexpr std::string_view kNames[] = {"malformed", "missing_field", "unknown_field", "invalid_value",
                                          "too_large", "bad_frames",    "too_early",     "overloaded",
-                                         "storage",   "unavailable",   "not_found",     "conflict"};
+                                         "storage",   "unavailable",   "not_found",     "conflict",
+                                         "forbidden"};
   return kNames[static_cast<size_t>(code)];
 }
-inline constexpr size_t kErrorCodes = 12;
+inline constexpr size_t kErrorCodes = 13;
 
 struct Error {
   ErrorCode code = ErrorCode::kInvalid;

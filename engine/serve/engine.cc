@@ -82,6 +82,8 @@ void Engine::process() {
   handed_ = 0;
   // The server's clock has a say in marks, which are in the log: replays need no clock.
   clock_.server_us = server_time_us(*parts_.config);
+  const int64_t taken_us = now_us();
+  for (EnvelopePtr& envelope : batch_) envelope->taken_us = taken_us;
   parts_.probe.batches.fetch_add(1, std::memory_order_relaxed);
   for (size_t i = 0; i < batch_.size(); ++i) {
     Envelope& envelope = *batch_[i];
@@ -187,7 +189,12 @@ void Engine::score_batch() {
 // 4. Hands on, in order of sequence: to the journal, or first to the socket.
 void Engine::hand_over(size_t until) {
   score_batch();
-  for (; handed_ < until; ++handed_) parts_.hand_on(std::move(batch_[handed_]));
+  if (handed_ >= until) return;
+  const int64_t handed_us = now_us();
+  for (; handed_ < until; ++handed_) {
+    batch_[handed_]->handed_us = handed_us;
+    parts_.hand_on(std::move(batch_[handed_]));
+  }
 }
 
 void Engine::label(Envelope& envelope, asked::Label& label) {

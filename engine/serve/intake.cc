@@ -13,6 +13,8 @@ constexpr size_t kIdleClientsMax = 4096;  // remembered
 constexpr int64_t kPaceUs = 2'000;        // over which the pace is taken
 constexpr double kPaceKept = 0.75;
 constexpr double kPaceRiseMax = 4;
+constexpr double kPaceDrained = 0.95;  // kept when all that waited has left: it was no slower than that
+constexpr int kRefusalsATurn = 16;     // are given with a client's turn; more wait for its next
 
 Error overloaded(std::string reason, double retry_us) {
   return {ErrorCode::kOverloaded, "", std::move(reason),
@@ -85,14 +87,17 @@ EnvelopePtr Intake::next(int64_t now_us) {
       note_departure(now_us);
     }
   }
-  if (client.head == nullptr) {
-    client.tail = nullptr;
+  refusals_ += refused;
+  if (client.head == nullptr) client.tail = nullptr;
+  if (client.head == nullptr || !refused || refusals_ >= kRefusalsATurn) {  // it had its turn
+    refusals_ = 0;
     active_.pop_front();
-  } else if (!refused) {  // it had its turn
-    active_.pop_front();
-    active_.push_back(&client);
+    if (client.head != nullptr) active_.push_back(&client);
   }
-  if (waiting_ == 0) busy_since_us_ = 0;  // what comes next is the clients' pace
+  if (waiting_ == 0) {  // what comes next is the clients' pace
+    busy_since_us_ = 0;
+    if (!refused) service_us_ = std::max(service_us_ * kPaceDrained, 1.0);
+  }
   return envelope;
 }
 

@@ -56,6 +56,7 @@ class Intake {
   Limits limits_;
   std::unordered_map<std::string, Client> clients_;  // by address; some of them idle
   std::deque<Client*> active_;                       // with something waiting and not paused, in turn
+  int refusals_ = 0;                                 // given in this turn
   size_t waiting_ = 0;
   double service_us_ = 30;
   int64_t busy_since_us_ = 0;  // 0: nothing has waited

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/serve/alerts.h"
+#include "engine/serve/clocks.h"
 #include "engine/wire/event_json.h"
 #include "engine/wire/wire.h"
 #include "storage/store.h"
@@ -105,7 +106,9 @@ void Journal::write(std::vector<EnvelopePtr>& group) {
     return;
   }
   probe_.groups.fetch_add(1, std::memory_order_relaxed);
+  const int64_t written_us = now_us();
   for (EnvelopePtr& one : group) {
+    one->written_us = written_us;
     if (one->sequence != 0 && !one->record.empty())
       committed_.store(one->sequence, std::memory_order_release);
     announce(*one);

@@ -61,6 +61,10 @@ void note_reply(Probe& probe, const Envelope& envelope, int64_t now_us) {
   const auto* score = envelope.as<asked::Score>();
   if (envelope.error || score == nullptr) return;
   probe.latency.add(now_us - envelope.received_us);
+  probe.waiting.add(envelope.taken_us - envelope.received_us);
+  probe.deciding.add(envelope.handed_us - envelope.taken_us);
+  if (envelope.written_us > 0) probe.writing.add(envelope.written_us - envelope.handed_us);
+  probe.replying.add(now_us - (envelope.written_us > 0 ? envelope.written_us : envelope.handed_us));
   if (now_us > score->deadline_us) probe.late_replies.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -40,17 +40,18 @@ Server::Server(ConfigPtr config)
       inlets_{Inlet{{}, Intake({config_->sockets.queue_requests_max, config_->sockets.queue_wait_us})},
               Inlet{{}, Intake({config_->sockets.queue_requests_max, 0})}},
       connections_(kUnfinishedMessages * config_->sockets.message_bytes_max),
-      answered_(queue_capacity(*config_)) {}
+      answered_(queue_capacity(*config_)),
+      pipeline_(config_->sockets.queue_requests_max) {}
 
 Server::~Server() = default;
 
 void Server::request_stop() { parts_->stopping.store(true); }
 
-tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config,
-                                                                const std::string& data_dir) {
+tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config, const std::string& data_dir,
+                                                                const Access& access) {
   google::protobuf::SetLogHandler(nullptr);  // what a client gets wrong, the client is told
   std::unique_ptr<Server> server(new Server(std::move(config)));
-  if (auto bound = server->bind(); !bound) return tl::make_unexpected(bound.error());
+  if (auto bound = server->bind(access); !bound) return tl::make_unexpected(bound.error());
   Server* const s = server.get();
   Engine::HandOn answer_first;
   if (server->config_->storage.durability == Durability::kAsync) {
@@ -67,7 +68,17 @@ tl::expected<std::unique_ptr<Server>, std::string> Server::open(ConfigPtr config
 }
 
 tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type, const std::string& where,
-                                                          const char* key, std::string& endpoint) {
+                                                          Role role, const Access& access,
+                                                          std::string& endpoint) {
+  const std::string_view key = name(role);
+  if (gatekeeper_ == nullptr && !access.plaintext_anywhere && open_to_others(where)) {
+    return tl::make_unexpected(fmt::format(
+        "sockets.{} = \"{}\" is open to other machines, and whoever reaches it can score, label and activate "
+        "models: make keys (`shrike keygen`, `shrike clients add`) and give them by --keys, bind to "
+        "127.0.0.1, "
+        "or say --plaintext-anywhere",
+        key, where));
+  }
   try {
     zmq::socket_t socket(context_, type);
     const SocketConfig& s = config_->sockets;
@@ -87,14 +98,9 @@ tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type,
       socket.set(zmq::sockopt::router_handover, true);
       socket.set(zmq::sockopt::router_mandatory, true);
     }
+    if (gatekeeper_ != nullptr) gatekeeper_->secure(socket, role);
     connections_.watch(context_, socket);
     socket.bind(where);
-    if (open_to_others(where)) {
-      spdlog::warn(
-          "sockets.{} = \"{}\" is open to other machines, without authentication or encryption; whoever "
-          "reaches it can score, label and activate models",
-          key, where);
-    }
     endpoint = socket.get(zmq::sockopt::last_endpoint);
     return socket;
   } catch (const zmq::error_t& error) {
@@ -104,22 +110,26 @@ tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type,
   }
 }
 
-tl::expected<void, std::string> Server::bind() {
-  const auto take = [&](zmq::socket_t& to, zmq::socket_type type, const std::string& where, const char* key,
+tl::expected<void, std::string> Server::bind(const Access& access) {
+  if (!access.keys_dir.empty()) {
+    auto gatekeeper = Gatekeeper::open(config_, access.keys_dir, context_);
+    if (!gatekeeper) return tl::make_unexpected(gatekeeper.error());
+    gatekeeper_ = std::move(*gatekeeper);
+  }
+  const auto take = [&](zmq::socket_t& to, zmq::socket_type type, const std::string& where, Role role,
                         std::string& endpoint) -> tl::expected<void, std::string> {
-    auto bound = bind_one(type, where, key, endpoint);
+    auto bound = bind_one(type, where, role, access, endpoint);
     if (!bound) return tl::make_unexpected(bound.error());
     to = std::move(*bound);
     return {};
   };
   const SocketConfig& s = config_->sockets;
-  if (auto ok = take(inlets_[0].socket, zmq::socket_type::router, s.score, "score", endpoints_.score); !ok)
+  using Type = zmq::socket_type;
+  if (auto ok = take(inlets_[0].socket, Type::router, s.score, Role::kScore, endpoints_.score); !ok)
     return ok;
-  if (auto ok =
-          take(inlets_[1].socket, zmq::socket_type::router, s.feedback, "feedback", endpoints_.feedback);
-      !ok)
+  if (auto ok = take(inlets_[1].socket, Type::router, s.feedback, Role::kFeedback, endpoints_.feedback); !ok)
     return ok;
-  return take(events_, zmq::socket_type::pub, s.events, "events", endpoints_.events);
+  return take(events_, Type::pub, s.events, Role::kEvents, endpoints_.events);
 }
 
 void Server::start_threads() {
@@ -262,6 +272,10 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
                                   : decoder_->score_request(payload, *envelope, deadline_ms);
     if (!decoded) {
       envelope->error = decoded.error();
+    } else if (auto allowed = gatekeeper_ != nullptr ? gatekeeper_->admit(frames.back(), *envelope, now_us())
+                                                     : Result<void>();
+               !allowed) {
+      envelope->error = allowed.error();
     } else if (refuse_new_) {
       envelope->error =
           Error{ErrorCode::kUnavailable, "", "the server is shutting down; send it again to the next"};
@@ -288,7 +302,7 @@ bool Server::dispatch() {
                                  std::max(config_->sockets.batch_max, kWindowMin));
   const int64_t now = now_us();
   bool any = false;
-  while (parts_->engine->waiting() < window) {
+  while (parts_->engine->waiting() < window && pipeline_.open()) {
     const bool label_first = dispatched_++ % (kScoresToALabel + 1) == kScoresToALabel;
     EnvelopePtr envelope = (label_first ? labels : scores).next(now);
     if (envelope == nullptr) envelope = (label_first ? scores : labels).next(now);
@@ -306,6 +320,7 @@ bool Server::dispatch() {
 
 // The queue holds more than there can be in flight.
 void Server::submit(EnvelopePtr envelope) {
+  pipeline_.began();
   [[maybe_unused]] const bool queued = parts_->engine->submit(std::move(envelope));
 }
 
@@ -385,6 +400,7 @@ bool Server::take_done() {
 }
 
 void Server::recycle(EnvelopePtr envelope) {
+  pipeline_.ended(envelope->written_us > 0 ? envelope->written_us - envelope->taken_us : 0);
   --inlets_[envelope->peer.feedback_socket].in_flight;
   auto& free = envelope->as<asked::Score>() != nullptr ? free_scores_ : free_others_;
   free.push_back(std::move(envelope));

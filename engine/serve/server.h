@@ -17,8 +17,10 @@
 #include <zmq.hpp>
 
 #include "engine/config/config.h"
+#include "engine/security/gatekeeper.h"
 #include "engine/serve/connections.h"
 #include "engine/serve/intake.h"
+#include "engine/serve/pipeline_window.h"
 #include "engine/threads/queue.h"
 #include "engine/wire/request.h"
 
@@ -32,11 +34,18 @@ struct Endpoints {
   std::string score, feedback, events;
 };
 
+// Who may reach it.
+struct Access {
+  std::string keys_dir;  // of the server's keys and its clients (see security/); "": no encryption,
+  bool plaintext_anywhere = false;  // then sockets that others can reach are refused unless this is said
+};
+
 class Server {
  public:
   // Opens the data directory, recovers, binds. Errors are sentences that say what to do.
   static tl::expected<std::unique_ptr<Server>, std::string> open(ConfigPtr config,
-                                                                 const std::string& data_dir);
+                                                                 const std::string& data_dir,
+                                                                 const Access& access = {});
   ~Server();
 
   const Endpoints& endpoints() const { return endpoints_; }
@@ -47,9 +56,9 @@ class Server {
 
  private:
   explicit Server(ConfigPtr config);
-  tl::expected<void, std::string> bind();
+  tl::expected<void, std::string> bind(const Access& access);
   tl::expected<zmq::socket_t, std::string> bind_one(zmq::socket_type type, const std::string& where,
-                                                    const char* key, std::string& endpoint);
+                                                    Role role, const Access& access, std::string& endpoint);
   void start_threads();
   // One of the two sockets that take requests, and what has come over it.
   struct Inlet {
@@ -77,7 +86,8 @@ class Server {
 
   ConfigPtr config_;
   zmq::context_t context_{1};
-  std::array<Inlet, 2> inlets_;  // score, feedback
+  std::unique_ptr<Gatekeeper> gatekeeper_;  // null: whoever reaches the sockets may do all
+  std::array<Inlet, 2> inlets_;             // score, feedback
   zmq::socket_t events_;
   Endpoints endpoints_;
   Connections connections_;
@@ -88,6 +98,7 @@ class Server {
   std::unique_ptr<ModelLoader> loader_;
   // By what they held last, so that a score finds the memory of one.
   std::vector<EnvelopePtr> free_scores_, free_others_;
+  PipelineWindow pipeline_;
   uint64_t dispatched_ = 0;
   int64_t turned_us_ = 0;    // when the thread last looked at its sockets
   bool refuse_new_ = false;  // stopping, and clients go on

@@ -15,6 +15,14 @@ Json by_name(const Counters& counters, size_t count) {
   return json;
 }
 
+Json quantiles(const Histogram& histogram) {
+  const Histogram::Counts counts = histogram.counts();
+  return {{"p50", Histogram::quantile(counts, 0.5)},
+          {"p99", Histogram::quantile(counts, 0.99)},
+          {"p999", Histogram::quantile(counts, 0.999)},
+          {"max", histogram.most()}};
+}
+
 void add_models(Json& json, const Config& config, const Fold& fold, const Probe& probe) {
   const Counters& c = fold.counters();
   json["champion"] = fold.champion_hash();
@@ -66,9 +74,11 @@ void add_requests(Json& json, const Probe& probe) {
   json["dropped_replies"] = probe.dropped_replies.load();
   json["requests"] = probe.requests.load();
   json["late_replies"] = probe.late_replies.load();
-  json["latency_us"] = {{"p50", probe.latency.quantile(0.5)},
-                        {"p99", probe.latency.quantile(0.99)},
-                        {"p999", probe.latency.quantile(0.999)}};
+  json["latency_us"] = quantiles(probe.latency);
+  json["latency_parts_us"] = {{"waiting", quantiles(probe.waiting)},
+                              {"deciding", quantiles(probe.deciding)},
+                              {"writing", quantiles(probe.writing)},
+                              {"replying", quantiles(probe.replying)}};
   json["steps"] = by_name<Step>(probe.steps, probe.steps.size());
   json["errors"] = by_name<ErrorCode>(probe.errors, kErrorCodes);
   Json& alerts = json["alerts"] = Json::object();

@@ -24,7 +24,11 @@ class Histogram {
   void add(int64_t us) {
     const uint64_t v = us < 0 ? 0 : static_cast<uint64_t>(us);
     buckets_[bucket(v)].fetch_add(1, std::memory_order_relaxed);
+    for (uint64_t most = most_.load(std::memory_order_relaxed);
+         v > most && !most_.compare_exchange_weak(most, v, std::memory_order_relaxed);) {
+    }
   }
+  uint64_t most() const { return most_.load(std::memory_order_relaxed); }
   Counts counts() const {
     Counts counts;
     for (size_t i = 0; i < kBuckets; ++i) counts[i] = buckets_[i].load(std::memory_order_relaxed);
@@ -61,6 +65,7 @@ class Histogram {
     return (uint64_t{1} << log) + ((i + 4) % 4 + 1) * (uint64_t{1} << (log - 2));
   }
   std::array<std::atomic<uint64_t>, kBuckets> buckets_{};
+  std::atomic<uint64_t> most_{0};
 };
 
 // Names met, each once, at most kMax. Any thread.
@@ -104,6 +109,9 @@ struct Probe {
   std::array<AlertCounts, kAlertSinkKinds> alerts{};
   NameList unknown_names;
   Histogram latency;  // of scored requests, from receipt to reply
+  // Its parts: until the engine takes the request, until it hands it on, until it is written (where that
+  // comes before the reply), until the reply.
+  Histogram waiting, deciding, writing, replying;
 };
 
 }  // namespace shrike::engine

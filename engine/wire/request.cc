@@ -35,6 +35,7 @@ void Envelope::reset() {
   peer.address.clear();
   peer.delimited = peer.feedback_socket = duplicate = replied = false;
   sequence = 0;
+  taken_us = handed_us = written_us = 0;
   error.reset();
   record.clear();
   if (auto* score = as<asked::Score>()) {

@@ -80,7 +80,8 @@ using EnvelopePtr = std::unique_ptr<Envelope>;
 struct Envelope {
   Peer peer;
   Format format = Format::kJson;
-  int64_t received_us = 0;  // steady clock
+  // Steady clock: came over the socket, was taken by the engine, handed on by it, written to the log.
+  int64_t received_us = 0, taken_us = 0, handed_us = 0, written_us = 0;
   std::variant<asked::Score, asked::Label, asked::Outcome, asked::Kpi, asked::Control, asked::Internal>
       request;
 

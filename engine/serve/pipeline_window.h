@@ -1,0 +1,49 @@
+// How many requests are under way between the intake and the log: as many as the log takes in a moment, so
+// that where the disk is slow requests wait in the intake, by client, and not in one queue before the disk.
+// Grows while it holds requests back and they come through quickly, shrinks when they don't. The socket
+// thread's.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace shrike::engine {
+
+class PipelineWindow {
+ public:
+  static constexpr int64_t kAimUs = 20'000;  // from the engine to the log, on average
+  static constexpr size_t kLeast = 64;
+
+  explicit PipelineWindow(size_t most)
+      : most_(std::max(most, kLeast)), size_(std::min<size_t>(most_, 1024)) {}
+
+  bool open() {
+    held_back_ |= under_way_ >= size_;
+    return under_way_ < size_;
+  }
+  void began() { ++under_way_; }
+  // `took_us`: from the engine to the log.
+  void ended(int64_t took_us) {
+    --under_way_;
+    took_us_ += took_us;
+    if (++ended_ < std::max(size_ / 2, kLeast)) return;
+    if (took_us_ / static_cast<int64_t>(ended_) > kAimUs) {
+      size_ = std::max(size_ * 3 / 4, kLeast);
+    } else if (held_back_) {
+      size_ = std::min(size_ * 5 / 4, most_);
+    }
+    held_back_ = false;
+    ended_ = 0;
+    took_us_ = 0;
+  }
+  size_t size() const { return size_; }
+
+ private:
+  size_t most_, size_;
+  size_t under_way_ = 0, ended_ = 0;
+  int64_t took_us_ = 0;  // all that have ended since it was set last
+  bool held_back_ = false;
+};
+
+}  // namespace shrike::engine

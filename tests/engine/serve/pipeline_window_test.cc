@@ -1,0 +1,45 @@
+#include "engine/serve/pipeline_window.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+namespace shrike::engine {
+namespace {
+
+// A log that writes so many in each microsecond, and takes so long for each at least: how large the window
+// becomes with more requests than that.
+size_t settled_size(double per_us, int64_t least_us, int64_t for_us) {
+  PipelineWindow window(100'000);
+  std::deque<int64_t> under_way;  // when each began
+  double may_end = 0;
+  for (int64_t now_us = 0; now_us < for_us; ++now_us) {
+    while (window.open()) {
+      window.began();
+      under_way.push_back(now_us);
+    }
+    may_end = std::min(may_end + per_us, 100.0);
+    for (; may_end >= 1 && !under_way.empty() && now_us - under_way.front() >= least_us; --may_end) {
+      window.ended(now_us - under_way.front());
+      under_way.pop_front();
+    }
+  }
+  return window.size();
+}
+
+TEST(PipelineWindow, HoldsWhatTheLogTakesInAMoment) {
+  // 5,000 a second: a hundred in 20 ms.
+  const size_t slow = settled_size(0.005, 0, 3'000'000);
+  EXPECT_GE(slow, PipelineWindow::kLeast);
+  EXPECT_LE(slow, 160u);
+  // 100,000 a second: two thousand.
+  const size_t quick = settled_size(0.1, 0, 3'000'000);
+  EXPECT_GT(quick, 1'200u);
+  EXPECT_LT(quick, 3'200u);
+}
+
+// A disk that takes 10 ms for each write, however many are in it: the window grows until it is kept busy.
+TEST(PipelineWindow, GrowsWhereOnlyTimePasses) { EXPECT_GT(settled_size(1, 10'000, 2'000'000), 5'000u); }
+
+}  // namespace
+}  // namespace shrike::engine
