@@ -19,65 +19,90 @@ Key combine(std::span<const Key> parts) {
   return {.high = hash.high64, .low = hash.low64};
 }
 
-size_t KeyIndex::home(const Key& key) const {
+uint64_t KeyIndex::hash(const Key& key) {
   uint64_t h = mix(key) * 0xD6E8FEB86659FD93ull;
   h ^= h >> 32;
-  return static_cast<size_t>(h * 0xD6E8FEB86659FD93ull >> 16) & (entries_.size() - 1);
+  return h * 0xD6E8FEB86659FD93ull;
 }
 
-size_t KeyIndex::locate(const Key& key) const {
-  const size_t mask = entries_.size() - 1;
-  size_t at = home(key);
-  while (entries_[at].slot != kNone && !(entries_[at].key == key)) at = (at + 1) & mask;
+size_t KeyIndex::Shard::locate(const Key& key, uint64_t hash) const {
+  const size_t mask = entries.size() - 1;
+  size_t at = static_cast<size_t>(hash >> 16) & mask;
+  while (entries[at].slot != kNone && !(entries[at].key == key)) at = (at + 1) & mask;
   return at;
 }
 
+void KeyIndex::Shard::grow(size_t capacity) {
+  std::vector<Entry> old(capacity);
+  old.swap(entries);
+  for (const Entry& entry : old) {
+    if (entry.slot != kNone) entries[locate(entry.key, hash(entry.key))] = entry;
+  }
+}
+
 uint64_t KeyIndex::find(const Key& key) const {
-  return entries_.empty() ? kNone : entries_[locate(key)].slot;
+  if (shards_.empty()) return kNone;
+  const uint64_t h = hash(key);
+  const Shard& shard = shards_[shard_of(h)];
+  return shard.entries.empty() ? kNone : shard.entries[shard.locate(key, h)].slot;
 }
 
 void KeyIndex::insert(const Key& key, uint64_t slot) {
   assert(slot != kNone);
-  if ((size_ + 1) * 8 > entries_.size() * 5) grow(entries_.empty() ? 16 : entries_.size() * 2);
-  Entry& entry = entries_[locate(key)];
+  if (shards_.empty()) shards_.resize(kShards);
+  const uint64_t h = hash(key);
+  Shard& shard = shards_[shard_of(h)];
+  if ((shard.size + 1) * 8 > shard.entries.size() * 5)
+    shard.grow(shard.entries.empty() ? 16 : shard.entries.size() * 2);
+  Entry& entry = shard.entries[shard.locate(key, h)];
   assert(entry.slot == kNone);
   entry = {key, slot};
+  ++shard.size;
   ++size_;
 }
 
 void KeyIndex::assign(const Key& key, uint64_t slot) {
-  Entry& entry = entries_[locate(key)];
+  const uint64_t h = hash(key);
+  Shard& shard = shards_[shard_of(h)];
+  Entry& entry = shard.entries[shard.locate(key, h)];
   assert(entry.slot != kNone);
   entry.slot = slot;
 }
 
 void KeyIndex::erase(const Key& key) {
-  if (entries_.empty()) return;
-  size_t hole = locate(key);
-  if (entries_[hole].slot == kNone) return;
-  const size_t mask = entries_.size() - 1;
-  for (size_t next = (hole + 1) & mask; entries_[next].slot != kNone; next = (next + 1) & mask) {
+  if (shards_.empty()) return;
+  const uint64_t h = hash(key);
+  Shard& shard = shards_[shard_of(h)];
+  std::vector<Entry>& entries = shard.entries;
+  if (entries.empty()) return;
+  size_t hole = shard.locate(key, h);
+  if (entries[hole].slot == kNone) return;
+  const size_t mask = entries.size() - 1;
+  const auto home = [&](const Key& of) { return static_cast<size_t>(hash(of) >> 16) & mask; };
+  for (size_t next = (hole + 1) & mask; entries[next].slot != kNone; next = (next + 1) & mask) {
     // An entry may move into the hole when its home is not between the hole and itself.
-    if (((next - home(entries_[next].key)) & mask) >= ((next - hole) & mask)) {
-      entries_[hole] = entries_[next];
+    if (((next - home(entries[next].key)) & mask) >= ((next - hole) & mask)) {
+      entries[hole] = entries[next];
       hole = next;
     }
   }
-  entries_[hole] = Entry{};
+  entries[hole] = Entry{};
+  --shard.size;
   --size_;
 }
 
 void KeyIndex::reserve(size_t keys) {
-  const size_t wanted = std::bit_ceil(keys * 8 / 5 + 16);
-  if (wanted > entries_.size()) grow(wanted);
+  if (shards_.empty()) shards_.resize(kShards);
+  const size_t wanted = std::bit_ceil(keys / kShards * 2 + 16);
+  for (Shard& shard : shards_) {
+    if (wanted > shard.entries.size()) shard.grow(wanted);
+  }
 }
 
-void KeyIndex::grow(size_t capacity) {
-  std::vector<Entry> old(capacity);
-  old.swap(entries_);
-  for (const Entry& entry : old) {
-    if (entry.slot != kNone) entries_[locate(entry.key)] = entry;
-  }
+size_t KeyIndex::bytes() const {
+  size_t bytes = shards_.capacity() * sizeof(Shard);
+  for (const Shard& shard : shards_) bytes += shard.entries.capacity() * sizeof(Entry);
+  return bytes;
 }
 
 }  // namespace shrike::features

@@ -36,7 +36,8 @@ Key key_of(std::string_view text);
 Key combine(std::span<const Key> parts);
 
 // Open addressing with linear probing and backward-shift deletion: no tombstones, so a long-lived index stays
-// as fast as a fresh one. Never iterated, so its order can influence nothing. One thread owns it.
+// as fast as a fresh one. In shards that grow one by one, so that no insertion moves more than a small part
+// of it. Never iterated, so its order can influence nothing. One thread owns it.
 class KeyIndex {
  public:
   static constexpr uint64_t kNone = UINT64_MAX;
@@ -51,18 +52,25 @@ class KeyIndex {
   void erase(const Key& key);
   void reserve(size_t keys);
   size_t size() const { return size_; }
-  size_t bytes() const { return entries_.capacity() * sizeof(Entry); }
+  size_t bytes() const;
 
  private:
   struct Entry {
     Key key;
     uint64_t slot = kNone;
   };
-  size_t home(const Key& key) const;
-  size_t locate(const Key& key) const;
-  void grow(size_t capacity);
+  struct Shard {
+    std::vector<Entry> entries;
+    size_t size = 0;
 
-  std::vector<Entry> entries_;
+    size_t locate(const Key& key, uint64_t hash) const;
+    void grow(size_t capacity);
+  };
+  static constexpr size_t kShards = 64;
+  static uint64_t hash(const Key& key);
+  static size_t shard_of(uint64_t hash) { return static_cast<size_t>(hash >> 58); }
+
+  std::vector<Shard> shards_;  // none before the first key
   size_t size_ = 0;
 };
 

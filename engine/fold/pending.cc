@@ -12,31 +12,32 @@ namespace {
 constexpr size_t kPieceBytes = 2 << 20;
 }
 
-void Pending::grow() {
-  const size_t capacity = entries_.empty() ? 64 : entries_.size() * 2;
-  std::vector<Entry> entries(capacity);
-  std::vector<float> rows(capacity * columns_);
-  std::vector<Key> keys(capacity * kinds_);
-  for (uint64_t p = begin_; p < end_; ++p) {
-    const size_t from = p & mask(), to = p & (capacity - 1);
-    entries[to] = entries_[from];
-    std::copy_n(&rows_[from * columns_], columns_, &rows[to * columns_]);
-    if (kinds_ > 0) std::copy_n(&keys_[from * kinds_], kinds_, &keys[to * kinds_]);
+void Pending::add_chunk() {
+  if (!spares_.empty()) {
+    chunks_.push_back(std::move(spares_.back()));
+    spares_.pop_back();
+    return;
   }
-  entries_.swap(entries);
-  rows_.swap(rows);
-  keys_.swap(keys);
+  auto chunk = std::make_unique<Chunk>();
+  chunk->rows.resize(kChunk * columns_);
+  chunk->keys.resize(kChunk * kinds_);
+  chunks_.push_back(std::move(chunk));
 }
 
 Pending::Entry& Pending::push(const features::Subject& subject, const Key& id, uint64_t content,
                               std::span<const float> row) {
-  if (size() == entries_.size()) grow();
-  const size_t to = end_ & mask();
-  Entry& entry = entries_[to];
-  entry = Entry{.sequence = subject.sequence, .content = content, .id = id, .time_us = subject.time_us};
-  std::copy(row.begin(), row.end(), rows_.begin() + static_cast<std::ptrdiff_t>(to * columns_));
+  if (chunks_.empty() || end_ / kChunk - begin_ / kChunk == chunks_.size()) add_chunk();
+  Chunk& chunk = this->chunk(end_);
+  const size_t to = end_ % kChunk;
+  Entry& entry = chunk.entries[to];
+  entry = Entry{.position = end_,
+                .sequence = subject.sequence,
+                .content = content,
+                .id = id,
+                .time_us = subject.time_us};
+  std::copy(row.begin(), row.end(), chunk.rows.begin() + static_cast<std::ptrdiff_t>(to * columns_));
   std::copy(subject.entities.begin(), subject.entities.end(),
-            keys_.begin() + static_cast<std::ptrdiff_t>(to * kinds_));
+            chunk.keys.begin() + static_cast<std::ptrdiff_t>(to * kinds_));
   index_.insert(id, end_);
   ++end_;
   return entry;
@@ -50,37 +51,38 @@ Pending::Entry* Pending::find(const Key& id) {
 void Pending::pop_front() {
   assert(begin_ < end_);
   index_.erase(at(begin_).id);
-  ++begin_;
+  if (++begin_ % kChunk != 0) return;
+  if (spares_.size() < kSparesMax) spares_.push_back(std::move(chunks_.front()));
+  chunks_.pop_front();
 }
 
 std::span<const float> Pending::row(const Entry& entry) const {
-  return {rows_.data() + slot(entry) * columns_, columns_};
+  return {chunk(entry.position).rows.data() + entry.position % kChunk * columns_, columns_};
 }
 
 void Pending::subject(const Entry& entry, features::Subject& out) const {
   out.sequence = entry.sequence;
   out.time_us = entry.time_us;
-  const auto from = keys_.begin() + static_cast<std::ptrdiff_t>(slot(entry) * kinds_);
-  out.entities.assign(from, from + static_cast<std::ptrdiff_t>(kinds_));
+  out.entities.assign(keys(entry), keys(entry) + kinds_);
 }
 
 size_t Pending::bytes() const {
-  return entries_.capacity() * sizeof(Entry) + rows_.capacity() * sizeof(float) +
-         keys_.capacity() * sizeof(Key) + index_.bytes();
+  const size_t of_chunk = sizeof(Chunk) + kChunk * (columns_ * sizeof(float) + kinds_ * sizeof(Key));
+  return (chunks_.size() + spares_.size()) * of_chunk + index_.bytes();
 }
 
 void Pending::save(const std::function<void(std::string)>& sink) const {
   proto::PendingPiece piece;
   size_t bytes = 0;
   for (uint64_t p = begin_; p < end_; ++p) {
-    const Entry& entry = entries_[p & mask()];
+    const Entry& entry = at(p);
     proto::PendingRecord& record = *piece.add_entries();
     record.set_sequence(entry.sequence);
     const auto id = to_bytes(entry.id);
     record.set_id(id.data(), id.size());
     record.set_time_us(entry.time_us);
-    record.set_entities(&keys_[slot(entry) * kinds_], kinds_ * sizeof(Key));
-    record.set_row(&rows_[slot(entry) * columns_], columns_ * sizeof(float));
+    record.set_entities(keys(entry), kinds_ * sizeof(Key));
+    record.set_row(row(entry).data(), columns_ * sizeof(float));
     write_answer(entry.answer, record);
     record.set_labels(encode(entry.labels));
     record.set_matured(entry.matured);

@@ -60,8 +60,9 @@ tl::expected<std::unique_ptr<Gatekeeper>, std::string> Gatekeeper::open(ConfigPt
   g->zap_.set(zmq::sockopt::rcvtimeo, kLookEveryMs);
   g->zap_.bind(kZapEndpoint);
   // It waits in the socket instead of at the bell.
-  g->loop_.start(
-      {.turn = [g] { return g->answer() || !g->loop_.stopping(); }, .waiting = [] { return true; }});
+  g->loop_.start({.name = "shrike-keys",
+                  .turn = [g] { return g->answer() || !g->loop_.stopping(); },
+                  .waiting = [] { return true; }});
   return gatekeeper;
 }
 

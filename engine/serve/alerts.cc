@@ -121,7 +121,8 @@ void Alerts::look_back(const features::Schema& schema, const storage::Store& sto
 
 void Alerts::start() {
   if (sinks_.empty()) return;
-  loop_.start({.begin = [] { yield_to_requests(); },
+  loop_.start({.name = "shrike-alerts",
+               .begin = [] { yield_to_requests(); },
                .turn = [this] { return turn(); },
                .waiting = [this] { return !queue_.empty(); },
                .look_every_ms = kLookEveryMs});

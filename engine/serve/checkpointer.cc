@@ -16,7 +16,8 @@ Checkpointer::Checkpointer(ConfigPtr config, storage::Store& store, const Journa
     : config_(std::move(config)), store_(store), journal_(journal), probe_(probe) {}
 
 void Checkpointer::start() {
-  loop_.start({.begin = yield_to_requests,
+  loop_.start({.name = "shrike-check",
+               .begin = yield_to_requests,
                .turn = [this] { return turn(); },
                .waiting = [this] { return !jobs_.empty(); },
                .look_every_ms = 200});

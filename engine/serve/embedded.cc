@@ -22,7 +22,8 @@ tl::expected<std::unique_ptr<Embedded>, std::string> Embedded::open(ConfigPtr co
   if (!parts) return tl::make_unexpected(parts.error());
   e->parts_ = std::move(*parts);
   e->loader_ = std::make_unique<ModelLoader>(e->config_, *e->parts_->store, 1);
-  e->loop_.start({.turn = [e] { return e->take_back(); },
+  e->loop_.start({.name = "shrike-returns",
+                  .turn = [e] { return e->take_back(); },
                   .waiting = [e] { return !e->parts_->journal->done().empty(); }});
   e->parts_->start_here(e->loop_.bell());
   for (EnvelopePtr& envelope : e->handed_) e->parts_->journal->push(std::move(envelope));

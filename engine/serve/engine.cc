@@ -32,7 +32,8 @@ Engine::Engine(Parts parts)
 
 void Engine::start(Bell& room) {
   room_ = &room;
-  loop_.start({.begin =
+  loop_.start({.name = "shrike-engine",
+               .begin =
                    [this] {
                      pin_thread(parts_.config->threads.engine_cpu, "engine");
                      begin();

@@ -82,7 +82,9 @@ void Journal::push(EnvelopePtr envelope) {
 
 void Journal::start(Bell& done_bell) {
   done_bell_ = &done_bell;
-  loop_.start({.turn = [this] { return turn(); }, .waiting = [this] { return !queue_.empty(); }});
+  loop_.start({.name = "shrike-journal",
+               .turn = [this] { return turn(); },
+               .waiting = [this] { return !queue_.empty(); }});
 }
 
 void Journal::wait_for(uint64_t sequence) const {

@@ -18,7 +18,8 @@ bool ModelLoader::is_for(const Envelope& envelope) {
 
 void ModelLoader::start(Bell& done) {
   done_ = &done;
-  loop_.start({.turn =
+  loop_.start({.name = "shrike-models",
+               .turn =
                    [this] {
                      EnvelopePtr envelope;
                      if (!asked_.pop(envelope)) return false;

@@ -25,7 +25,8 @@ Retrainer::~Retrainer() { stop(); }
 
 void Retrainer::start(Bell& engine_bell) {
   engine_bell_ = &engine_bell;
-  loop_.start({.begin =
+  loop_.start({.name = "shrike-retrain",
+               .begin =
                    [] {
                      // Of this thread alone: scoring comes first.
                      setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10);

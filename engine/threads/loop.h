@@ -3,6 +3,8 @@
 // thread uses is there for as long as it runs.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <functional>
 #include <thread>
@@ -16,6 +18,7 @@ class Loop {
  public:
   // All called on the thread.
   struct Work {
+    const char* name;               // of the thread, at most 15 characters: as top -H and debuggers show it
     std::function<void()> begin;    // once, at first; may be absent
     std::function<bool()> turn;     // does some of what waits; false when nothing did
     std::function<bool()> waiting;  // is there something to do?
@@ -48,6 +51,7 @@ class Loop {
 
  private:
   void run(const Work& work) {
+    pthread_setname_np(pthread_self(), work.name);
     if (work.begin) work.begin();
     for (;;) {
       // Asked before the turn: what was pushed before the stop is then seen by it.

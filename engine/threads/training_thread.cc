@@ -25,7 +25,8 @@ TrainingThread::~TrainingThread() { stop(); }
 void TrainingThread::start(Bell& engine_bell) {
   engine_bell_ = &engine_bell;
   offer();  // what recovery left outstanding
-  loop_.start({.begin =
+  loop_.start({.name = "shrike-train",
+               .begin =
                    [this] {
                      if (config_->training.mode == TrainingMode::kBackground) yield_to_requests();
                    },

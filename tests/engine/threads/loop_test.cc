@@ -12,7 +12,8 @@ TEST(Loop, WhatCameBeforeTheStopIsDone) {
     Queue<int> queue(64);
     int begun = 0, done = 0;
     Loop loop;
-    loop.start({.begin = [&] { ++begun; },
+    loop.start({.name = "test",
+                .begin = [&] { ++begun; },
                 .turn =
                     [&] {
                       int item = 0;
