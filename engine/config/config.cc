@@ -9,8 +9,8 @@
 #include <sstream>
 
 #include "engine/config/config_features.h"
-#include "engine/config/nearest.h"
 #include "engine/config/toml_reader.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 namespace {
@@ -581,7 +581,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
       bool used = false;
       for (const std::string& column : config->plan->columns) used |= column.rfind(prefix, 0) == 0;
       if (used) continue;
-      const std::string near = nearest(prefix, config->plan->columns);
+      const std::string near = features::nearest(prefix, config->plan->columns);
       TomlReader codes = root.table("policy").table("reason_codes");
       codes.problem(prefix,
                     near.empty()

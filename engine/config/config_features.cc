@@ -15,7 +15,7 @@
 #include <date/date.h>
 #pragma GCC diagnostic pop
 
-#include "engine/config/nearest.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 namespace {
@@ -133,7 +133,7 @@ Schema read_schema(TomlReader& root) {
     table.problem("fields", fmt::format("found {} fields of type \"time\", exactly one is needed", times));
   const auto position = [&](const char* key, const std::string& name) -> size_t {
     if (const auto found = schema.find(name)) return *found;
-    const std::string near = nearest(name, field_names(schema));
+    const std::string near = features::nearest(name, field_names(schema));
     table.problem(key, fmt::format("\"{}\" is not a field{}", name,
                                    near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     return 0;
@@ -158,7 +158,7 @@ Schema read_schema(TomlReader& root) {
       if (const auto found = schema.find(field)) {
         kind.fields.push_back(*found);
       } else {
-        const std::string near = nearest(field, field_names(schema));
+        const std::string near = features::nearest(field, field_names(schema));
         one.problem("fields", fmt::format("\"{}\" is not a field{}", field,
                                           near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
       }
@@ -186,7 +186,7 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
       spec.input = table.text("input", about->wants_input && !about->of_entity ? spec.name : "");
     } else {
       table.knows("input");
-      const std::string near = nearest(aggregate, names);
+      const std::string near = features::nearest(aggregate, names);
       table.problem("aggregate",
                     fmt::format("found \"{}\", allowed are {}{}", aggregate, fmt::join(names, ", "),
                                 near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
