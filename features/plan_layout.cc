@@ -95,6 +95,9 @@ uint64_t fingerprint(const Plan& plan, const PlanOptions& options, const std::ve
     if (s.calendar_days) all += "days:";
     for (const int64_t window : s.windows_us) all += fmt::format("{},", window);
   }
+  for (const TimeZone& zone : plan.program.zones) {
+    if (zone.name != "UTC") all += fmt::format("{}:{};", zone.name, format_offsets(zone));
+  }
   return XXH3_64bits(all.data(), all.size());
 }
 

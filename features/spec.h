@@ -15,8 +15,8 @@ inline constexpr int64_t kForever = INT64_MAX;  // a window over the entity's wh
 
 enum class Aggregate {
   // Of the transaction itself.
-  kField,      // the raw value
-  kCategory,   // a field's identity hashed to [0, 2^24)
+  kField,      // the value of an expression, most simply of a field; a text is a category
+  kCategory,   // its identity hashed to [0, 2^24)
   kHourOfDay,  // 0..24, with fractions
   kDayOfWeek,  // 0 Monday .. 6 Sunday
   kIsWeekend,  // 1 on Saturday and Sunday
@@ -58,7 +58,9 @@ struct FeatureSpec {
   std::string name;
   Aggregate aggregate = Aggregate::kField;
   std::string entity;
-  std::string input;    // a field, or a feature declared before: its value is frozen at its event
+  // A field, a feature declared before (its value is frozen at its event), or an expression of them; of
+  // kCategory an entity too.
+  std::string input;
   std::string divisor;  // kQuotient
   std::vector<int64_t>
       windows_us;  // each makes a feature NAME_WINDOW; one window keeps the name if exact_name
@@ -66,7 +68,7 @@ struct FeatureSpec {
   int64_t delay_us = 0;  // the window ends this long before the event; of kLabelRun and kCountSinceLabel: age
                          // from which silence is legitimate
   std::optional<bool> include_current;
-  std::string where;  // "amount > 200 and ratio <= 2.5"; empty: every event
+  std::string where;  // a condition: "amount > 200 and country in ['FR', 'DE']"; empty: every event
   int64_t half_life_us = 0;
   double clip_factor = 2.5;
   std::optional<double> empty;  // the value when there is nothing to aggregate
@@ -90,17 +92,6 @@ struct AggregateInfo {
 const std::vector<AggregateInfo>& aggregates();
 const AggregateInfo& info(Aggregate aggregate);
 const AggregateInfo* find_aggregate(std::string_view name);
-
-enum class Comparison { kLess, kLessEqual, kGreater, kGreaterEqual, kEqual, kNotEqual };
-
-struct Condition {
-  std::string operand;  // field or feature
-  Comparison comparison;
-  double value;
-};
-
-// Parses "A > 1 and B <= 2". Every condition must hold; a missing operand never satisfies one.
-Result<std::vector<Condition>> parse_where(std::string_view where);
 
 // "90s", "30m", "12h", "7d", "all" (kForever); "0s" is allowed.
 Result<int64_t> parse_duration(std::string_view text);

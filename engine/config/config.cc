@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "engine/config/config_features.h"
+#include "engine/config/time_zones.h"
 #include "engine/config/toml_reader.h"
 #include "features/nearest.h"
 
@@ -566,9 +567,14 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   options.events_per_entity_max =
       limits.integer("events_per_entity_max", options.events_per_entity_max, 16, 1 << 20);
   limits.finish();
+  TimeZones zones;
+  zones.read(root.table("time_zones"));
+  options.zones = [&zones](std::string_view name) { return zones.find(name); };
   root.finish();
   if (problems.lines.empty()) config->plan = compile_features(schema, specs, options, problems);
   if (config->plan) {
+    if (const std::string section = time_zones_section(*config->plan); !section.empty() && !zones.declared())
+      config->text += "\n" + section;
     for (size_t i = 0; i < config->plan->columns.size(); ++i) {
       config->columns.push_back({config->plan->columns[i], config->plan->categorical[i]
                                                                ? learners::ColumnKind::kCategorical

@@ -112,6 +112,15 @@ Field read_field(TomlReader& table, Schema& schema, size_t position) {
   return field;
 }
 
+// The value of a feature said by `expression`: it is `input` of the aggregation "field".
+void read_expression(TomlReader& table, features::FeatureSpec& spec) {
+  if (!table.has("expression")) return;
+  if (table.raw().contains("aggregate") || table.raw().contains("input")) {
+    table.problem("expression", "it stands alone; to aggregate one, write it as input");
+  }
+  spec.input = table.required_text("expression");
+}
+
 }  // namespace
 
 Schema read_schema(TomlReader& root) {
@@ -191,6 +200,7 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
                     fmt::format("found \"{}\", allowed are {}{}", aggregate, fmt::join(names, ", "),
                                 near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     }
+    read_expression(table, spec);
     spec.entity = table.text("entity", spec.entity);
     spec.divisor = table.text("divisor", spec.divisor);
     if (table.has("window") && table.has("windows"))
