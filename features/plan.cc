@@ -271,7 +271,7 @@ class Compiler {
 
   // The value column that keeps the input of an aggregation.
   Result<int16_t> column(const FeatureSpec& spec, uint16_t entity_index) {
-    const bool identity = spec.aggregate == Aggregate::kDistinct;
+    const bool identity = row_of(spec.aggregate).identity;
     const auto input = operand(spec, "input", spec.input, identity);
     if (!input) return tl::make_unexpected(input.error());
     const bool is_field = input->field >= 0;
@@ -374,7 +374,10 @@ class Compiler {
       return fail(spec, "include_current makes no sense with a delay");
     if (kin == Kin::kLabelRun && choice.delay_us == 0)
       return fail(spec, "a label run needs a delay: the age from which silence counts as legitimate");
-    if ((since || kin == Kin::kFirst) && window_us == kForever) return fail(spec, "it needs a finite window");
+    const bool finite = since || kin == Kin::kFinite || kin == Kin::kBefore;
+    if (finite && window_us == kForever) return fail(spec, "it needs a finite window");
+    if (kin == Kin::kBefore && choice.include)
+      return fail(spec, "what was before this event cannot include it");
     if (since && (choice.delay_us > 0 || choice.include))
       return fail(spec, "a fraud counts from the moment its label is known: no delay, no current event");
     if (kin == Kin::kCountSinceLabel && choice.settled_us == 0)
@@ -404,6 +407,7 @@ class Compiler {
     feature.name = name;
     feature.aggregate = spec.aggregate;
     feature.entity = entity_index;
+    feature.quantile = spec.quantile;
     Accumulator wanted{.kind = row.first};
     if (row.info.wants_input) {
       const auto made = column(spec, entity_index);

@@ -39,6 +39,9 @@ enum class AccumulatorKind : uint8_t {
   kDistinct,     // count by value; over the whole history, a sketch
   kSorted,       // order statistics; over the whole history, a sample
   kOldest,       // ring position of the oldest event, plus 1; 0 for none
+  kFrequencies,  // count by value, in order of counts, and what the entropy is made of
+  kSlope,        // int128 sums of value, time, their squares and products, int64 n
+  kSpread,       // double mean, squared deviations, weight, int64 time: decayed
 };
 
 struct Accumulator {
@@ -70,7 +73,7 @@ struct EntityPlan {
   int64_t idle_us = 0;           // an entity idle for longer starts anew
   uint32_t unbounded_bytes = 0;  // the first part of the fixed block, which has a base copy
   uint32_t fixed_bytes = 0;
-  uint32_t deques = 0, maps = 0, sorted = 0;  // of finite windows
+  uint32_t deques = 0, maps = 0, sorted = 0, frequencies = 0;  // of finite windows
   uint32_t sketches = 0, samples = 0;                          // over the whole history, with a base each
 };
 
@@ -109,6 +112,7 @@ struct Feature {
   double empty = 0;
   Transform transform = Transform::kNone;
   bool calendar_days = false;
+  double quantile = 0.5;
   double at_least, at_most;
   std::string state;  // what it keeps, in words, for check-config
 };

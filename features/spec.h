@@ -50,6 +50,16 @@ enum class Aggregate {
   kLabelRunBefore,  // seconds since the newest event known as legitimate: when the run began, at the earliest
   // Over an entity's events in a window.
   kTimeSinceFirst,  // seconds since the oldest event
+  kIsNew,           // 1 when no event before this one has its value
+  kCountSame,       // events with this value
+  kShareSame,       // of those that have a value
+  kQuantile,        // with linear interpolation; `quantile`
+  kMode,            // the most frequent value, of several the smallest
+  kEntropy,         // of the distribution of values, in nats; 0 when all are the same
+  kSlope,           // by how much the value rises a day, by least squares
+  // Over an entity's whole history.
+  kChanged,     // 1 when this value is another than the newest one before
+  kDecayedStd,  // of values weighted as by kDecayedMean
 };
 
 enum class Transform { kNone, kLog };  // kLog: sign(x) log(1 + |x|)
@@ -71,6 +81,7 @@ struct FeatureSpec {
   std::string where;  // a condition: "amount > 200 and country in ['FR', 'DE']"; empty: every event
   int64_t half_life_us = 0;
   double clip_factor = 2.5;
+  double quantile = 0.5;        // of kQuantile, 0..1
   std::optional<double> empty;  // the value when there is nothing to aggregate
   Transform transform = Transform::kNone;
   bool calendar_days = false;      // ages count the midnights passed (UTC) instead of seconds

@@ -30,6 +30,7 @@ Cost cost(const features::EntityPlan& plan) {
                          plan.windows.size() * 16 + plan.deques * sizeof(features::MonotonicDeque) +
                          plan.maps * sizeof(features::CountMap) +
                          plan.sorted * sizeof(features::SortedValues) +
+                         plan.frequencies * sizeof(features::Frequencies) +
                          2 * plan.sketches * sizeof(features::DistinctSketch) +
                          2 * plan.samples * sizeof(features::ValueSample)};
 }
