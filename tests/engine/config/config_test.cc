@@ -39,6 +39,7 @@ TEST(Config, TheExamplesAreValid) {
   ASSERT_TRUE(handbook);
   EXPECT_EQ(handbook->columns.size(), 15u);
   ASSERT_TRUE(must_parse(example("quickstart.toml")));
+  ASSERT_TRUE(must_parse(example("sparkov.toml")));
   const ConfigPtr shop = must_parse(example("ecommerce.toml"));
   ASSERT_TRUE(shop);
   EXPECT_EQ(shop->kpis.size(), 3u);
