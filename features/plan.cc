@@ -160,7 +160,7 @@ class Compiler {
 
   Result<Operand> operand(const FeatureSpec& spec, std::string_view key, const std::string& text,
                           bool identity) {
-    const auto found = value(spec, key, text);
+    auto found = value(spec, key, text);
     if (!found) return found;
     if (found->type == ValueType::kText && !identity)
       return fail(spec, fmt::format("\"{}\" is a text; a number is needed", text));

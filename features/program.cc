@@ -20,7 +20,7 @@ double finite(double x) { return x - x == 0 ? x : kNaN; }
 
 template <typename Compare>
 double compared(double a, double b, Compare compare) {
-  return std::isnan(a) || std::isnan(b) ? kNaN : compare(a, b) ? 1 : 0;
+  return std::isunordered(a, b) ? kNaN : compare(a, b) ? 1 : 0;
 }
 
 double modulo(double a, double b) {
@@ -347,8 +347,9 @@ void Machine::load(const Transaction& transaction, size_t time_field, int64_t ti
 void Machine::run(Range range) {
   using enum Operation;
   double* const r = numbers_.data();
+  const Step* const steps = program_.steps.data();
   for (size_t i = range.begin; i < range.end; ++i) {
-    const Step& s = program_.steps[i];
+    const Step& s = steps[i];
     const double a = r[s.a], b = r[s.b];
     switch (s.operation) {
       case kAdd:
@@ -405,10 +406,10 @@ void Machine::run(Range range) {
         r[s.to] = a == 1 ? b : a == 0 ? r[s.c] : kNaN;
         break;
       case kMin:
-        r[s.to] = std::isnan(a) || std::isnan(b) ? kNaN : b < a ? b : a;
+        r[s.to] = std::isunordered(a, b) ? kNaN : b < a ? b : a;
         break;
       case kMax:
-        r[s.to] = std::isnan(a) || std::isnan(b) ? kNaN : b > a ? b : a;
+        r[s.to] = std::isunordered(a, b) ? kNaN : b > a ? b : a;
         break;
       case kIsMissing:
         r[s.to] = std::isnan(a);
