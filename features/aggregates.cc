@@ -136,6 +136,62 @@ double time_since_first(const Reading& r) {
   return oldest.next == 0 ? kNaN : age(r, r.entity.ring.time(oldest.next - 1));
 }
 
+// This event's value as it stands in the ring.
+int64_t this_fixed(const Reading& r) {
+  return r.entity.ring.value(static_cast<size_t>(r.feature.input), r.at);
+}
+
+double count_same(const Reading& r) {
+  const int64_t value = this_fixed(r);
+  return value == kMissing ? kNaN : static_cast<double>(r.entity.count_of(r.first(), value));
+}
+
+double is_new(const Reading& r) {
+  const double same = count_same(r);
+  return std::isnan(same) ? kNaN : same == 0 ? 1 : 0;
+}
+
+double share_same(const Reading& r) {
+  const auto n = static_cast<double>(r.entity.state<CountState>(r.second()).n);
+  return n == 0 ? kNaN : count_same(r) / n;
+}
+
+double changed(const Reading& r) {
+  const auto& newest = r.entity.state<LastState>(r.first());
+  const int64_t value = this_fixed(r);
+  return value == kMissing || newest.present == 0 ? kNaN : value != newest.value ? 1 : 0;
+}
+
+double quantile(const Reading& r) {
+  double fixed = 0;
+  return r.entity.quantile(r.first(), r.feature.quantile, fixed) ? fixed / r.feature.scale : kNaN;
+}
+
+double mode(const Reading& r) {
+  const Frequencies& frequencies = r.entity.frequencies(r.first());
+  return frequencies.empty() ? kNaN : static_cast<double>(frequencies.mode()) / r.feature.scale;
+}
+
+double entropy(const Reading& r) {
+  const Frequencies& frequencies = r.entity.frequencies(r.first());
+  return frequencies.empty() ? kNaN : frequencies.entropy();
+}
+
+// From exact integers, as deviation(). A day has 86.4 million milliseconds.
+double slope(const Reading& r) {
+  const auto& s = r.entity.state<SlopeState>(r.first());
+  const Int128 spread = s.squares * s.n - s.times * s.times;
+  if (spread == 0) return kNaN;
+  const Int128 rise = s.products * s.n - s.times * s.values;
+  return static_cast<double>(rise) / static_cast<double>(spread) * 86.4e6 / r.feature.scale;
+}
+
+double decayed_std(const Reading& r) {
+  const auto& spread = r.entity.state<SpreadState>(r.first());
+  if (spread.weight == 0) return kNaN;
+  return spread.deviations > 0 ? std::sqrt(spread.deviations / spread.weight) : 0;
+}
+
 using enum Aggregate;
 using Kind = AccumulatorKind;
 
@@ -183,6 +239,7 @@ constexpr AggregateRow kRows[] = {
      .includes_current = true,
      .zero_when_empty = true,
      .first = Kind::kDistinct,
+     .identity = true,
      .value = distinct},
     {.info = {kMedian, "median", true, true, true},
      .includes_current = true,
@@ -260,10 +317,57 @@ constexpr AggregateRow kRows[] = {
      .first = Kind::kRun,
      .value = label_run_before},
     {.info = {kTimeSinceFirst, "time_since_first", true, true, false},
-     .kin = Kin::kFirst,
+     .kin = Kin::kFinite,
      .age = true,
      .first = Kind::kOldest,
      .value = time_since_first},
+    {.info = {kIsNew, "is_new", true, true, true},
+     .kin = Kin::kBefore,
+     .first = Kind::kDistinct,
+     .identity = true,
+     .value = is_new},
+    {.info = {kCountSame, "count_same", true, true, true},
+     .kin = Kin::kFinite,
+     .includes_current = true,
+     .first = Kind::kDistinct,
+     .identity = true,
+     .value = count_same},
+    {.info = {kShareSame, "share_same", true, true, true},
+     .kin = Kin::kFinite,
+     .includes_current = true,
+     .first = Kind::kDistinct,
+     .identity = true,
+     .second = Kind::kCount,
+     .value = share_same},
+    {.info = {kQuantile, "quantile", true, true, true},
+     .includes_current = true,
+     .first = Kind::kSorted,
+     .value = quantile},
+    {.info = {kMode, "mode", true, true, true},
+     .kin = Kin::kFinite,
+     .includes_current = true,
+     .first = Kind::kFrequencies,
+     .value = mode},
+    {.info = {kEntropy, "entropy", true, true, true},
+     .kin = Kin::kFinite,
+     .includes_current = true,
+     .first = Kind::kFrequencies,
+     .identity = true,
+     .value = entropy},
+    {.info = {kSlope, "slope", true, true, true},
+     .includes_current = true,
+     .first = Kind::kSlope,
+     .value = slope},
+    {.info = {kChanged, "changed", true, false, true},
+     .kin = Kin::kNewest,
+     .first = Kind::kLast,
+     .identity = true,
+     .value = changed},
+    {.info = {kDecayedStd, "decayed_std", true, false, true},
+     .kin = Kin::kDecayed,
+     .includes_current = true,
+     .first = Kind::kSpread,
+     .value = decayed_std},
 };
 
 constexpr bool in_order() {

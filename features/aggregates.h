@@ -15,7 +15,8 @@ namespace shrike::features {
 enum class Kin : uint8_t {
   kPlain,
   kNewest,      // of the event before this one
-  kFirst,       // in a finite window
+  kFinite,      // in a finite window
+  kBefore,      // and of the events before this one
   kClipped,     // no delay; clip_factor
   kDecayed,     // no delay; half_life
   kLabels,      // of known labels
@@ -43,6 +44,7 @@ struct AggregateRow {
   bool age = false;               // seconds since something; may count midnights instead
   bool zero_when_empty = false;   // else missing
   AccumulatorKind first{};
+  bool identity = false;   // its input may be a text: only whether two are the same matters
   bool of_events = false;  // the first accumulator counts events, whatever the input's value
   std::optional<AccumulatorKind> second = {};
   double (*value)(const Reading&) = nullptr;  // NaN when there is nothing to aggregate

@@ -18,6 +18,33 @@ State& at_offset(std::byte* block, const Accumulator& accumulator) {
   return *reinterpret_cast<State*>(block + accumulator.offset);
 }
 
+// Bounded, so that sums over the longest ring fit 128 bits: the year 2248.
+int64_t milliseconds(int64_t t_us) {
+  constexpr int64_t kLatest = int64_t{1} << 43;
+  return std::clamp(t_us / 1000, -kLatest, kLatest);
+}
+
+// An event joins the sums of a slope, or leaves them (`sign` -1).
+void sum_up(SlopeState& slope, int64_t value, int64_t t_us, int sign) {
+  const int64_t t_ms = milliseconds(t_us);
+  slope.n += sign;
+  slope.values += sign * static_cast<Int128>(value);
+  slope.times += sign * static_cast<Int128>(t_ms);
+  slope.products += sign * static_cast<Int128>(value) * t_ms;
+  slope.squares += sign * static_cast<Int128>(t_ms) * t_ms;
+}
+
+// By West's update of a weighted mean (CACM 1979), after the weights of before have faded: nothing cancels.
+void join_spread(SpreadState& spread, double value, int64_t t_us, double half_life_us) {
+  const double age = static_cast<double>(t_us - spread.time_us);
+  const double fade = spread.weight == 0 ? 0 : exact_exp(-kLn2 * age / half_life_us);
+  const double weight = spread.weight * fade + 1;
+  const double delta = value - spread.mean;
+  const double mean = spread.weight == 0 ? value : spread.mean + delta / weight;
+  const double deviations = spread.weight == 0 ? 0 : spread.deviations * fade + delta * (value - mean);
+  spread = {mean, deviations, weight, t_us};
+}
+
 // What the clipped mean lets in of `value`, given what it holds.
 int64_t clip(const MomentsState& moments, int64_t value, double factor) {
   if (moments.n < kClipFrom) return value;
@@ -36,6 +63,7 @@ EntityState::EntityState(const EntityPlan& plan)
       deques_(plan.deques),
       maps_(plan.maps),
       sorted_(plan.sorted),
+      frequencies_(plan.frequencies),
       sketches_(plan.sketches),
       base_sketches_(plan.sketches),
       samples_(plan.samples),
@@ -109,6 +137,13 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& accumulator, ui
                  decayed.weight * fade + 1, t_us};
       break;
     }
+    case kSpread:
+      join_spread(at_offset<SpreadState>(block, accumulator), static_cast<double>(value) / accumulator.scale,
+                  ring.time(at), accumulator.parameter);
+      break;
+    case kSlope:
+      sum_up(at_offset<SlopeState>(block, accumulator), value, ring.time(at), 1);
+      break;
     case kRun: {
       auto& run = at_offset<RunState>(block, accumulator);
       if ((ring.flags(at) & kLabelHidden) != 0) break;
@@ -134,6 +169,7 @@ void EntityState::add_fixed(std::byte* block, const Accumulator& accumulator, ui
     }
     case kDistinct:
     case kSorted:
+    case kFrequencies:
       break;
   }
 }
@@ -148,6 +184,8 @@ void EntityState::add(const Accumulator& accumulator, uint64_t at, bool clip_ane
     deques_[offset].push(
         at, ring.value(column, at), accumulator.kind == kMinimum,
         [&](uint64_t p) { return ring.value(column, p); }, trial_ ? &trial_->displaced[offset] : nullptr);
+  } else if (accumulator.kind == kFrequencies) {
+    frequencies_[offset].add(counted_value(accumulator, at));
   } else if (accumulator.kind == kDistinct || accumulator.kind == kSorted) {
     const int64_t value = counted_value(accumulator, at);
     if (!accumulator.unbounded) {
@@ -215,8 +253,15 @@ void EntityState::remove(const Accumulator& accumulator, uint64_t at) {
     case kSorted:
       sorted_[accumulator.offset].remove(value);
       break;
+    case kFrequencies:
+      frequencies_[accumulator.offset].remove(value);
+      break;
+    case kSlope:
+      sum_up(at_offset<SlopeState>(block, accumulator), value, ring.time(at), -1);
+      break;
     case kLast:
     case kDecayed:
+    case kSpread:
     case kRun:
       break;  // these run over the whole history: nothing ever leaves them
   }
@@ -314,6 +359,7 @@ void EntityState::rebuild(const EntityPlan& plan) {
   for (MonotonicDeque& deque : deques_) deque.clear();
   for (CountMap& map : maps_) map.clear();
   for (SortedValues& sorted : sorted_) sorted.clear();
+  for (Frequencies& frequencies : frequencies_) frequencies.clear();
   sketches_ = base_sketches_;
   samples_ = base_samples_;
   marks_.clear();
@@ -357,6 +403,7 @@ void EntityState::take_back(const Accumulator& accumulator, const Cursor& undone
   switch (accumulator.kind) {
     case kLast:
     case kDecayed:
+    case kSpread:
       return join_again(accumulator);
     case kRun:
       return read_run(accumulator);
@@ -468,6 +515,8 @@ void EntityState::end_trial(const EntityPlan& plan) {
         maps_[accumulator.offset].remove(counted_value(accumulator, at));
       } else if (accumulator.kind == AccumulatorKind::kSorted) {
         sorted_[accumulator.offset].remove(counted_value(accumulator, at));
+      } else if (accumulator.kind == AccumulatorKind::kFrequencies) {
+        frequencies_[accumulator.offset].remove(counted_value(accumulator, at));
       } else if (accumulator.kind == AccumulatorKind::kMinimum ||
                  accumulator.kind == AccumulatorKind::kMaximum) {
         deques_[accumulator.offset].undo_push(trial_->displaced[accumulator.offset]);
@@ -649,6 +698,19 @@ bool EntityState::twice_median(const Accumulator& accumulator, int64_t& out) con
   return accumulator.unbounded ? of(samples_[accumulator.offset]) : of(sorted_[accumulator.offset]);
 }
 
+bool EntityState::quantile(const Accumulator& accumulator, double share, double& out) const {
+  const auto of = [&](const auto& values) {
+    if (values.size() == 0) return false;
+    const double rank = share * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<size_t>(rank);
+    const auto low = static_cast<double>(values.at(below));
+    const double high = below + 1 < values.size() ? static_cast<double>(values.at(below + 1)) : low;
+    out = low + (rank - static_cast<double>(below)) * (high - low);
+    return true;
+  };
+  return accumulator.unbounded ? of(samples_[accumulator.offset]) : of(sorted_[accumulator.offset]);
+}
+
 void EntityState::save_sketches(std::string& out) const {
   for (const DistinctSketch& sketch : base_sketches_) sketch.serialize(out);
   for (const ValueSample& sample : base_samples_) sample.serialize(out);
@@ -670,6 +732,7 @@ size_t EntityState::bytes() const {
   for (const MonotonicDeque& deque : deques_) total += sizeof(deque) + deque.bytes();
   for (const CountMap& map : maps_) total += sizeof(map) + map.bytes();
   for (const SortedValues& sorted : sorted_) total += sizeof(sorted) + sorted.bytes();
+  for (const Frequencies& frequencies : frequencies_) total += sizeof(frequencies) + frequencies.bytes();
   for (const auto* sketches : {&sketches_, &base_sketches_}) {
     for (const DistinctSketch& sketch : *sketches) total += sizeof(sketch) + sketch.bytes();
   }

@@ -53,6 +53,19 @@ struct DecayedState {
   double weight;
   int64_t time_us;
 };
+struct SpreadState {
+  double mean;
+  double deviations;  // weighted sum of squares
+  double weight;
+  int64_t time_us;
+};
+struct SlopeState {  // times in milliseconds
+  Int128 values;
+  Int128 times;
+  Int128 products;
+  Int128 squares;  // of times
+  int64_t n;
+};
 struct NewestState {
   uint64_t next;  // ring position plus 1; 0 for none
 };
@@ -113,6 +126,11 @@ class EntityState {
   double distinct(const Accumulator& a) const {
     return a.unbounded ? sketches_[a.offset].distinct() : static_cast<double>(maps_[a.offset].distinct());
   }
+  // How many events have this value, in a finite window.
+  int64_t count_of(const Accumulator& a, int64_t value) const { return maps_[a.offset].count(value); }
+  const Frequencies& frequencies(const Accumulator& a) const { return frequencies_[a.offset]; }
+  // The value, fixed point, below which lies this share of them; exact in finite windows. False without one.
+  bool quantile(const Accumulator& a, double share, double& out) const;
   // Twice the median, exact in finite windows; false when there is no value.
   bool twice_median(const Accumulator& a, int64_t& out) const;
   // The run of frauds that ends the known labels: settled ones and those that arrived early.
@@ -188,6 +206,7 @@ class EntityState {
   std::vector<MonotonicDeque> deques_;
   std::vector<CountMap> maps_;
   std::vector<SortedValues> sorted_;
+  std::vector<Frequencies> frequencies_;
   std::vector<DistinctSketch> sketches_, base_sketches_;
   std::vector<ValueSample> samples_, base_samples_;
   std::vector<Mark>

@@ -1,4 +1,5 @@
 // One event's instructions: columns, filters, accumulators, and the value of each feature.
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -12,24 +13,6 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kFeatureScale = 1e6;  // of features that are the input of others
-
-bool holds(double left, Comparison comparison, double right) {
-  switch (comparison) {
-    case Comparison::kLess:
-      return left < right;
-    case Comparison::kLessEqual:
-      return left <= right;
-    case Comparison::kGreater:
-      return left > right;
-    case Comparison::kGreaterEqual:
-      return left >= right;
-    case Comparison::kEqual:
-      return left == right;
-    case Comparison::kNotEqual:
-      return left < right || left > right;  // NaN satisfies nothing
-  }
-  return false;
-}
 
 int64_t fixed_point(double value) {
   if (std::isnan(value)) return kMissing;
@@ -54,6 +37,8 @@ double calendar(Aggregate aggregate, int64_t t_us) {
   }
 }
 
+Key key_of_missing() { return key_of(std::string_view("\0missing", 8)); }
+
 double category(const Key& key) {
   const uint64_t mixed = mix(key) * 0xD6E8FEB86659FD93ull;
   return static_cast<double>(mixed >> 40);
@@ -61,19 +46,11 @@ double category(const Key& key) {
 
 }  // namespace
 
-double FeatureStore::operand(const Transaction& transaction, bool is_feature, size_t index) const {
-  return is_feature ? values_[index] : number(plan_->schema, transaction, index);
-}
-
-bool FeatureStore::matches(const Transaction& transaction, const Filter& filter) const {
-  for (const Filter::Test& test : filter.tests) {
-    if (!holds(operand(transaction, test.is_feature, test.index), test.comparison, test.value)) return false;
-  }
-  return true;
-}
-
 void FeatureStore::execute(const Transaction& transaction, const Instruction& instruction) {
   switch (instruction.code) {
+    case OpCode::kRun:
+      machine_.run({instruction.index, instruction.source});
+      break;
     case OpCode::kColumnFromField: {
       const Value& value = transaction.values[instruction.source];
       int64_t fixed = value.present ? value.fixed : kMissing;
@@ -83,13 +60,19 @@ void FeatureStore::execute(const Transaction& transaction, const Instruction& in
       current_[instruction.entity]->ring.set_value(instruction.index, at_[instruction.entity], fixed);
       break;
     }
-    case OpCode::kColumnFromFeature:
+    case OpCode::kColumnFromNumber:
       current_[instruction.entity]->ring.set_value(instruction.index, at_[instruction.entity],
-                                                   fixed_point(values_[instruction.source]));
+                                                   fixed_point(machine_.number(instruction.source)));
       break;
+    case OpCode::kColumnFromText: {
+      const std::string_view text = machine_.text(instruction.source);
+      const int64_t identity = text.empty() ? kMissing : static_cast<int64_t>(key_of(text).low >> 1);
+      current_[instruction.entity]->ring.set_value(instruction.index, at_[instruction.entity], identity);
+      break;
+    }
     case OpCode::kFilter: {
       EntityState& state = *current_[instruction.entity];
-      if (matches(transaction, plan_->entities[instruction.entity].filters[instruction.index])) {
+      if (machine_.number(instruction.source) == 1) {  // what is missing is not so
         const uint64_t at = at_[instruction.entity];
         state.ring.set_flags(at, state.ring.flags(at) | 1u << instruction.index);
       }
@@ -101,9 +84,21 @@ void FeatureStore::execute(const Transaction& transaction, const Instruction& in
       break;
     }
     case OpCode::kEvaluate:
-      values_[instruction.index] = evaluate(transaction, plan_->features[instruction.index]);
+      machine_.set(plan_->features[instruction.index].value,
+                   evaluate(transaction, plan_->features[instruction.index]));
       break;
   }
+}
+
+Key FeatureStore::identity(const Transaction& transaction, const Feature& feature) const {
+  if (feature.key_of >= 0) return plan_->entity_key(static_cast<size_t>(feature.key_of), transaction);
+  if (feature.field >= 0) return key(plan_->schema, transaction, static_cast<size_t>(feature.field));
+  if (feature.source.is_text()) {
+    const std::string_view text = machine_.text(feature.source.at);
+    return text.empty() ? key_of_missing() : key_of(text);
+  }
+  const double number = machine_.number(feature.source.at) + 0.0;  // 0 and -0 are one
+  return std::isnan(number) ? key_of_missing() : key_of(std::bit_cast<int64_t>(number));
 }
 
 double FeatureStore::evaluate(const Transaction& transaction, const Feature& feature) const {
@@ -111,28 +106,18 @@ double FeatureStore::evaluate(const Transaction& transaction, const Feature& fea
   double value = kNaN;
   switch (feature.aggregate) {
     case kField:
-      value = operand(transaction, feature.input_is_feature, static_cast<size_t>(feature.input));
+    case kQuotient:
+      value = machine_.number(feature.source.at);
       break;
-    case kCategory: {
-      const auto input = static_cast<size_t>(feature.input);
-      value = category(feature.input_is_feature ? plan_->entity_key(input, transaction)
-                                                : key(plan_->schema, transaction, input));
+    case kCategory:
+      value = category(identity(transaction, feature));
       break;
-    }
     case kHourOfDay:
     case kDayOfWeek:
     case kIsWeekend:
     case kIsNight:
       value = calendar(feature.aggregate, calendar_us_);
       break;
-    case kQuotient: {
-      const double divisor =
-          operand(transaction, feature.divisor_is_feature, static_cast<size_t>(feature.divisor));
-      const double dividend =
-          operand(transaction, feature.input_is_feature, static_cast<size_t>(feature.input));
-      value = divisor == 0 ? kNaN : dividend / divisor;
-      break;
-    }
     default:
       value = over_entity(feature);
       break;

@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cmath>
+#include <limits>
 
 #include "features/kind.h"
 
@@ -14,7 +15,7 @@ FeatureStore::FeatureStore(std::shared_ptr<const Plan> plan)
       at_(plan_->entities.size()),
       times_(plan_->entities.size()),
       unseen_(plan_->entities.size()),
-      values_(plan_->features.size()) {}
+      machine_(plan_->program) {}
 
 FeatureStore::~FeatureStore() = default;
 
@@ -29,6 +30,7 @@ void FeatureStore::apply(const Transaction& transaction, uint64_t sequence, std:
     at_[e] = current_[e]->ring.end() - 1;
     times_[e] = current_[e]->ring.time(at_[e]);
   }
+  machine_.load(transaction, plan_->schema.time, calendar_us_);
   for (const Instruction& instruction : plan_->instructions) execute(transaction, instruction);
   for (size_t e = 0; e < kinds_.size(); ++e) {
     const EntityPlan& plan = plan_->entities[e];
@@ -40,10 +42,14 @@ void FeatureStore::apply(const Transaction& transaction, uint64_t sequence, std:
 }
 
 void FeatureStore::fill(std::span<float> row) const {
+  constexpr double kLargest = std::numeric_limits<float>::max();
   for (const Feature& feature : plan_->features) {
     if (feature.output < 0) continue;
-    row[static_cast<size_t>(feature.output)] =
-        static_cast<float>(values_[static_cast<size_t>(&feature - plan_->features.data())]);
+    // Columns are floats, and none is infinite; NaN stays.
+    const double value = machine_.number(feature.value);
+    row[static_cast<size_t>(feature.output)] = static_cast<float>(value > kLargest    ? kLargest
+                                                                  : value < -kLargest ? -kLargest
+                                                                                      : value);
   }
 }
 
@@ -107,6 +113,7 @@ void FeatureStore::peek(const Transaction& transaction, int64_t now_us, bool clo
   for (size_t e = 0; e < kinds_.size(); ++e) {
     if (!plan_->entities[e].windows.empty()) peek_at(e, plan_->entity_key(e, transaction), now_us);
   }
+  machine_.load(transaction, plan_->schema.time, calendar_us_);
   for (const Instruction& instruction : plan_->instructions) execute(transaction, instruction);
   for (size_t e = 0; e < kinds_.size(); ++e) {
     if (!plan_->entities[e].windows.empty()) end_peek(e);

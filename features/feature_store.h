@@ -92,9 +92,8 @@ class FeatureStore {
   void put_back(Kind& kind, const EntityPlan& plan, EntityState& state);
   void execute(const Transaction& transaction, const Instruction& instruction);
   double evaluate(const Transaction& transaction, const Feature& feature) const;
+  Key identity(const Transaction& transaction, const Feature& feature) const;
   double over_entity(const Feature& feature) const;
-  bool matches(const Transaction& transaction, const Filter& filter) const;
-  double operand(const Transaction& transaction, bool is_feature, size_t index) const;
 
   std::shared_ptr<const Plan> plan_;
   std::vector<Kind> kinds_;
@@ -103,7 +102,7 @@ class FeatureStore {
   std::vector<int64_t> times_;                        // and its time there
   int64_t calendar_us_ = 0;                           // its time as calendar features see it
   std::vector<std::unique_ptr<EntityState>> unseen_;  // for peek(): an entity without events, by kind
-  std::vector<double> values_;                        // of all features, during apply()
+  Machine machine_;                                   // values of all features, during apply() and peek()
   int64_t newest_us_ = INT64_MIN;
 };
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "features/numeric.h"
 #include "features/ring.h"
 
 namespace shrike::features {
@@ -84,6 +85,10 @@ class CountMap {
     if (--entry.count == 0) --distinct_;
   }
   size_t distinct() const { return distinct_; }
+  int64_t count(int64_t value) const {
+    if (entries_.empty()) return 0;
+    return entries_[position(value)].count;  // of a free place 0
+  }
   void clear() {
     entries_.clear();
     used_ = distinct_ = 0;
@@ -95,13 +100,15 @@ class CountMap {
     int64_t value = kMissing;
     int64_t count = 0;
   };
-  Entry& locate(int64_t value) {
+  // Where the value is, or the place that is free for it.
+  size_t position(int64_t value) const {
     const size_t mask = entries_.size() - 1;
     uint64_t h = static_cast<uint64_t>(value) * 0x9E3779B97F4A7C15ull;
     size_t at = static_cast<size_t>(h >> 20) & mask;
     while (entries_[at].value != kMissing && entries_[at].value != value) at = (at + 1) & mask;
-    return entries_[at];
+    return at;
   }
+  Entry& locate(int64_t value) { return entries_[position(value)]; }
   void rebuild() {
     size_t capacity = 8;
     while (capacity < distinct_ * 3) capacity *= 2;
@@ -118,6 +125,64 @@ class CountMap {
   size_t used_ = 0, distinct_ = 0;
 };
 
+// How often each value is in the window, in order of frequency. Finding is O(log n) in the number of
+// different values; moving is one rotation of those between the old place and the new.
+class Frequencies {
+ public:
+  void add(int64_t value) { change(value, 1); }
+  void remove(int64_t value) { change(value, -1); }
+  bool empty() const { return n_ == 0; }
+  // The most frequent value, of several the smallest; wants one.
+  int64_t mode() const { return order_.back().value; }
+  // Shannon's, in nats: log n - sum(c log c) / n. Wants a value.
+  double entropy() const {
+    if (order_.size() == 1) return 0;
+    const auto n = static_cast<double>(n_);
+    const double entropy = exact_log(n) - static_cast<double>(weighted_) / kUnit / n;
+    return entropy > 0 ? entropy : 0;
+  }
+  void clear() {
+    counts_.clear();
+    order_.clear();
+    n_ = weighted_ = 0;
+  }
+  size_t bytes() const { return counts_.bytes() + order_.capacity() * sizeof(Place); }
+
+ private:
+  static constexpr double kUnit = 1 << 30;  // of the sum: integers, so that it never drifts
+  struct Place {
+    int64_t count, value;
+    // By count, of the same one the smallest value last.
+    bool operator<(const Place& other) const {
+      return count != other.count ? count < other.count : value > other.value;
+    }
+  };
+  static int64_t weighted(int64_t count) {
+    const auto c = static_cast<double>(count);
+    return count < 2 ? 0 : static_cast<int64_t>(c * exact_log(c) * kUnit + 0.5);
+  }
+  void change(int64_t value, int by) {
+    const int64_t before = counts_.count(value), after = before + by;
+    by > 0 ? counts_.add(value) : counts_.remove(value);
+    n_ += by;
+    weighted_ += weighted(after) - weighted(before);
+    const auto old = std::lower_bound(order_.begin(), order_.end(), Place{before, value});
+    const auto place = std::lower_bound(order_.begin(), order_.end(), Place{after, value});
+    if (before == 0) {
+      order_.insert(place, {after, value});
+    } else if (after == 0) {
+      order_.erase(old);
+    } else {
+      old->count = after;
+      by > 0 ? std::rotate(old, old + 1, place) : std::rotate(place, old, old + 1);
+    }
+  }
+
+  CountMap counts_;
+  std::vector<Place> order_;
+  int64_t n_ = 0, weighted_ = 0;
+};
+
 // The window's values in order. Finding is O(log n); moving the rest is one memmove of 8 n bytes, which for
 // the few hundred events of a window is cheaper than a tree.
 class SortedValues {
@@ -129,6 +194,7 @@ class SortedValues {
     values_.erase(it);
   }
   size_t size() const { return values_.size(); }
+  int64_t at(size_t rank) const { return values_[rank]; }
   // Twice the median, exact; wants size() > 0.
   int64_t twice_median() const {
     const size_t n = values_.size();

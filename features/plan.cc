@@ -23,10 +23,15 @@ tl::unexpected<Error> fail(const FeatureSpec& spec, std::string reason) {
   return tl::make_unexpected(Error{spec.name, std::move(reason)});
 }
 
+Result<TimeZone> no_zones(std::string_view name) {
+  return tl::make_unexpected(Error{std::string(name), "only UTC is known here"});
+}
+
 // Builds a plan spec by spec; each needed column, filter and accumulator is made once.
 class Compiler {
  public:
-  Compiler(const Schema& schema, const PlanOptions& options) : options_(options) {
+  Compiler(const Schema& schema, const PlanOptions& options)
+      : options_(options), program_(schema, options.zones ? options.zones : no_zones) {
     plan_.schema = schema;
     plan_.lateness_us = options.lateness_us;
     for (const EntityKind& kind : schema.entities) {
@@ -68,41 +73,109 @@ class Compiler {
   Result<Plan> finish(const std::vector<FeatureSpec>& specs) {
     for (const Instruction& add : adds_after_) plan_.instructions.push_back(add);
     for (EntityPlan& entity : plan_.entities) lay_out(entity, options_);
+    plan_.program = program_.finish();
     plan_.fingerprint = fingerprint(plan_, options_, specs);
     if (plan_.columns.empty()) return tl::make_unexpected(Error{"features", "no feature is declared"});
     return std::move(plan_);
   }
 
  private:
+  // What an input is: a field, a feature or the value of an expression.
   struct Operand {
-    bool is_feature = false;
-    uint16_t index = 0;
+    ValueType type = ValueType::kNumber;
+    int16_t field = -1;
+    int16_t feature = -1;
+    Register made;                  // of an expression
+    std::vector<uint16_t> made_of;  // the features in it
   };
 
-  std::optional<Operand> find(const std::string& name) const {
+  std::optional<Operand> find(std::string_view name) const {
     // Features shadow fields, so that a feature named as its field can be the input of others.
     for (size_t i = plan_.features.size(); i-- > 0;) {
-      if (plan_.features[i].name == name) return Operand{true, static_cast<uint16_t>(i)};
+      if (plan_.features[i].name != name) continue;
+      return Operand{
+          .type = types_[i], .feature = static_cast<int16_t>(i), .made_of = {static_cast<uint16_t>(i)}};
     }
-    if (auto field = plan_.schema.find(name)) return Operand{false, static_cast<uint16_t>(*field)};
+    if (auto field = plan_.schema.find(name))
+      return Operand{.type = type_of(plan_.schema.fields[*field].type),
+                     .field = static_cast<int16_t>(*field)};
     return std::nullopt;
   }
 
-  Result<Operand> operand(const FeatureSpec& spec, const std::string& name, bool text_allowed) const {
-    const auto found = find(name);
-    if (!found) {
-      return fail(spec, fmt::format("\"{}\" is neither a field nor a feature declared before", name));
-    }
-    if (!found->is_feature && !text_allowed) {
-      const FieldType type = plan_.schema.fields[found->index].type;
-      if (type == FieldType::kText)
-        return fail(spec, fmt::format("\"{}\" is a text; a number is needed", name));
-      if (type == FieldType::kTime) return fail(spec, fmt::format("\"{}\" is the event time", name));
-    }
-    return *found;
+  // A text's register is that of the text itself, not of its category.
+  Register register_of(const Operand& operand) {
+    if (operand.field >= 0) return program_.field(static_cast<size_t>(operand.field));
+    if (operand.feature < 0) return operand.made;
+    const Feature& feature = plan_.features[static_cast<size_t>(operand.feature)];
+    if (operand.type == ValueType::kText) return feature.source;
+    return {operand.type, feature.value};
   }
 
-  Result<void> publish(const FeatureSpec& spec, Feature feature) {
+  std::vector<std::string> all_names() const {
+    std::vector<std::string> all;
+    for (const Field& field : plan_.schema.fields) all.push_back(field.name);
+    for (const Feature& feature : plan_.features) all.push_back(feature.name);
+    return all;
+  }
+
+  // The value of what stands in the configuration under `key`.
+  Result<Operand> expression(const FeatureSpec& spec, std::string_view key, const std::string& text,
+                             bool condition) {
+    const Names names{[&](std::string_view name) -> std::optional<ValueType> {
+                        const auto found = find(name);
+                        return found ? std::optional(found->type) : std::nullopt;
+                      },
+                      [&] { return all_names(); }};
+    const auto parsed = condition ? parse_condition(text, names) : parse_expression(text, names);
+    if (!parsed) return fail(spec, fmt::format("{}, {}", key, parsed.error().reason));
+    Operand made{.type = parsed->type};
+    const uint16_t begin = program_.steps();
+    const auto compiled = program_.add(*parsed, text, [&](std::string_view name) {
+      const Operand found = *find(name);
+      made.made_of.insert(made.made_of.end(), found.made_of.begin(), found.made_of.end());
+      return register_of(found);
+    });
+    if (!compiled) return fail(spec, fmt::format("{}, {}", key, compiled.error().reason));
+    made.made = *compiled;
+    run_from(begin);
+    return made;
+  }
+
+  // The steps made since are run here.
+  void run_from(uint16_t begin) {
+    if (program_.steps() == begin) return;
+    Instruction* last = plan_.instructions.empty() ? nullptr : &plan_.instructions.back();
+    if (last != nullptr && last->code == OpCode::kRun) {
+      last->source = program_.steps();
+    } else {
+      plan_.instructions.push_back({OpCode::kRun, 0, begin, program_.steps()});
+    }
+  }
+
+  // A name as it stands, whatever is in it; else an expression.
+  Result<Operand> value(const FeatureSpec& spec, std::string_view key, const std::string& text) {
+    if (auto named = find(text)) return *named;
+    return expression(spec, key, text, false);
+  }
+
+  Result<Operand> operand(const FeatureSpec& spec, std::string_view key, const std::string& text,
+                          bool identity) {
+    auto found = value(spec, key, text);
+    if (!found) return found;
+    if (found->type == ValueType::kText && !identity)
+      return fail(spec, fmt::format("\"{}\" is a text; a number is needed", text));
+    if (found->type == ValueType::kTime && !(identity && found->field >= 0)) {
+      return fail(spec, found->field >= 0
+                            ? fmt::format("\"{}\" is the event time", text)
+                            : fmt::format("\"{}\" is a time; a number is needed: its hour(), or the seconds "
+                                          "between two, a - b",
+                                          text));
+    }
+    return found;
+  }
+
+  // `type` is that of its name in expressions.
+  Result<void> publish(const FeatureSpec& spec, Feature feature, ValueType type = ValueType::kNumber) {
     for (const Feature& other : plan_.features) {
       if (other.name == feature.name)
         return fail(spec, fmt::format("the name \"{}\" is used twice", feature.name));
@@ -123,8 +196,14 @@ class Compiler {
       plan_.categorical.push_back(feature.categorical);
     }
     const auto index = static_cast<uint16_t>(plan_.features.size());
-    plan_.instructions.push_back({OpCode::kEvaluate, feature.entity, index, 0});
+    // The value of an expression, unchanged, is where it was computed.
+    const bool as_it_is = feature.aggregate == Aggregate::kField && spec.transform == Transform::kNone &&
+                          !spec.empty && !spec.at_least && !spec.at_most;
+    feature.value = as_it_is ? feature.source.at : program_.reserve(ValueType::kNumber).at;
+    if (!program_.fits()) return fail(spec, "there are too many expressions");
+    if (!as_it_is) plan_.instructions.push_back({OpCode::kEvaluate, feature.entity, index, 0});
     plan_.features.push_back(std::move(feature));
+    types_.push_back(type);
     return {};
   }
 
@@ -134,26 +213,51 @@ class Compiler {
     feature.aggregate = spec.aggregate;
     feature.state = "no state";
     if (spec.aggregate == Aggregate::kCategory) {
-      feature.categorical = true;
       if (auto entity = plan_.schema.find_entity(spec.input)) {
-        feature.input_is_feature = true;  // here: an entity
-        feature.input = static_cast<int16_t>(*entity);
+        feature.categorical = true;
+        feature.key_of = static_cast<int16_t>(*entity);
         return publish(spec, std::move(feature));
       }
     }
-    if (info(spec.aggregate).wants_input) {
-      const auto input = operand(spec, spec.input, spec.aggregate == Aggregate::kCategory);
-      if (!input) return tl::make_unexpected(input.error());
-      feature.input_is_feature = input->is_feature;
-      feature.input = static_cast<int16_t>(input->index);
-    }
-    if (spec.aggregate == Aggregate::kQuotient) {
-      const auto divisor = operand(spec, spec.divisor, false);
-      if (!divisor) return tl::make_unexpected(divisor.error());
-      feature.divisor_is_feature = divisor->is_feature;
-      feature.divisor = static_cast<int16_t>(divisor->index);
-    }
+    if (!info(spec.aggregate).wants_input) return publish(spec, std::move(feature));
+    if (spec.aggregate == Aggregate::kQuotient) return add_quotient(spec, std::move(feature));
+    return add_value(spec, std::move(feature));
+  }
+
+  Result<void> add_quotient(const FeatureSpec& spec, Feature feature) {
+    const auto input = operand(spec, "input", spec.input, false);
+    if (!input) return tl::make_unexpected(input.error());
+    const auto divisor = operand(spec, "divisor", spec.divisor, false);
+    if (!divisor) return tl::make_unexpected(divisor.error());
+    feature.made_of = input->made_of;
+    feature.made_of.insert(feature.made_of.end(), divisor->made_of.begin(), divisor->made_of.end());
+    const uint16_t begin = program_.steps();
+    feature.source = program_.divide(register_of(*input), register_of(*divisor));
+    run_from(begin);
     return publish(spec, std::move(feature));
+  }
+
+  // The value of a field or an expression, or its identity.
+  Result<void> add_value(const FeatureSpec& spec, Feature feature) {
+    const bool named = find(spec.input).has_value();
+    const auto input = value(spec, "expression", spec.input);
+    if (!input) return tl::make_unexpected(input.error());
+    feature.made_of = input->made_of;
+    feature.field = input->field;
+    feature.source = register_of(*input);
+    if (!named) feature.state = fmt::format("{}: {}", name(input->type), spec.input);
+    if (feature.source.is_text()) feature.aggregate = Aggregate::kCategory;
+    feature.categorical = feature.aggregate == Aggregate::kCategory;
+    const bool time = input->type == ValueType::kTime;
+    if (time && !feature.categorical && (input->field >= 0 || !spec.hidden))
+      return fail(spec, fmt::format("\"{}\" is {}time; take its hour() or the seconds between two, a - b{}",
+                                    spec.input, input->field >= 0 ? "the event " : "a ",
+                                    input->field >= 0 ? "" : ", or hide it, for others to use"));
+    const bool changed = spec.transform != Transform::kNone || spec.at_least || spec.at_most || spec.empty;
+    if ((feature.source.is_text() || time) && changed)
+      return fail(spec, "transform, at_least, at_most and empty are for numbers");
+    const bool keeps_type = feature.source.is_text() || (!feature.categorical && !changed);
+    return publish(spec, std::move(feature), keeps_type ? input->type : ValueType::kNumber);
   }
 
   uint16_t window(EntityPlan& entity, int64_t length_us, int64_t delay_us) {
@@ -167,16 +271,22 @@ class Compiler {
 
   // The value column that keeps the input of an aggregation.
   Result<int16_t> column(const FeatureSpec& spec, uint16_t entity_index) {
-    const bool identity = spec.aggregate == Aggregate::kDistinct;
-    const auto input = operand(spec, spec.input, identity);
+    const bool identity = row_of(spec.aggregate).identity;
+    const auto input = operand(spec, "input", spec.input, identity);
     if (!input) return tl::make_unexpected(input.error());
-    const auto key = std::make_tuple(entity_index, input->is_feature, input->index);
+    const bool is_field = input->field >= 0;
+    const Register from = is_field ? Register{} : register_of(*input);
+    const auto source = is_field ? static_cast<uint16_t>(input->field) : from.at;
+    const OpCode code = is_field         ? OpCode::kColumnFromField
+                        : from.is_text() ? OpCode::kColumnFromText
+                                         : OpCode::kColumnFromNumber;
+    const auto key = std::make_tuple(entity_index, code, source);
     if (auto found = columns_.find(key); found != columns_.end()) return found->second;
     EntityPlan& entity = plan_.entities[entity_index];
     const auto made = static_cast<int16_t>(entity.column_scales.size());
     double scale = static_cast<double>(scale_of(kFeatureDecimals));
-    if (!input->is_feature) {
-      const Field& field = plan_.schema.fields[input->index];
+    if (is_field) {
+      const Field& field = plan_.schema.fields[source];
       scale = field.type == FieldType::kNumber ? static_cast<double>(scale_of(field.decimals)) : 1;
       const double bound = static_cast<double>(Schema::kFixedMax) / scale;
       if (!identity && field.type == FieldType::kInteger &&
@@ -189,33 +299,27 @@ class Compiler {
     }
     entity.column_scales.push_back(scale);
     columns_[key] = made;
-    plan_.instructions.push_back({input->is_feature ? OpCode::kColumnFromFeature : OpCode::kColumnFromField,
-                                  entity_index, static_cast<uint16_t>(made), input->index});
+    plan_.instructions.push_back({code, entity_index, static_cast<uint16_t>(made), source});
     return made;
   }
 
   Result<int16_t> filter(const FeatureSpec& spec, uint16_t entity_index) {
     if (spec.where.empty()) return int16_t{-1};
-    const auto key = std::make_pair(entity_index, spec.where);
+    const auto condition = expression(spec, "where", spec.where, true);
+    if (!condition) return tl::make_unexpected(condition.error());
+    const uint16_t source = condition->made.at;
+    const auto key = std::make_pair(entity_index, source);
     if (auto found = filters_.find(key); found != filters_.end()) return found->second;
-    auto conditions = parse_where(spec.where);
-    if (!conditions) return fail(spec, "where: " + conditions.error().reason);
-    Filter made;
-    for (const Condition& condition : *conditions) {
-      const auto found = operand(spec, condition.operand, false);
-      if (!found) return tl::make_unexpected(found.error());
-      made.tests.push_back({found->is_feature, found->index, condition.comparison, condition.value});
-    }
     EntityPlan& entity = plan_.entities[entity_index];
     if (entity.filters.size() == kFiltersMax) {
       return fail(spec,
                   fmt::format("entity \"{}\" has more than {} different filters", entity.name, kFiltersMax));
     }
     const auto index = static_cast<int16_t>(entity.filters.size());
-    entity.filters.push_back(std::move(made));
+    entity.filters.push_back(source);
     entity.has_flags = true;
     filters_[key] = index;
-    plan_.instructions.push_back({OpCode::kFilter, entity_index, static_cast<uint16_t>(index), 0});
+    plan_.instructions.push_back({OpCode::kFilter, entity_index, static_cast<uint16_t>(index), source});
     return index;
   }
 
@@ -270,7 +374,10 @@ class Compiler {
       return fail(spec, "include_current makes no sense with a delay");
     if (kin == Kin::kLabelRun && choice.delay_us == 0)
       return fail(spec, "a label run needs a delay: the age from which silence counts as legitimate");
-    if ((since || kin == Kin::kFirst) && window_us == kForever) return fail(spec, "it needs a finite window");
+    const bool finite = since || kin == Kin::kFinite || kin == Kin::kBefore;
+    if (finite && window_us == kForever) return fail(spec, "it needs a finite window");
+    if (kin == Kin::kBefore && choice.include)
+      return fail(spec, "what was before this event cannot include it");
     if (since && (choice.delay_us > 0 || choice.include))
       return fail(spec, "a fraud counts from the moment its label is known: no delay, no current event");
     if (kin == Kin::kCountSinceLabel && choice.settled_us == 0)
@@ -300,6 +407,7 @@ class Compiler {
     feature.name = name;
     feature.aggregate = spec.aggregate;
     feature.entity = entity_index;
+    feature.quantile = spec.quantile;
     Accumulator wanted{.kind = row.first};
     if (row.info.wants_input) {
       const auto made = column(spec, entity_index);
@@ -329,17 +437,20 @@ class Compiler {
       feature.second = accumulator(entity_index, wanted);
     }
     feature.state =
-        fmt::format("{} ring{}{}{}", entity.name,
+        fmt::format("{} ring{}{}{}{}", entity.name,
                     window_us == kForever ? ", whole history" : ", window " + format_duration(window_us),
                     choice.delay_us > 0 ? ", delay " + format_duration(choice.delay_us) : "",
+                    spec.input.empty() || find(spec.input) ? "" : ", of " + spec.input,
                     *flag >= 0 ? ", where " + spec.where : "");
     return publish(spec, std::move(feature));
   }
 
   PlanOptions options_;
   Plan plan_;
-  std::map<std::tuple<uint16_t, bool, uint16_t>, int16_t> columns_;
-  std::map<std::pair<uint16_t, std::string>, int16_t> filters_;
+  ProgramBuilder program_;
+  std::vector<ValueType> types_;  // of the features, as others see them
+  std::map<std::tuple<uint16_t, OpCode, uint16_t>, int16_t> columns_;
+  std::map<std::pair<uint16_t, uint16_t>, int16_t> filters_;
   std::vector<Instruction> adds_after_;
 };
 
@@ -356,61 +467,80 @@ Result<Plan> compile(const Schema& schema, const std::vector<FeatureSpec>& specs
 
 namespace {
 
-// What a feature is made of, given what those before it are made of.
+// The fields that each register comes from, instruction by instruction.
 class FieldsOf {
  public:
-  explicit FieldsOf(const Plan& plan) : plan_(plan) {}
-
-  uint64_t feature(const Feature& feature) {
-    uint64_t bits = 0;
-    if (info(feature.aggregate).of_entity) {
-      bits = entity(feature.entity);
-      for (const int16_t at : {feature.first, feature.second})
-        if (at >= 0) bits |= accumulator(feature.entity, static_cast<size_t>(at));
-      if (feature.input >= 0) bits |= column(feature.entity, feature.input);
-    } else if (feature.aggregate == Aggregate::kCategory && feature.input_is_feature) {
-      bits = entity(static_cast<size_t>(feature.input));
-    } else {
-      bits = operand(feature.input_is_feature, feature.input) |
-             operand(feature.divisor_is_feature, feature.divisor);
-      if (!info(feature.aggregate).wants_input) bits |= uint64_t{1} << plan_.schema.time;
-    }
-    known_.push_back(bits);
-    return bits;
+  explicit FieldsOf(const Plan& plan)
+      : plan_(plan), numbers_(plan.program.numbers), texts_(plan.program.texts) {
+    for (const Program::Load& load : plan.program.loads) of(load.to) = bit(load.field);
   }
 
+  void follow(const Instruction& one) {
+    switch (one.code) {
+      case OpCode::kRun:
+        for (size_t i = one.index; i < one.source; ++i) follow(plan_.program.steps[i]);
+        break;
+      case OpCode::kColumnFromField:
+        columns_[{one.entity, one.index}] = bit(one.source);
+        break;
+      case OpCode::kColumnFromNumber:
+        columns_[{one.entity, one.index}] = numbers_[one.source];
+        break;
+      case OpCode::kColumnFromText:
+        columns_[{one.entity, one.index}] = texts_[one.source];
+        break;
+      case OpCode::kEvaluate:
+        numbers_[plan_.features[one.index].value] = of(plan_.features[one.index]);
+        break;
+      case OpCode::kFilter:
+      case OpCode::kAdd:
+        break;
+    }
+  }
+  uint64_t number(uint16_t at) const { return numbers_[at]; }
+
  private:
-  uint64_t operand(bool is_feature, int index) const {
-    if (index < 0) return 0;
-    return is_feature ? known_[static_cast<size_t>(index)] : uint64_t{1} << index;
+  static uint64_t bit(size_t field) { return uint64_t{1} << field; }
+  uint64_t& of(Register at) { return at.is_text() ? texts_[at.at] : numbers_[at.at]; }
+
+  void follow(const Step& step) {
+    const OperandKinds kinds = operands_of(step.operation);
+    uint64_t bits = 0;
+    const uint16_t operands[] = {step.a, step.b, step.c, step.d};
+    for (size_t i = 0; i < kinds.operands.size(); ++i) {
+      if (kinds.operands[i] == 'n') bits |= numbers_[operands[i]];
+      if (kinds.operands[i] == 't') bits |= texts_[operands[i]];
+    }
+    (kinds.makes_text ? texts_ : numbers_)[step.to] = bits;
+  }
+
+  uint64_t of(const Feature& feature) {
+    if (info(feature.aggregate).of_entity) {
+      uint64_t bits = entity(feature.entity);
+      for (const int16_t at : {feature.first, feature.second})
+        if (at >= 0) bits |= accumulator(feature.entity, static_cast<size_t>(at));
+      if (feature.input >= 0) bits |= columns_[{feature.entity, static_cast<uint16_t>(feature.input)}];
+      return bits;
+    }
+    if (feature.key_of >= 0) return entity(static_cast<size_t>(feature.key_of));
+    return info(feature.aggregate).wants_input ? of(feature.source) : bit(plan_.schema.time);
   }
   uint64_t entity(size_t kind) const {
     uint64_t bits = 0;
-    for (const size_t field : plan_.entities[kind].key_fields) bits |= uint64_t{1} << field;
+    for (const size_t field : plan_.entities[kind].key_fields) bits |= bit(field);
     return bits;
   }
-  uint64_t accumulator(size_t kind, size_t at) const {
+  uint64_t accumulator(uint16_t kind, size_t at) {
     const EntityPlan& entity = plan_.entities[kind];
     const Accumulator& accumulator = entity.accumulators[at];
-    uint64_t bits = accumulator.column >= 0 ? column(kind, accumulator.column) : 0;
-    if (accumulator.filter < 0) return bits;
-    for (const Filter::Test& test : entity.filters[static_cast<size_t>(accumulator.filter)].tests)
-      bits |= operand(test.is_feature, test.index);
-    return bits;
-  }
-  // Of a ring's column, by the instruction that fills it.
-  uint64_t column(size_t kind, int column) const {
-    uint64_t bits = 0;
-    for (const Instruction& one : plan_.instructions) {
-      const bool fills = one.code == OpCode::kColumnFromField || one.code == OpCode::kColumnFromFeature;
-      if (fills && one.entity == kind && one.index == column)
-        bits |= operand(one.code == OpCode::kColumnFromFeature, one.source);
-    }
+    uint64_t bits = accumulator.column >= 0 ? columns_[{kind, static_cast<uint16_t>(accumulator.column)}] : 0;
+    if (accumulator.filter >= 0) bits |= numbers_[entity.filters[static_cast<size_t>(accumulator.filter)]];
     return bits;
   }
 
   const Plan& plan_;
-  std::vector<uint64_t> known_;  // by feature
+  std::vector<uint64_t> numbers_, texts_;                      // by register
+  std::map<std::pair<uint16_t, uint16_t>, uint64_t> columns_;  // of rings
 };
 
 }  // namespace
@@ -418,9 +548,9 @@ class FieldsOf {
 std::vector<uint64_t> fields_of_columns(const Plan& plan) {
   std::vector<uint64_t> all(plan.columns.size(), 0);
   FieldsOf fields(plan);
+  for (const Instruction& one : plan.instructions) fields.follow(one);
   for (const Feature& feature : plan.features) {
-    const uint64_t bits = fields.feature(feature);
-    if (feature.output >= 0) all[static_cast<size_t>(feature.output)] = bits;
+    if (feature.output >= 0) all[static_cast<size_t>(feature.output)] = fields.number(feature.value);
   }
   return all;
 }

@@ -1,5 +1,6 @@
 // The compiled form of a feature set: which columns each entity's event ring keeps, which accumulators run
-// over which windows, and the list of instructions one event executes. Immutable; shared by every thread.
+// over which windows, the program of its expressions, and the list of instructions one event executes.
+// Immutable; shared by every thread.
 //
 // Two features over the same entity, window, delay, filter and input share one accumulator; all windows of an
 // entity share its one event ring.
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "features/program.h"
 #include "features/schema.h"
 #include "features/spec.h"
 
@@ -34,9 +36,12 @@ enum class AccumulatorKind : uint8_t {
   kRun,      // frauds in a row at the end of the settled labels, time of the oldest, and of what is before
   kMinimum,  // monotonic deque of ring positions; over the whole history, the extremum itself
   kMaximum,
-  kDistinct,  // count by value; over the whole history, a sketch
-  kSorted,    // order statistics; over the whole history, a sample
-  kOldest,    // ring position of the oldest event, plus 1; 0 for none
+  kDistinct,     // count by value; over the whole history, a sketch
+  kSorted,       // order statistics; over the whole history, a sample
+  kOldest,       // ring position of the oldest event, plus 1; 0 for none
+  kFrequencies,  // count by value, in order of counts, and what the entropy is made of
+  kSlope,        // int128 sums of value, time, their squares and products, int64 n
+  kSpread,       // double mean, squared deviations, weight, int64 time: decayed
 };
 
 struct Accumulator {
@@ -52,16 +57,6 @@ struct Accumulator {
   double parameter = 0;    // clip factor, or half-life in microseconds
 };
 
-struct Filter {
-  struct Test {
-    bool is_feature;
-    uint16_t index;  // field or feature
-    Comparison comparison;
-    double value;
-  };
-  std::vector<Test> tests;
-};
-
 struct EntityPlan {
   std::string name;
   std::vector<size_t> key_fields;
@@ -69,7 +64,7 @@ struct EntityPlan {
   size_t events_max = 0;  // of one entity's ring; beyond it the oldest event leaves early
   std::vector<Window> windows;
   std::vector<Accumulator> accumulators;
-  std::vector<Filter> filters;
+  std::vector<uint16_t> filters;      // registers of conditions, by flag bit
   std::vector<double> column_scales;  // one per value column
   bool has_labels = false;            // the ring keeps sequence numbers and label flags
   bool has_flags = false;
@@ -78,23 +73,25 @@ struct EntityPlan {
   int64_t idle_us = 0;           // an entity idle for longer starts anew
   uint32_t unbounded_bytes = 0;  // the first part of the fixed block, which has a base copy
   uint32_t fixed_bytes = 0;
-  uint32_t deques = 0, maps = 0, sorted = 0;  // of finite windows
-  uint32_t sketches = 0, samples = 0;         // over the whole history, with a base each
+  uint32_t deques = 0, maps = 0, sorted = 0, frequencies = 0;  // of finite windows
+  uint32_t sketches = 0, samples = 0;                          // over the whole history, with a base each
 };
 
 enum class OpCode : uint8_t {
-  kColumnFromField,    // ring column <- field
-  kColumnFromFeature,  // ring column <- feature's value, fixed point
-  kFilter,             // flag bit <- filter
-  kAdd,                // the current event joins an accumulator
-  kEvaluate,           // feature <- accumulators
+  kRun,               // the program's steps index..source
+  kColumnFromField,   // ring column <- field
+  kColumnFromNumber,  // ring column <- register, fixed point
+  kColumnFromText,    // ring column <- register, as an identity
+  kFilter,            // flag bit <- register
+  kAdd,               // the current event joins an accumulator
+  kEvaluate,          // feature's register <- accumulators, registers
 };
 
 struct Instruction {
   OpCode code;
   uint16_t entity = 0;
-  uint16_t index = 0;   // column, filter, accumulator or feature
-  uint16_t source = 0;  // field or feature
+  uint16_t index = 0;   // column, filter, accumulator, feature or first step
+  uint16_t source = 0;  // field, register or end of steps
 };
 
 struct Feature {
@@ -102,17 +99,20 @@ struct Feature {
   Aggregate aggregate;
   bool categorical = false;
   int16_t output = -1;  // position in the learner's row; -1 when hidden
+  uint16_t value = 0;   // its register
   uint16_t entity = 0;
-  bool input_is_feature = false;
-  int16_t input = -1;  // field or feature
-  bool divisor_is_feature = false;
-  int16_t divisor = -1;
-  int16_t first = -1;  // accumulators
+  int16_t input = -1;             // ring column
+  Register source;                // of a plain one: what it is the value or the identity of,
+  int16_t field = -1;             // and the field that this is,
+  int16_t key_of = -1;            // or the entity kind whose key it is
+  std::vector<uint16_t> made_of;  // features that a plain one is computed from
+  int16_t first = -1;             // accumulators
   int16_t second = -1;
   double scale = 1;
   double empty = 0;
   Transform transform = Transform::kNone;
   bool calendar_days = false;
+  double quantile = 0.5;
   double at_least, at_most;
   std::string state;  // what it keeps, in words, for check-config
 };
@@ -122,6 +122,7 @@ struct Plan {
   std::vector<EntityPlan> entities;
   std::vector<Feature> features;
   std::vector<Instruction> instructions;
+  Program program;                   // of all expressions
   std::vector<std::string> columns;  // of the learner's row
   std::vector<bool> categorical;     // per column
   int64_t lateness_us = 0;
@@ -138,11 +139,12 @@ struct PlanOptions {
   int64_t maturity_us = 0;                 // default delay of kLabelRun
   int64_t forget_after_us = 400 * kDayUs;  // idle limit of entities with features over the whole history
   size_t events_per_entity_max = 1 << 17;
+  ZoneSource zones;  // without one only UTC is known
 };
 
 // Which fields of the schema each column is computed from, by its bit: its inputs, what its filters look at
-// and the keys of its entity, through other features too. That windows go by the time of events does not
-// count.
+// and the keys of its entity, through expressions and other features too. That windows go by the time of
+// events does not count.
 std::vector<uint64_t> fields_of_columns(const Plan& plan);
 
 // Compiles and checks a feature set. Errors name the feature.

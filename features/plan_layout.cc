@@ -21,7 +21,10 @@ uint32_t fixed_size(const Accumulator& accumulator) {
     case kRun:
     case kLast:
     case kDecayed:
+    case kSpread:
       return 32;
+    case kSlope:
+      return 80;
     case kMoments2:
       return 48;
     case kMinimum:
@@ -29,6 +32,7 @@ uint32_t fixed_size(const Accumulator& accumulator) {
       return accumulator.unbounded ? 16 : 0;
     case kDistinct:
     case kSorted:
+    case kFrequencies:
       return 0;
   }
   return 0;
@@ -66,6 +70,8 @@ void lay_out(EntityPlan& entity, const PlanOptions& options) {
         accumulator.offset = unbounded ? entity.sketches++ : entity.maps++;
       } else if (accumulator.kind == AccumulatorKind::kSorted) {
         accumulator.offset = unbounded ? entity.samples++ : entity.sorted++;
+      } else if (accumulator.kind == AccumulatorKind::kFrequencies) {
+        accumulator.offset = entity.frequencies++;
       } else {
         accumulator.offset = entity.deques++;
       }
@@ -93,7 +99,11 @@ uint64_t fingerprint(const Plan& plan, const PlanOptions& options, const std::ve
                        static_cast<int>(s.transform), s.at_least.value_or(-1e300), s.at_most.value_or(1e300),
                        s.hidden);
     if (s.calendar_days) all += "days:";
+    if (s.aggregate == Aggregate::kQuantile) all += fmt::format("q{}:", s.quantile);
     for (const int64_t window : s.windows_us) all += fmt::format("{},", window);
+  }
+  for (const TimeZone& zone : plan.program.zones) {
+    if (zone.name != "UTC") all += fmt::format("{}:{};", zone.name, format_offsets(zone));
   }
   return XXH3_64bits(all.data(), all.size());
 }

@@ -35,6 +35,7 @@ class ValueSample {
   size_t size() const { return entries_.size(); }
   // Of all that were added.
   uint64_t count() const { return count_; }
+  int64_t at(size_t rank) const { return entries_[rank].value; }
   // Twice the median: exact up to kExact values; wants size() > 0.
   int64_t twice_median() const {
     const size_t n = entries_.size();

@@ -15,8 +15,8 @@ inline constexpr int64_t kForever = INT64_MAX;  // a window over the entity's wh
 
 enum class Aggregate {
   // Of the transaction itself.
-  kField,      // the raw value
-  kCategory,   // a field's identity hashed to [0, 2^24)
+  kField,      // the value of an expression, most simply of a field; a text is a category
+  kCategory,   // its identity hashed to [0, 2^24)
   kHourOfDay,  // 0..24, with fractions
   kDayOfWeek,  // 0 Monday .. 6 Sunday
   kIsWeekend,  // 1 on Saturday and Sunday
@@ -50,6 +50,16 @@ enum class Aggregate {
   kLabelRunBefore,  // seconds since the newest event known as legitimate: when the run began, at the earliest
   // Over an entity's events in a window.
   kTimeSinceFirst,  // seconds since the oldest event
+  kIsNew,           // 1 when no event before this one has its value
+  kCountSame,       // events with this value
+  kShareSame,       // of those that have a value
+  kQuantile,        // with linear interpolation; `quantile`
+  kMode,            // the most frequent value, of several the smallest
+  kEntropy,         // of the distribution of values, in nats; 0 when all are the same
+  kSlope,           // by how much the value rises a day, by least squares
+  // Over an entity's whole history.
+  kChanged,     // 1 when this value is another than the newest one before
+  kDecayedStd,  // of values weighted as by kDecayedMean
 };
 
 enum class Transform { kNone, kLog };  // kLog: sign(x) log(1 + |x|)
@@ -58,7 +68,9 @@ struct FeatureSpec {
   std::string name;
   Aggregate aggregate = Aggregate::kField;
   std::string entity;
-  std::string input;    // a field, or a feature declared before: its value is frozen at its event
+  // A field, a feature declared before (its value is frozen at its event), or an expression of them; of
+  // kCategory an entity too.
+  std::string input;
   std::string divisor;  // kQuotient
   std::vector<int64_t>
       windows_us;  // each makes a feature NAME_WINDOW; one window keeps the name if exact_name
@@ -66,9 +78,10 @@ struct FeatureSpec {
   int64_t delay_us = 0;  // the window ends this long before the event; of kLabelRun and kCountSinceLabel: age
                          // from which silence is legitimate
   std::optional<bool> include_current;
-  std::string where;  // "amount > 200 and ratio <= 2.5"; empty: every event
+  std::string where;  // a condition: "amount > 200 and country in ['FR', 'DE']"; empty: every event
   int64_t half_life_us = 0;
   double clip_factor = 2.5;
+  double quantile = 0.5;        // of kQuantile, 0..1
   std::optional<double> empty;  // the value when there is nothing to aggregate
   Transform transform = Transform::kNone;
   bool calendar_days = false;      // ages count the midnights passed (UTC) instead of seconds
@@ -90,17 +103,6 @@ struct AggregateInfo {
 const std::vector<AggregateInfo>& aggregates();
 const AggregateInfo& info(Aggregate aggregate);
 const AggregateInfo* find_aggregate(std::string_view name);
-
-enum class Comparison { kLess, kLessEqual, kGreater, kGreaterEqual, kEqual, kNotEqual };
-
-struct Condition {
-  std::string operand;  // field or feature
-  Comparison comparison;
-  double value;
-};
-
-// Parses "A > 1 and B <= 2". Every condition must hold; a missing operand never satisfies one.
-Result<std::vector<Condition>> parse_where(std::string_view where);
 
 // "90s", "30m", "12h", "7d", "all" (kForever); "0s" is allowed.
 Result<int64_t> parse_duration(std::string_view text);

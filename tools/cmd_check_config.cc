@@ -1,7 +1,9 @@
 // shrike check-config
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,8 +11,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/config/time_zones.h"
 #include "features/entity_state.h"
 #include "tools/commands.h"
+#include "tools/data_dir.h"
 #include "tools/json.h"
 
 namespace shrike::tools {
@@ -30,6 +34,7 @@ Cost cost(const features::EntityPlan& plan) {
                          plan.windows.size() * 16 + plan.deques * sizeof(features::MonotonicDeque) +
                          plan.maps * sizeof(features::CountMap) +
                          plan.sorted * sizeof(features::SortedValues) +
+                         plan.frequencies * sizeof(features::Frequencies) +
                          2 * plan.sketches * sizeof(features::DistinctSketch) +
                          2 * plan.samples * sizeof(features::ValueSample)};
 }
@@ -78,20 +83,34 @@ void print_text(const engine::Config& config) {
                entity.name, features::format_duration(entity.retention_us), c.event_bytes, c.entity_bytes,
                entity.entities_max);
   }
+  const features::Program& program = plan.program;
+  if (!program.steps.empty()) {
+    std::vector<std::string> zones;
+    for (const features::TimeZone& zone : program.zones)
+      zones.push_back(fmt::format("{} ({} offsets)", zone.name, zone.offsets.size()));
+    fmt::print("expressions: {} steps over {} fields{}{}\n", program.steps.size(), program.loads.size(),
+               zones.empty() ? "" : "; time zones ", fmt::join(zones, ", "));
+  }
   fmt::print("\nlearner {}:\n", config.training.family);
   for (const learners::FamilyInfo& family : learners::families()) {
     if (family.name == config.training.family) print_options(family, config.training.options);
   }
 }
 
+std::string_view type_of(const features::Feature& feature) {
+  return feature.categorical ? "category" : "number";
+}
+
 void print_json(const engine::Config& config) {
   const features::Plan& plan = *config.plan;
-  Json features = Json::array(), entities = Json::array();
+  Json features = Json::array(), entities = Json::array(), zones = Json::object();
+  for (const features::TimeZone& zone : plan.program.zones) zones[zone.name] = features::format_offsets(zone);
   for (const features::Feature& feature : plan.features) {
     features.push_back({{"name", feature.name},
                         {"aggregate", features::info(feature.aggregate).name},
                         {"column", feature.output},
-                        {"state", feature.state}});
+                        {"state", feature.state},
+                        {"type", type_of(feature)}});
   }
   for (const features::EntityPlan& entity : plan.entities) {
     const Cost c = cost(entity);
@@ -103,25 +122,41 @@ void print_json(const engine::Config& config) {
   const Json all = {{"schema", fmt::format("{:016x}", plan.schema.fingerprint())},
                     {"plan", fmt::format("{:016x}", plan.fingerprint)},
                     {"features", std::move(features)},
-                    {"entities", std::move(entities)}};
+                    {"entities", std::move(entities)},
+                    {"expression_steps", plan.program.steps.size()},
+                    {"time_zones", std::move(zones)}};
   fmt::print("{}\n", to_text(all));
+}
+
+// Of a file, or of a data directory. Null, and said why, when there is none.
+engine::ConfigPtr read_any(const std::string& path) {
+  if (!std::filesystem::is_directory(path)) return read_config(path);
+  const auto data = open_data_dir(path);
+  if (data) return data->config;
+  fmt::print(stderr, "{}\n", data.error());
+  return nullptr;
 }
 
 }  // namespace
 
 void add_check_config(CLI::App& app, int& exit_code) {
   auto path = std::make_shared<std::string>();
-  auto json = std::make_shared<bool>(false);
+  auto json = std::make_shared<bool>(false), zones = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand(
       "check-config",
       "Validates a configuration and prints the compiled features with the state each one needs.\n\n"
-      "  shrike check-config handbook.toml");
-  command->add_option("file", *path, "TOML")->required();
+      "  shrike check-config handbook.toml\n"
+      "  shrike check-config ./shrike-data --time-zones >>handbook.toml    hours stay, whatever tzdata says");
+  command->add_option("file", *path, "TOML, or a data directory for the configuration it was written with")
+      ->required();
   command->add_flag("--json", *json, "for machines");
-  command->callback([path, json, &exit_code] {
-    const engine::ConfigPtr config = read_config(*path);
+  command->add_flag("--time-zones", *zones, "the section [time_zones] of what its expressions use");
+  command->callback([path, json, zones, &exit_code] {
+    const engine::ConfigPtr config = read_any(*path);
     if (!config) {
       exit_code = kBadInput;
+    } else if (*zones) {
+      fmt::print("{}", engine::time_zones_section(*config->plan));
     } else if (*json) {
       print_json(*config);
     } else {

@@ -10,8 +10,9 @@
 #include <sstream>
 
 #include "engine/config/config_features.h"
-#include "engine/config/nearest.h"
+#include "engine/config/time_zones.h"
 #include "engine/config/toml_reader.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 namespace {
@@ -590,9 +591,14 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
   options.events_per_entity_max =
       limits.integer("events_per_entity_max", options.events_per_entity_max, 16, 1 << 20);
   limits.finish();
+  TimeZones zones;
+  zones.read(root.table("time_zones"));
+  options.zones = [&zones](std::string_view name) { return zones.find(name); };
   root.finish();
   if (problems.lines.empty()) config->plan = compile_features(schema, specs, options, problems);
   if (config->plan) {
+    if (const std::string section = time_zones_section(*config->plan); !section.empty() && !zones.declared())
+      config->text += "\n" + section;
     for (size_t i = 0; i < config->plan->columns.size(); ++i) {
       config->columns.push_back({config->plan->columns[i], config->plan->categorical[i]
                                                                ? learners::ColumnKind::kCategorical
@@ -605,7 +611,7 @@ tl::expected<ConfigPtr, std::vector<std::string>> parse_config(std::string_view 
       bool used = false;
       for (const std::string& column : config->plan->columns) used |= column.rfind(prefix, 0) == 0;
       if (used) continue;
-      const std::string near = nearest(prefix, config->plan->columns);
+      const std::string near = features::nearest(prefix, config->plan->columns);
       TomlReader codes = root.table("policy").table("reason_codes");
       codes.problem(prefix,
                     near.empty()

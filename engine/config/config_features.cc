@@ -15,7 +15,7 @@
 #include <date/date.h>
 #pragma GCC diagnostic pop
 
-#include "engine/config/nearest.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 namespace {
@@ -112,6 +112,15 @@ Field read_field(TomlReader& table, Schema& schema, size_t position) {
   return field;
 }
 
+// The value of a feature said by `expression`: it is `input` of the aggregation "field".
+void read_expression(TomlReader& table, features::FeatureSpec& spec) {
+  if (!table.has("expression")) return;
+  if (table.raw().contains("aggregate") || table.raw().contains("input")) {
+    table.problem("expression", "it stands alone; to aggregate one, write it as input");
+  }
+  spec.input = table.required_text("expression");
+}
+
 }  // namespace
 
 Schema read_schema(TomlReader& root) {
@@ -133,7 +142,7 @@ Schema read_schema(TomlReader& root) {
     table.problem("fields", fmt::format("found {} fields of type \"time\", exactly one is needed", times));
   const auto position = [&](const char* key, const std::string& name) -> size_t {
     if (const auto found = schema.find(name)) return *found;
-    const std::string near = nearest(name, field_names(schema));
+    const std::string near = features::nearest(name, field_names(schema));
     table.problem(key, fmt::format("\"{}\" is not a field{}", name,
                                    near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     return 0;
@@ -158,7 +167,7 @@ Schema read_schema(TomlReader& root) {
       if (const auto found = schema.find(field)) {
         kind.fields.push_back(*found);
       } else {
-        const std::string near = nearest(field, field_names(schema));
+        const std::string near = features::nearest(field, field_names(schema));
         one.problem("fields", fmt::format("\"{}\" is not a field{}", field,
                                           near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
       }
@@ -186,11 +195,12 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
       spec.input = table.text("input", about->wants_input && !about->of_entity ? spec.name : "");
     } else {
       table.knows("input");
-      const std::string near = nearest(aggregate, names);
+      const std::string near = features::nearest(aggregate, names);
       table.problem("aggregate",
                     fmt::format("found \"{}\", allowed are {}{}", aggregate, fmt::join(names, ", "),
                                 near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     }
+    read_expression(table, spec);
     spec.entity = table.text("entity", spec.entity);
     spec.divisor = table.text("divisor", spec.divisor);
     if (table.has("window") && table.has("windows"))
@@ -205,6 +215,7 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
     spec.where = table.text("where", spec.where);
     spec.half_life_us = table.duration("half_life", spec.half_life_us);
     spec.clip_factor = table.number("clip_factor", spec.clip_factor, 1.000001, 1e6);
+    if (table.has("quantile")) spec.quantile = table.number("quantile", spec.quantile, 0, 1);
     if (table.has("empty")) spec.empty = table.number("empty", 0, -1e12, 1e12);
     spec.transform = table.choice("transform", spec.transform,
                                   {{"none", features::Transform::kNone}, {"log", features::Transform::kLog}});

@@ -5,7 +5,7 @@
 
 #include <sstream>
 
-#include "engine/config/nearest.h"
+#include "features/nearest.h"
 #include "features/spec.h"
 
 namespace shrike::engine {
@@ -143,7 +143,7 @@ std::optional<size_t> TomlReader::position(const char* key, const std::vector<st
   const std::string found = text(key, allowed.front());
   const auto it = std::find(allowed.begin(), allowed.end(), found);
   if (it != allowed.end()) return static_cast<size_t>(it - allowed.begin());
-  const std::string near = nearest(found, allowed);
+  const std::string near = features::nearest(found, allowed);
   problem(key, fmt::format("found \"{}\", allowed are {}{}", found, fmt::join(allowed, ", "),
                            near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   return std::nullopt;
@@ -180,7 +180,7 @@ void TomlReader::finish() {
   const std::vector<std::string> known(known_.begin(), known_.end());
   for (const auto& [key, node] : table_) {
     if (known_.count(std::string(key.str())) != 0) continue;
-    const std::string near = nearest(key.str(), known);
+    const std::string near = features::nearest(key.str(), known);
     problem(key.str(), near.empty() ? fmt::format("unknown key; known are {}", fmt::join(known, ", "))
                                     : fmt::format("unknown key; did you mean \"{}\"?", near));
   }

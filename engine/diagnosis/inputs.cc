@@ -192,10 +192,8 @@ ColumnChange InputReader::describe(size_t column) const {
     if (fields_of_[column] >> f & 1) change.fields.push_back(schema.fields[f].name);
   }
   for (const features::Feature& feature : config_->plan->features) {
-    const bool plain = feature.aggregate == features::Aggregate::kField ||
-                       (feature.aggregate == features::Aggregate::kCategory && !feature.input_is_feature);
-    if (feature.output == static_cast<int16_t>(column) && plain && change.fields.size() == 1)
-      change.value_of = change.fields[0];
+    if (feature.output == static_cast<int16_t>(column) && feature.field >= 0)
+      change.value_of = schema.fields[static_cast<size_t>(feature.field)].name;
   }
   return change;
 }

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "engine/config/nearest.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 
@@ -29,7 +29,7 @@ Result<std::vector<size_t>> DroppedColumns::columns_of(std::string_view target) 
                     fmt::format("no column is computed from the field {}", schema.fields[f].name));
   }
   if (!found.empty()) return found;
-  const std::string near = nearest(target, known);
+  const std::string near = features::nearest(target, known);
   return refuse(
       ErrorCode::kNotFound, "target",
       fmt::format("there is no column \"{}\", nor is it a field (as in {}NAME){}", target.substr(0, 64),

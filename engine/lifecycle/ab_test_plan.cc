@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/config/nearest.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 namespace {
@@ -31,7 +31,7 @@ Result<AbMetric> find_metric(const Config& config, const std::string& field, con
     }
     known.push_back(std::move(metric.name));
   }
-  const std::string near = nearest(name, known);
+  const std::string near = features::nearest(name, known);
   return invalid(field,
                  fmt::format("found \"{}\", allowed are {}{}", name.substr(0, 64), fmt::join(known, ", "),
                              near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));

@@ -69,10 +69,7 @@ std::vector<int64_t> settling_us(const features::Plan& plan) {
                                                                     : window.length_us + window.delay_us);
     }
     // What it is made of settles first.
-    for (const auto& [is_feature, from] : {std::pair(feature.input_is_feature, feature.input),
-                                           std::pair(feature.divisor_is_feature, feature.divisor)}) {
-      if (is_feature && from >= 0) settles = std::max(settles, of_feature[static_cast<size_t>(from)]);
-    }
+    for (const uint16_t from : feature.made_of) settles = std::max(settles, of_feature[from]);
     if (feature.output >= 0) all[static_cast<size_t>(feature.output)] = settles;
   }
   return all;

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "engine/config/nearest.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 namespace {
@@ -59,7 +59,7 @@ std::string bare(const std::string& name) {
 std::string meant(const std::string& name, const std::vector<std::string>& left_out) {
   std::vector<std::string> bare_ones;
   for (const std::string& one : left_out) bare_ones.push_back(bare(one));
-  const std::string near = nearest(bare(name), bare_ones);
+  const std::string near = features::nearest(bare(name), bare_ones);
   const auto at = std::find(bare_ones.begin(), bare_ones.end(), near);
   return near.empty() ? "" : left_out[static_cast<size_t>(at - bare_ones.begin())];
 }

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/config/nearest.h"
 #include "engine/wire/wire.h"
 #include "engine/wire/wire.pb.h"
+#include "features/nearest.h"
 
 namespace shrike::engine {
 namespace {
@@ -20,7 +20,7 @@ std::vector<std::string> known_names(const Schema& schema) {
 }
 
 Error unknown_field(std::string_view key, std::vector<std::string> known) {
-  const std::string near = nearest(key, known);
+  const std::string near = features::nearest(key, known);
   std::string shown(key.substr(0, 64));
   return {ErrorCode::kUnknownField, std::move(shown),
           near.empty() ? std::string("the schema has no such field")
@@ -170,7 +170,8 @@ Result<void> Decoder::score_request(std::string_view message, Envelope& envelope
   if (done) return {};
   // Is it missing because its name is misspelt?
   const Schema& schema = config_->schema();
-  const auto meant = misspelt_.empty() ? std::nullopt : schema.find(nearest(misspelt_, known_names(schema)));
+  const auto meant =
+      misspelt_.empty() ? std::nullopt : schema.find(features::nearest(misspelt_, known_names(schema)));
   if (meant && !transaction.values[*meant].present)
     return tl::make_unexpected(unknown_field(misspelt_, known_names(schema)));
   return tl::make_unexpected(to_error(done.error()));

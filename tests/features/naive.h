@@ -36,6 +36,7 @@ struct Question {
   double clip_factor = 2.5;
   double half_life_us = 0;
   bool days = false;  // ages count midnights
+  double quantile = 0.5;
 };
 
 // Events of the entity in order, those before `now` in sorted order plus `now` itself last.
@@ -181,6 +182,67 @@ inline double answer(const Question& q, const std::vector<Event>& all, const Eve
       }
       if (events.empty()) return kNaN;
       return q.aggregate == kDecayedCount ? weight : total / weight;
+    }
+    case kDecayedStd: {
+      double weight = 0, total = 0, squared = 0;
+      for (size_t i = 0; i < events.size(); ++i) {
+        const double w = std::exp2(-static_cast<double>(now.time_us - events[i].time_us) / q.half_life_us);
+        const double v = static_cast<double>(values[i]) / q.scale;
+        weight += w;
+        total += w * v;
+        squared += w * v * v;
+      }
+      if (events.empty()) return kNaN;
+      return std::sqrt(std::max(0.0, squared / weight - total / weight * (total / weight)));
+    }
+    case kIsNew:
+    case kCountSame:
+    case kShareSame: {
+      if (!now.present) return kNaN;
+      const auto same = static_cast<double>(std::count(values.begin(), values.end(), now.fixed));
+      if (q.aggregate == kIsNew) return same == 0 ? 1 : 0;
+      if (q.aggregate == kCountSame) return same;
+      return n > 0 ? same / n : kNaN;
+    }
+    case kChanged:
+      return values.empty() || !now.present ? kNaN : values.back() != now.fixed ? 1 : 0;
+    case kQuantile: {
+      if (sorted.empty()) return kNaN;
+      const double rank = q.quantile * (n - 1);
+      const auto below = static_cast<size_t>(rank);
+      const size_t above = std::min(below + 1, sorted.size() - 1);
+      const double share = rank - static_cast<double>(below);
+      return ((1 - share) * static_cast<double>(sorted[below]) + share * static_cast<double>(sorted[above])) /
+             q.scale;
+    }
+    case kMode:
+    case kEntropy: {
+      std::map<int64_t, double> counts;
+      for (const int64_t v : values) ++counts[v];
+      double entropy = 0, most = 0, mode = kNaN;
+      for (const auto& [v, count] : counts) {
+        entropy -= count / n * std::log(count / n);
+        if (count <= most) continue;
+        most = count;
+        mode = static_cast<double>(v) / q.scale;
+      }
+      return q.aggregate == kMode ? mode : counts.empty() ? kNaN : entropy;
+    }
+    case kSlope: {
+      double mean_day = 0, rise = 0, run = 0;
+      const auto day = [&](const Event& e) {  // from now, so that nothing is lost
+        return static_cast<double>(e.time_us / 1000 - now.time_us / 1000) / 86.4e6;
+      };
+      for (const Event& e : events) mean_day += day(e) / n;
+      for (size_t i = 0; i < events.size(); ++i) {
+        const double from_mean = day(events[i]) - mean_day;
+        rise += from_mean * (static_cast<double>(values[i]) / q.scale - mean);
+        run += from_mean * from_mean;
+      }
+      const bool moments = std::any_of(events.begin(), events.end(), [&](const Event& e) {
+        return e.time_us / 1000 != events.front().time_us / 1000;
+      });
+      return moments ? rise / run : kNaN;
     }
     case kLabelRun:
     case kLabelRunAge:

@@ -49,11 +49,16 @@ std::vector<Column> all_columns() {
     const bool run = about.aggregate == Aggregate::kLabelRun || about.aggregate == Aggregate::kLabelRunAge ||
                      about.aggregate == Aggregate::kLabelRunBefore;
     const bool first = about.aggregate == Aggregate::kTimeSinceFirst;
-    const bool newest = about.aggregate == Aggregate::kLast || about.aggregate == Aggregate::kTimeSinceLast;
+    const bool newest = about.aggregate == Aggregate::kLast || about.aggregate == Aggregate::kTimeSinceLast ||
+                        about.aggregate == Aggregate::kChanged || about.aggregate == Aggregate::kIsNew;
+    const bool same = about.aggregate == Aggregate::kIsNew || about.aggregate == Aggregate::kCountSame ||
+                      about.aggregate == Aggregate::kShareSame || about.aggregate == Aggregate::kEntropy;
+    const bool finite = same || first || about.aggregate == Aggregate::kMode;
     const bool since = about.aggregate == Aggregate::kTimeSinceLabel;
     const bool counts_since = about.aggregate == Aggregate::kCountSinceLabel;
-    const bool decays =
-        about.aggregate == Aggregate::kDecayedCount || about.aggregate == Aggregate::kDecayedMean;
+    const bool decays = about.aggregate == Aggregate::kDecayedCount ||
+                        about.aggregate == Aggregate::kDecayedMean ||
+                        about.aggregate == Aggregate::kDecayedStd;
     const bool clips =
         about.aggregate == Aggregate::kClippedMean || about.aggregate == Aggregate::kRatioToClippedMean;
     const std::vector<int64_t> windows = about.windowed
@@ -67,13 +72,14 @@ std::vector<Column> all_columns() {
             if (run && (delay > 0 || include || filtered)) continue;
             if (newest && include) continue;
             if ((since || counts_since) && (include || window == kForever)) continue;
-            if (first && window == kForever) continue;
+            if (finite && window == kForever) continue;
             if (since && delay > 0) continue;
             Column column;
             column.spec.name = "f" + std::to_string(serial++) + "_" + std::string(about.name);
             column.spec.aggregate = about.aggregate;
             column.spec.entity = "card";
-            column.of_kind = about.aggregate == Aggregate::kDistinct;
+            column.of_kind = same || about.aggregate == Aggregate::kDistinct ||
+                             about.aggregate == Aggregate::kChanged || about.aggregate == Aggregate::kMode;
             if (about.wants_input) column.spec.input = column.of_kind ? "kind" : "amount";
             if (about.windowed) column.spec.windows_us = {window};
             column.spec.exact_name = true;
@@ -85,6 +91,7 @@ std::vector<Column> all_columns() {
             const bool age = run ? about.aggregate != Aggregate::kLabelRun
                                  : first || since || about.aggregate == Aggregate::kTimeSinceLast;
             column.spec.calendar_days = age && !include && !filtered;
+            column.spec.quantile = 0.9;
             if (decays) column.spec.half_life_us = 4 * kHour;
             column.question = {about.aggregate,
                                window,
@@ -93,7 +100,8 @@ std::vector<Column> all_columns() {
                                column.of_kind ? 1.0 : 100.0,
                                2.5,
                                4.0 * kHour,
-                               column.spec.calendar_days};
+                               column.spec.calendar_days,
+                               column.spec.quantile};
             columns.push_back(column);
           }
         }
@@ -185,7 +193,10 @@ void compare_streams(uint32_t seed, bool late, int events) {
       }
       const double expected = naive::answer(columns[c].question, seen, now);
       const bool rounds = columns[c].question.aggregate == Aggregate::kDecayedCount ||
-                          columns[c].question.aggregate == Aggregate::kDecayedMean;
+                          columns[c].question.aggregate == Aggregate::kDecayedMean ||
+                          columns[c].question.aggregate == Aggregate::kDecayedStd ||
+                          columns[c].question.aggregate == Aggregate::kEntropy ||
+                          columns[c].question.aggregate == Aggregate::kSlope;
       if (std::isnan(expected)) {
         ASSERT_TRUE(std::isnan(row[c])) << columns[c].spec.name << " event " << i << " is " << row[c];
       } else if (rounds) {

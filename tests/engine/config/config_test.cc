@@ -39,6 +39,7 @@ TEST(Config, TheExamplesAreValid) {
   ASSERT_TRUE(handbook);
   EXPECT_EQ(handbook->columns.size(), 15u);
   ASSERT_TRUE(must_parse(example("quickstart.toml")));
+  ASSERT_TRUE(must_parse(example("sparkov.toml")));
   const ConfigPtr shop = must_parse(example("ecommerce.toml"));
   ASSERT_TRUE(shop);
   EXPECT_EQ(shop->kpis.size(), 3u);
@@ -92,15 +93,57 @@ TEST(Config, AnUnknownKeyNamesLineAndNearestKey) {
   EXPECT_NE(found.find("did you mean \"maturity\""), std::string::npos) << found;
 }
 
-TEST(Config, OtherWordsThanAndAreNamedInConditions) {
-  for (const char* where :
-       {"amount > 5 or amount < 3", "amount > 5 || amount < 3", "amount < 5 OR amount < 3"}) {
-    const std::string found = problem(with(handbook_15(), "[[features]]",
-                                           "[[features]]\nname = \"n\"\naggregate = \"count\"\nentity = "
-                                           "\"customer\"\nwindows = [\"1d\"]\nwhere = \"" +
-                                               std::string(where) + "\"\n[[features]]"));
-    EXPECT_NE(found.find("joined by \"and\" alone"), std::string::npos) << found;
-  }
+TEST(Config, AWrongExpressionIsPointedAt) {
+  const std::string base = handbook_15();
+  const auto feature = [&](const std::string& body) {
+    return with(base, "[[features]]", "[[features]]\nname = \"n\"\n" + body + "\n[[features]]");
+  };
+  const std::string count = "aggregate = \"count\"\nentity = \"customer\"\nwindows = [\"1d\"]\n";
+  const std::string text = feature(count + "where = \"amount > 5 and amuont < 3\"");
+  EXPECT_EQ(problem(text),
+            "test.toml:" + std::to_string(line_of(text, "[[features]]")) +
+                ": features: \"n\": where, column 16: \"amuont\" is neither a field nor a feature "
+                "declared before; did you mean \"amount\"?\n"
+                "    amount > 5 and amuont < 3\n"
+                "                   ^~~~~~");
+  EXPECT_NE(problem(feature("expression = \"amount +\"")).find("\"n\": expression, column 9: found the end"),
+            std::string::npos);
+  EXPECT_NE(problem(feature("expression = \"amount\"\naggregate = \"field\"")).find("it stands alone"),
+            std::string::npos);
+  EXPECT_NE(problem(feature("expression = \"hour(time, 'Europe/Pairs')\""))
+                .find("tzdata knows no time zone \"Europe/Pairs\""),
+            std::string::npos);
+  EXPECT_NE(
+      problem(feature("expression = \"hour(time, 'Europe/Paris')\"") + "[time_zones]\nUTC1 = \"3600\"\n")
+          .find("\"Europe/Paris\" is not under [time_zones]"),
+      std::string::npos);
+  EXPECT_NE(problem(base + "[time_zones]\n\"Europe/Paris\" = \"soon\"\n").find("expected an offset from UTC"),
+            std::string::npos);
+  EXPECT_TRUE(must_parse(feature(count + "where = \"amount > 5 or not amount in [1, 2]\"")));
+}
+
+TEST(Config, TimeZonesGoIntoItsTextAsTheyWereWhenItWasLoaded) {
+  const std::string base =
+      with(handbook_15(), "[[features]]",
+           "[[features]]\nname = \"h\"\nexpression = \"hour(time, 'Europe/Paris')\"\n[[features]]");
+  const ConfigPtr config = must_parse(base);
+  ASSERT_TRUE(config);
+  EXPECT_NE(config->text.find("[time_zones]\n\"Europe/Paris\" = \"3600 "), std::string::npos) << config->text;
+  const features::TimeZone& paris = config->plan->program.zones.front();
+  // Summer time of 2018: from 25 March to 28 October, 01:00 UTC.
+  const auto offset = [&](int64_t t_s) { return paris.offsets[features::offset_at(paris, t_s, 0)].seconds; };
+  EXPECT_EQ(offset(1521939599), 3600);
+  EXPECT_EQ(offset(1521939600), 7200);
+  EXPECT_EQ(offset(1540688399), 7200);
+  EXPECT_EQ(offset(1540688400), 3600);
+  // What is written down is what is read again, and depends on no tzdata.
+  const ConfigPtr again = must_parse(config->text);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->text, config->text);
+  EXPECT_EQ(again->plan->fingerprint, config->plan->fingerprint);
+  const ConfigPtr other = must_parse(base + "[time_zones]\n\"Europe/Paris\" = \"3600\"\n");
+  ASSERT_TRUE(other);
+  EXPECT_NE(other->plan->fingerprint, config->plan->fingerprint) << "other hours, other scores";
 }
 
 TEST(Config, AValueOutOfRangeSaysWhatIsAllowed) {
@@ -149,7 +192,7 @@ TEST(Config, FeaturesAreChecked) {
                 .find("expected a duration"),
             std::string::npos);
   EXPECT_NE(feature("aggregate = \"count\"\nentity = \"customer\"\nwindow = \"1d\"\nwhere = \"amount ~ 3\"")
-                .find("expected NAME"),
+                .find("where, column 8: found \"~\", expected an operator or the end"),
             std::string::npos);
   EXPECT_NE(feature("aggregate = \"max\"\ninput = \"amont\"\nentity = \"customer\"\nwindow = \"1d\"")
                 .find("neither a field nor a feature"),

@@ -26,8 +26,31 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace shrike::engine {
 namespace {
 
+// The handbook's features, and every kind of expression.
+std::string with_expressions() {
+  const auto feature = [](const std::string& name, const std::string& body) {
+    return "[[features]]\nname = \"" + name + "\"\n" + body + "\n";
+  };
+  return handbook_15() +
+         feature("ratio", "expression = \"amount / max(customer_count_1d, 1) + log(1 + amount)\"") +
+         feature("local", "expression = \"hour(time, 'Europe/Paris') * 7 + weekday(time)\"") +
+         feature("text", "expression = \"lower(if(amount > 20, 'HIGH', 'Low'))\"") +
+         feature("near", "expression = \"distance_km(amount / 3, 2, 40, customer_id % 90)\"") +
+         feature("high",
+                 "aggregate = \"count\"\nentity = \"customer\"\nwindow = \"7d\"\nwhere = \"text == 'high' or "
+                 "amount in [7, 8, 9]\"") +
+         feature("texts",
+                 "aggregate = \"entropy\"\nentity = \"customer\"\nwindow = \"7d\"\ninput = \"upper(text)\"") +
+         feature("slope",
+                 "aggregate = \"slope\"\nentity = \"customer\"\nwindow = \"7d\"\ninput = \"amount\"") +
+         feature("often",
+                 "aggregate = \"share_same\"\nentity = \"customer\"\nwindow = \"7d\"\ninput = \"amount\"") +
+         feature("mode", "aggregate = \"mode\"\nentity = \"customer\"\nwindow = \"7d\"\ninput = \"amount\"");
+}
+
 TEST(HotPath, FeaturesAndScoresAllocateNothingWhenWarm) {
-  const ConfigPtr config = must_parse(handbook_15());
+  const ConfigPtr config = must_parse(with_expressions());
+  ASSERT_TRUE(config);
   features::FeatureStore store(config->plan);
   Trainer trainer(config);
   std::vector<float> row(config->columns.size()), scores(1);

@@ -139,7 +139,7 @@ struct Scores {
 };
 
 Scores replay(const std::string& family, const std::string& path, size_t batch,
-              std::optional<uint64_t> restore_at, learners::Kernel kernel) {
+              std::optional<uint64_t> restore_at, learners::Kernel kernel, const std::string& features = "") {
   learners::use_kernel(kernel);
   CsvReplayOptions options;
   options.batch = batch;
@@ -154,7 +154,7 @@ Scores replay(const std::string& family, const std::string& path, size_t batch,
     text = with(text, "bin_sample = 400",
                 "linear_bin_sample = 400\nboosting_bin_sample = 400\nforest_bin_sample = 400\nrefresh = 500");
   }
-  const ConfigPtr config = must_parse(text);
+  const ConfigPtr config = must_parse(text + features);
   if (!config) return scores;
   const auto report = replay_csv(config, path, options, [&](const Transaction& t, const Answer& answer, int) {
     scores.all.emplace_back(t.id.low, answer.score);
@@ -175,6 +175,16 @@ class HandbookFamilies : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Families, HandbookFamilies, ::testing::ValuesIn(family_names()),
                          [](const auto& one) { return one.param; });
 
+void expect_equal(const Scores& again, const Scores& first, size_t batch) {
+  ASSERT_EQ(again.all.size(), first.all.size());
+  for (size_t i = 0; i < first.all.size(); ++i) {
+    ASSERT_EQ(again.all[i].first, first.all[i].first);
+    ASSERT_EQ(std::memcmp(&again.all[i].second, &first.all[i].second, sizeof(float)), 0)
+        << "row " << i << ", batch " << batch;
+  }
+  EXPECT_EQ(again.models, first.models);
+}
+
 TEST_P(HandbookFamilies, ReplaysAgreeToTheBitWhateverBatchKernelOrRestore) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a replay has one thread";
@@ -189,15 +199,68 @@ TEST_P(HandbookFamilies, ReplaysAgreeToTheBitWhateverBatchKernelOrRestore) {
            {7, std::nullopt, learners::Kernel::kScalar},
            {512, 12'345, learners::Kernel::kAuto},
            {64, 1, learners::Kernel::kScalar}}) {
-    const Scores again = replay(GetParam(), path, batch, restore, kernel);
-    ASSERT_EQ(again.all.size(), first.all.size());
-    for (size_t i = 0; i < first.all.size(); ++i) {
-      ASSERT_EQ(again.all[i].first, first.all[i].first);
-      ASSERT_EQ(std::memcmp(&again.all[i].second, &first.all[i].second, sizeof(float)), 0)
-          << "row " << i << ", batch " << batch;
-    }
-    EXPECT_EQ(again.models, first.models);
+    expect_equal(replay(GetParam(), path, batch, restore, kernel), first, batch);
   }
+}
+
+TEST(Handbook, ExpressionsAndWhatIsAggregatedOfThemReplayToTheBit) {
+  const std::string features = R"toml(
+[[features]]
+name = "local_hour"
+expression = "hour(time, 'Europe/Paris') + weekday(time, 'Europe/Paris') / 8"
+[[features]]
+name = "curve"
+expression = "exp(-amount / 100) * log(1 + amount) + pow(amount, 0.3) + distance_km(amount / 9, 2, 48, customer_id % 90)"
+[[features]]
+name = "dear"
+expression = "if(amount > 1.5 * customer_mean_amount_30d, upper('dear'), 'cheap')"
+[[features]]
+name = "dear_often"
+aggregate = "share_same"
+input = "lower(dear)"
+entity = "customer"
+window = "30d"
+[[features]]
+name = "dear_runs"
+aggregate = "changed"
+input = "dear"
+entity = "terminal"
+[[features]]
+name = "trend"
+aggregate = "slope"
+input = "log(1 + amount)"
+entity = "terminal"
+window = "7d"
+where = "dear == 'cheap' or local_hour < 7"
+[[features]]
+name = "spread"
+aggregate = "decayed_std"
+input = "curve"
+entity = "customer"
+half_life = "3d"
+[[features]]
+name = "usual"
+aggregate = "quantile"
+quantile = 0.8
+input = "amount"
+entity = "customer"
+windows = ["14d", "all"]
+[[features]]
+name = "hours"
+aggregate = "entropy"
+input = "floor(local_hour)"
+entity = "customer"
+window = "14d"
+)toml";
+  TempDir dir;
+  const std::string path = simulated(dir, 35, 400);
+  const Scores first = replay("linear", path, 1, std::nullopt, learners::Kernel::kAuto, features);
+  const Scores without = replay("linear", path, 1, std::nullopt, learners::Kernel::kAuto);
+  EXPECT_GT(first.models.size(), 3u);
+  EXPECT_NE(first.models, without.models) << "they are learned from";
+  for (const auto& [batch, restore] :
+       std::vector<std::pair<size_t, std::optional<uint64_t>>>{{7, std::nullopt}, {512, 12'345}, {64, 1}})
+    expect_equal(replay("linear", path, batch, restore, learners::Kernel::kScalar, features), first, batch);
 }
 
 void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "engine/wire/event_json.h"
 #include "engine/wire/wire.pb.h"
+#include "features/feature_store.h"
 #include "tests/engine/support.h"
 
 namespace shrike::engine {
@@ -45,6 +48,45 @@ TEST(Decoder, JsonAndProtobufGiveTheSameTransaction) {
     EXPECT_EQ(scored(a).transaction.values[i].fixed, scored(b).transaction.values[i].fixed);
   EXPECT_EQ(scored(a).transaction.id, scored(b).transaction.id);
   EXPECT_EQ(score_request_json(handbook()->schema(), scored(b).transaction), json("57.16"));
+}
+
+TEST(Decoder, ExpressionsSeeTheSameWhicheverWayATransactionCame) {
+  const ConfigPtr config = must_parse(example("sparkov.toml"));
+  ASSERT_TRUE(config);
+  Decoder decoder(config);
+  Envelope from_json, from_protobuf;
+  uint32_t deadline_ms = 0;
+  ASSERT_TRUE(decoder.score_request(
+      R"({"trans_num":"t1","unix_time":1546301654,"cc_num":7,"merchant":"m","category":"shopping_net","amt":630.5,)"
+      R"("dob":"1980-07-24","lat":35.5835,"long":-97.5638,"merch_lat":35.929896,"merch_long":-97.423186})",
+      from_json, deadline_ms));
+  const features::Transaction& t = scored(from_json).transaction;
+  ASSERT_TRUE(decoder.score_request(score_request_protobuf(config->schema(), t), from_protobuf, deadline_ms));
+  features::Transaction from_text;
+  from_text.reset(config->schema());
+  for (size_t f = 0; f < config->schema().fields.size(); ++f) {
+    ASSERT_TRUE(
+        features::set_from_text(config->schema(), f, features::text(config->schema(), t, f), from_text));
+  }
+  ASSERT_TRUE(features::finish(config->schema(), from_text));
+  std::vector<std::vector<float>> rows;
+  for (const features::Transaction* one :
+       {&t, static_cast<const features::Transaction*>(&scored(from_protobuf).transaction),
+        static_cast<const features::Transaction*>(&from_text)}) {
+    features::FeatureStore store(config->plan);
+    rows.emplace_back(config->columns.size());
+    store.apply(*one, 1, rows.back());
+  }
+  const auto at = [&](const std::string& column) {
+    const auto& names = config->plan->columns;
+    return rows[0][static_cast<size_t>(std::find(names.begin(), names.end(), column) - names.begin())];
+  };
+  EXPECT_EQ(at("age"), 38);
+  EXPECT_EQ(at("hour"), 19) << "of the day before, in New York";
+  EXPECT_EQ(at("online"), 1);
+  EXPECT_NEAR(at("home_km"), 40.55, 0.1);
+  for (const auto& row : rows)
+    EXPECT_EQ(std::memcmp(row.data(), rows[0].data(), row.size() * sizeof(float)), 0);
 }
 
 struct Bad {

@@ -1,9 +1,9 @@
-#include "engine/config/nearest.h"
+#include "features/nearest.h"
 
 #include <algorithm>
 #include <numeric>
 
-namespace shrike::engine {
+namespace shrike::features {
 namespace {
 
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -25,7 +25,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string nearest(std::string_view wrong, const std::vector<std::string>& known) {
   std::string best;
-  size_t best_distance = std::max<size_t>(2, wrong.size() / 3) + 1;
+  // At least one letter stays.
+  size_t best_distance = std::min(std::max<size_t>(2, wrong.size() / 3) + 1, wrong.size());
   for (const std::string& name : known) {
     const size_t distance = edit_distance(wrong, name);
     if (distance < best_distance) {
@@ -36,4 +37,4 @@ std::string nearest(std::string_view wrong, const std::vector<std::string>& know
   return best;
 }
 
-}  // namespace shrike::engine
+}  // namespace shrike::features
