@@ -78,6 +78,8 @@ struct Measured {
   HdrHistogram hiccups = times();
   std::string hlog;
   std::vector<Clause> clauses;
+  Json before, after;  // status
+  double server_cores = 0;
 };
 
 class Bench {
@@ -92,8 +94,7 @@ class Bench {
   int run() {
     if (const int code = find_server(); code != 0) return code;
     if (const int code = make_traffic(); code != 0) return code;
-    run_.before = status();
-    if (run_.before.is_null() && !target_.feedback.empty())
+    if (status().is_null() && !target_.feedback.empty())
       return complain(fmt::format("{} does not answer; is `shrike serve` running, and is this its feedback "
                                   "socket?",
                                   target_.feedback),
@@ -101,12 +102,13 @@ class Bench {
     traffic_->wait_until_full();
     auto measured = options_.find_max ? search() : measure(plan_.leg.arrivals.rate);
     if (!measured) return complain(measured.error(), kFailed);
-    run_.after = status_when_written(measured->leg.tally.sequence_max);
     if (!traffic_->ended() || traffic_->problem().empty()) return conclude(std::move(*measured));
     return complain(traffic_->problem(), kBadInput);
   }
 
  private:
+  static constexpr int kAgainMax = 2;
+
   int find_server() {
     if (!options_.server.empty()) {
       target_ = {options_.server[0], options_.server.size() > 1 ? options_.server[1] : ""};
@@ -186,41 +188,59 @@ class Bench {
       progress.update(std::min(to_s / leg.seconds, 1.0), answered);
       if (!options_.hlog.empty()) log.add(interval.latency, from_s, to_s, "");
     };
+    measured.before = status();
+    const double cpu_before_s = child_ ? child_->cpu_s() : 0;
+    const int64_t started_us = clock_us();
     Hiccups hiccups;
     auto ran = run_leg(leg, target_, *traffic_, &reader_, stop_, on_interval);
     if (!ran) return tl::make_unexpected(ran.error());
     measured.leg = std::move(*ran);
     measured.hiccups = hiccups.stop();
+    if (child_)
+      measured.server_cores =
+          (child_->cpu_s() - cpu_before_s) * 1e6 / static_cast<double>(clock_us() - started_us);
+    measured.after = status_when_written(measured.leg.tally.sequence_max);
     measured.hlog = log.text();
     if (plan_.sla) measured.clauses = judge(*plan_.sla, measured.leg);
     return measured;
+  }
+
+  // One leg of a search, printed. One that its generator could not drive says nothing of the server: it is
+  // measured again, a few times.
+  tl::expected<Measured, std::string> measure_leg(double rate) {
+    auto measured = measure(rate);
+    for (int i = 0;; ++i) {
+      if (!measured || stop_ || measured->leg.supply_ended) return measured;
+      fmt::print("{}", leg_line(measured->leg, measured->hiccups, measured->clauses));
+      std::fflush(stdout);
+      if (measured->leg.valid() || i == kAgainMax) return measured;
+      measured = measure(rate);
+    }
   }
 
   // The best leg of all; the first one when none held.
   tl::expected<Measured, std::string> search() {
     fmt::print("{:>11} {:>10} {:>10} {:>10} {:>10}\n", "rate", "p50", "p99", "p99.9", "max");
     std::optional<Measured> best, first;
-    std::string failure;
-    highest_ =
-        find_highest(plan_.leg.arrivals.rate, options_.tolerance, [&](double rate) -> std::optional<bool> {
-          auto measured = measure(rate);
-          if (!measured) failure = measured.error();
-          if (!measured || stop_ || measured->leg.supply_ended) return std::nullopt;
-          fmt::print("{}", leg_line(measured->leg, measured->hiccups, measured->clauses));
-          std::fflush(stdout);
-          const bool well = held(measured->clauses);
-          if (well) best = std::move(*measured);
-          if (!well && !first) first = std::move(*measured);
-          settle();
-          return well;
-        });
+    std::string failure = "the search ended before a leg was measured";
+    const auto holds = [&](double rate) -> std::optional<bool> {
+      auto measured = measure_leg(rate);
+      if (!measured) failure = measured.error();
+      if (!measured) return std::nullopt;
+      if (stop_ || measured->leg.supply_ended) {
+        if (!first) first = std::move(*measured);  // what was measured is told all the same
+        return std::nullopt;
+      }
+      const bool well = held(measured->clauses);
+      if (well) best = std::move(*measured);
+      if (!well && !first) first = std::move(*measured);
+      return well;
+    };
+    highest_ = find_highest(plan_.leg.arrivals.rate, options_.tolerance, holds);
     if (best) return std::move(*best);
     if (first) return std::move(*first);
-    return tl::make_unexpected(failure.empty() ? "the search ended before a leg was measured" : failure);
+    return tl::make_unexpected(failure);
   }
-
-  // What a broken leg left behind is not the next one's.
-  void settle() { (void)status(); }
 
   tl::expected<void, std::string> measure_echo() {
     const Tally& t = run_.leg.tally;
@@ -242,6 +262,9 @@ class Bench {
     run_.leg = std::move(measured.leg);
     run_.hiccups = std::move(measured.hiccups);
     run_.clauses = std::move(measured.clauses);
+    run_.before = std::move(measured.before);
+    run_.after = std::move(measured.after);
+    run_.server_cores = measured.server_cores;
     if (auto echoed = measure_echo(); !echoed) return complain(echoed.error(), kFailed);
     run_.server = target_.score;
     run_.own_server = child_ != nullptr;

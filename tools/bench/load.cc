@@ -1,6 +1,7 @@
 #include "tools/bench/load.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -210,6 +211,15 @@ class Generator {
   std::atomic<Tally*> offered_{nullptr}, filled_{nullptr};
 };
 
+double cpu_s() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 }  // namespace
 
 tl::expected<Leg, std::string> run_leg(const LegOptions& options, const Target& target, Supply& supply,
@@ -224,6 +234,7 @@ tl::expected<Leg, std::string> run_leg(const LegOptions& options, const Target& 
   std::mutex mutex;
   std::condition_variable changed;
   bool done = false;
+  const double cpu_before_s = cpu_s();
   const int64_t started_ns = clock_ns();
   std::thread thread([&] {
     generator.run(started_ns);
@@ -258,6 +269,7 @@ tl::expected<Leg, std::string> run_leg(const LegOptions& options, const Target& 
   if (auto filled = generator.taken(); filled != nullptr) gather(*filled, now_s());
   generator.withdraw();
   gather(*generator.last(), now_s());
+  leg.cores = (cpu_s() - cpu_before_s) / (static_cast<double>(clock_ns() - started_ns) / 1e9);
   leg.seconds = generator.measured_s();
   leg.stopped = stop;
   leg.supply_ended = supply.ended();

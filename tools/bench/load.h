@@ -34,6 +34,7 @@ struct Leg {
   bool stopped = false;
   bool supply_ended = false;
   int64_t lag_max_us = 0;
+  double cores = 0;  // that this process kept busy, warm-up included
   Tally tally;
 
   // Whether the generator kept its schedule: of its lag the 99th percentile is within the bound.

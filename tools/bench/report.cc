@@ -46,7 +46,7 @@ std::string generator_line(const Leg& leg) {
   const HdrHistogram& lag = leg.tally.lag;
   return fmt::format("behind its schedule p50 {}, p99 {}, at most {}{}", duration_text(lag.at(50)),
                      duration_text(lag.at(99)), duration_text(lag.max()),
-                     leg.valid() ? ""
+                     leg.valid() ? fmt::format("; {:.2f} cores", leg.cores)
                                  : fmt::format(": INVALID, the generator could not keep up (p99 over {})",
                                                duration_text(leg.lag_max_us * 1000)));
 }
@@ -112,6 +112,7 @@ std::string server_text(const Run& run) {
                                          counter(grown, "transactions"), counter(grown, "labels"),
                                          counter(grown, "models_accepted"), counter(grown, "models_rejected"),
                                          counter(grown, "checkpoints"), counter(grown, "late_replies")));
+  if (run.own_server) out += line("server", fmt::format("{:.2f} cores", run.server_cores));
   const uint64_t committed = counter(run.after, "committed_seq"), answered = run.leg.tally.sequence_max;
   out += line("log",
               fmt::format("{} to event {}; answers name events up to {}",
@@ -158,6 +159,7 @@ Json leg_json(const Leg& leg) {
           {"stopped", leg.stopped},
           {"stream_ended", leg.supply_ended},
           {"valid", leg.valid()},
+          {"cores", leg.cores},
           {"answers_per_second", leg.rate()},
           {"arrivals", t.arrivals},
           {"answered", t.answered},
@@ -222,9 +224,10 @@ std::string run_text(const Run& run) {
   out += line("generator", generator_line(run.leg));
   out += server_text(run);
   if (run.echo)
-    out += line("bare echo", fmt::format("{:g}/s for {:.1f} s, replies of {} bytes; its generator {}",
-                                         run.echo->arrivals.rate, run.echo->seconds, run.echo_reply_bytes,
-                                         generator_line(*run.echo)));
+    out +=
+        line("bare echo", fmt::format("{:.0f} of {:g}/s for {:.1f} s, replies of {} bytes; its generator {}",
+                                      run.echo->rate(), run.echo->arrivals.rate, run.echo->seconds,
+                                      run.echo_reply_bytes, generator_line(*run.echo)));
   if (run.leg.supply_ended) out += "  the stream of transactions ended before the time was over\n";
   if (run.leg.stopped) out += "  stopped by a signal: this is what had been measured\n";
   const std::string verdict = verdict_text(run);
@@ -241,6 +244,7 @@ Json run_json(const Run& run) {
                {"warm_up_s", run.warm_up_s},
                {"deadline_ms", static_cast<double>(run.deadline_us) / 1000},
                {"days", run.days},
+               {"server_cores", run.server_cores},
                {"leg", leg_json(run.leg)},
                {"hiccups", percentiles_json(run.hiccups)}};
   json["echo"] = run.echo ? leg_json(*run.echo) : Json();

@@ -30,6 +30,7 @@ struct Run {
   HdrHistogram hiccups = times();
   std::optional<Leg> echo;
   size_t echo_reply_bytes = 0;
+  double server_cores = 0;  // that a server of our own kept busy
   // `status` of the server before and after; null when it was not asked.
   Json before, after;
   std::vector<Clause> clauses;  // of --sla

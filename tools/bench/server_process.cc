@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -104,6 +105,13 @@ tl::expected<void, std::string> ServerProcess::await_ready(int from_child) {
   if (score_.empty() || feedback_.empty())
     return tl::make_unexpected(fmt::format("the server said \"{}\" instead of ready", line));
   return {};
+}
+
+double ServerProcess::cpu_s() const {
+  clockid_t clock = 0;
+  timespec used{};
+  if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
 }
 
 std::string ServerProcess::last_words() const {

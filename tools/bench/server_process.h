@@ -26,6 +26,8 @@ class ServerProcess {
 
   const std::string& score() const { return score_; }
   const std::string& feedback() const { return feedback_; }
+  // Of processor time, by all its threads so far.
+  double cpu_s() const;
 
  private:
   ServerProcess() = default;
