@@ -1,48 +1,18 @@
 // shrike serve
 #include <fmt/format.h>
 
-#include <pthread.h>
 #include <sys/stat.h>
 
 #include <csignal>
 #include <cstdio>
 #include <memory>
-#include <thread>
 
 #include "engine/serve/server.h"
 #include "tools/commands.h"
+#include "tools/stop_signal.h"
 
 namespace shrike::tools {
 namespace {
-
-// Waits for SIGTERM or SIGINT on a thread of its own: all others have them blocked, so no system call is
-// interrupted.
-class StopSignal {
- public:
-  StopSignal() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGTERM);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGUSR2);  // ends the wait when the server has stopped by itself
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  }
-  void start(engine::Server& server) {
-    thread_ = std::thread([this, &server] {
-      int signal = 0;
-      sigwait(&signals_, &signal);
-      server.request_stop();
-    });
-  }
-  ~StopSignal() {
-    if (!thread_.joinable()) return;
-    pthread_kill(thread_.native_handle(), SIGUSR2);
-    thread_.join();
-  }
-
- private:
-  sigset_t signals_;
-  std::thread thread_;
-};
 
 int serve(const std::string& config_path, const std::string& data, const engine::Access& access) {
   const engine::ConfigPtr config = read_config(config_path);
@@ -56,7 +26,7 @@ int serve(const std::string& config_path, const std::string& data, const engine:
   const engine::Endpoints& at = (*server)->endpoints();
   fmt::print("ready score={} feedback={} events={}\n", at.score, at.feedback, at.events);
   std::fflush(stdout);
-  stop.start(**server);
+  stop.start([&server] { (*server)->request_stop(); });
   (*server)->run();
   return 0;
 }

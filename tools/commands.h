@@ -20,6 +20,7 @@ void add_serve(CLI::App& app, int& exit_code);
 void add_score(CLI::App& app, int& exit_code);
 void add_feedback(CLI::App& app, int& exit_code);
 void add_simulate(CLI::App& app, int& exit_code);
+void add_bench(CLI::App& app, int& exit_code);
 void add_replay(CLI::App& app, int& exit_code);
 void add_evaluate(CLI::App& app, int& exit_code);
 void add_models(CLI::App& app, int& exit_code);

@@ -109,16 +109,22 @@ tl::expected<bool, std::string> LabelsCsv::read_line(std::string& request) {
   }
   if (!holder_.values[schema_.id].present)
     return tl::make_unexpected(fmt::format("{}: the id is missing", schema_.fields[schema_.id].name));
-  const std::string id = features::text(schema_, holder_, schema_.id);
-  const char* quote = schema_.fields[schema_.id].type == features::FieldType::kText ? "\"" : "";
-  request = fmt::format(R"({{"{}":{}{}{},"{}":{},"source":"{}")",
-                        engine::json_escape(schema_.fields[schema_.id].name), quote, engine::json_escape(id),
-                        quote, engine::json_escape(schema_.label), verdict, source);
-  if (holder_.values[schema_.time].present)
-    request += fmt::format(R"(,"{}":{})", engine::json_escape(schema_.fields[schema_.time].name),
-                           features::text(schema_, holder_, schema_.time));
-  request += '}';
+  request = label_request(schema_, holder_, verdict, source);
   return true;
+}
+
+std::string label_request(const features::Schema& schema, const features::Transaction& labelled,
+                          std::string_view verdict, std::string_view source) {
+  const char* quote = schema.fields[schema.id].type == features::FieldType::kText ? "\"" : "";
+  std::string request = fmt::format(R"({{"{}":{}{}{},"{}":{},"source":"{}")",
+                                    engine::json_escape(schema.fields[schema.id].name), quote,
+                                    engine::json_escape(features::text(schema, labelled, schema.id)), quote,
+                                    engine::json_escape(schema.label), verdict, source);
+  if (labelled.values[schema.time].present)
+    request += fmt::format(R"(,"{}":{})", engine::json_escape(schema.fields[schema.time].name),
+                           features::text(schema, labelled, schema.time));
+  request += '}';
+  return request;
 }
 
 }  // namespace shrike::tools

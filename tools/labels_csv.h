@@ -48,4 +48,9 @@ class LabelsCsv {
   uint64_t unlabelled_ = 0;
 };
 
+// A label as a JSON request: of the transaction with this id, at this time where one is present. The verdict
+// is as a request has it: 0, 1, "unsure".
+std::string label_request(const features::Schema& schema, const features::Transaction& labelled,
+                          std::string_view verdict, std::string_view source);
+
 }  // namespace shrike::tools

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   add_score(app, exit_code);
   add_feedback(app, exit_code);
   add_simulate(app, exit_code);
+  add_bench(app, exit_code);
   add_replay(app, exit_code);
   add_evaluate(app, exit_code);
   add_models(app, exit_code);

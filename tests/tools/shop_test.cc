@@ -15,6 +15,7 @@
 #include "engine/replay/replay.h"
 #include "engine/serve/server.h"
 #include "storage/store.h"
+#include "tests/tools/running.h"
 #include "tests/tools/support.h"
 #include "tools/ab_tests.h"
 #include "tools/client.h"
@@ -92,25 +93,6 @@ TEST(Shop, ASeedRepeatsAndAChangeLeavesTheDaysBeforeAsTheyWere) {
   options.seed = 2;
   EXPECT_TRUE(print(options) != once);
 }
-
-class Running {
- public:
-  Running(const engine::ConfigPtr& config, const std::string& data) {
-    auto opened = engine::Server::open(config, data);
-    EXPECT_TRUE(opened) << opened.error();
-    server_ = std::move(*opened);
-    thread_ = std::thread([this] { server_->run(); });
-  }
-  ~Running() {
-    server_->request_stop();
-    thread_.join();
-  }
-  const engine::Endpoints& at() const { return server_->endpoints(); }
-
- private:
-  std::unique_ptr<engine::Server> server_;
-  std::thread thread_;
-};
 
 // Day of event time, from the configuration's origin on.
 double day_of(const engine::Config& config, double time_us) {
