@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <memory>
 #include <string>
 
 #include "engine/config/config.h"
@@ -45,6 +47,18 @@ void hand_out(shrike_text* to) {
   if (to != nullptr) *to = {text_of_thread.data(), text_of_thread.size()};
 }
 
+// Standard output is the program's, and so is what it has told spdlog. Else warnings go to standard error.
+void log_as_a_guest() {
+  [[maybe_unused]] static const bool once = [] {
+    if (!spdlog::default_logger_raw()->name().empty()) return true;
+    auto logger =
+        std::make_shared<spdlog::logger>("shrike", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    logger->set_level(spdlog::level::warn);
+    spdlog::set_default_logger(std::move(logger));
+    return true;
+  }();
+}
+
 int status_of(const Embedded::Said& said) { return said.refused ? status_of(said.error) : SHRIKE_OK; }
 
 }  // namespace
@@ -53,6 +67,7 @@ uint32_t shrike_abi(void) { return SHRIKE_ABI; }
 const char* shrike_version(void) { return shrike::engine::kServerVersion; }
 
 shrike_engine* shrike_open(const char* config_file, const char* data_dir, shrike_text* error) {
+  log_as_a_guest();
   text_of_thread.clear();
   if (config_file == nullptr || data_dir == nullptr) {
     text_of_thread = "shrike_open() needs a configuration's file and a data directory";
