@@ -92,6 +92,18 @@ TEST_F(BenchCommand, APromiseIsAGate) {
   EXPECT_EQ(out.find("BROKEN", broken + 1), std::string::npos) << out;  // and no other line
 }
 
+TEST_F(BenchCommand, ASearchForARateWhereNoneHoldsEndsAtTheLeastAndSaysSo) {
+  Running server(read_config(""), folder_ / "data");
+  const std::string hard = file("hard.toml", "rate = 4\n[percentiles_ms]\n50 = 0.000001\n");
+  EXPECT_EQ(bench({"--server", at(server), "--sla", hard, "--find-max", "--tries", "1", "--duration", "0.5s",
+                   "--warm-up", "0.1s", "--json", report_path_}),
+            kNotAllWell)
+      << out << err;
+  for (const char* rate : {" 4/s ", " 2/s ", " 1/s "}) EXPECT_NE(out.find(rate), std::string::npos) << out;
+  EXPECT_NE(out.find("holds " + hard + ": 0/s"), std::string::npos) << out;
+  EXPECT_EQ(report()["highest_rate"], 0);
+}
+
 TEST_F(BenchCommand, BadUsageIsToldBeforeAnythingStarts) {
   EXPECT_EQ(bench({}), kBadInput);
   EXPECT_NE(err.find("--rate is needed"), std::string::npos) << err;
