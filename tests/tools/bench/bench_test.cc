@@ -118,12 +118,18 @@ TEST_F(BenchCommand, BadUsageIsToldBeforeAnythingStarts) {
   EXPECT_NE(err.find("the simulator has nothing for the schema's field \"card\""), std::string::npos) << err;
 }
 
-TEST(BenchServer, ItsConfigurationDiffersInSocketsAndDurabilityAlone) {
-  const engine::ConfigPtr before = engine::must_parse(engine::example("handbook.toml"));
+TEST(BenchServer, ItsConfigurationDiffersInSocketsDurabilityAndWhoIsTold) {
+  const engine::ConfigPtr before =
+      engine::must_parse(engine::with(engine::example("handbook.toml"), "[alerts]\n",
+                                      "[alerts]\nfile = \"/tmp/alerts.jsonl\"\ncommand = [\"/bin/page\"]\n"));
+  EXPECT_FALSE(before->alerts.command.empty());
   const engine::ConfigPtr after = engine::must_parse(bench::config_for_child(*before, "async"));
   EXPECT_EQ(after->sockets.score, "tcp://127.0.0.1:*");
   EXPECT_EQ(after->sockets.events, "tcp://127.0.0.1:*");
   EXPECT_EQ(after->storage.durability, engine::Durability::kAsync);
+  EXPECT_TRUE(after->alerts.command.empty());
+  EXPECT_EQ(after->alerts.file, "");
+  EXPECT_EQ(after->alerts.repeat_us, before->alerts.repeat_us);
   EXPECT_EQ(after->storage.checkpoint_every, before->storage.checkpoint_every);
   EXPECT_EQ(after->schema().fingerprint(), before->schema().fingerprint());
   EXPECT_EQ(after->schema().time_origin_us, before->schema().time_origin_us);
