@@ -51,14 +51,16 @@ void Intake::refuse_if_late(Envelope& envelope, const Client& client, int64_t de
         wait_us);
   } else if (deadline_us > 0 && static_cast<double>(now_us) + wait_us > static_cast<double>(deadline_us)) {
     envelope.error = overloaded(
-        fmt::format("it would wait {:.1f} ms, longer than its deadline; try again", wait_us / 1000), wait_us);
+        fmt::format("it would wait {:.1f} ms, too long for its deadline; try again", wait_us / 1000),
+        wait_us);
   }
 }
 
-void Intake::add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us) {
+bool Intake::add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us) {
   Client& client = client_of(envelope->peer.address);
   if (!envelope->error) refuse_if_late(*envelope, client, deadline_us, now_us);
-  if (!envelope->error) {
+  const bool accepted = !envelope->error;
+  if (accepted) {
     ++client.waiting;
     ++waiting_;
   }
@@ -67,6 +69,7 @@ void Intake::add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us) {
   (was_idle ? client.head : client.tail->next) = std::move(envelope);
   client.tail = added;
   if (was_idle && !client.paused) active_.push_back(&client);
+  return accepted;
 }
 
 EnvelopePtr Intake::next(int64_t now_us) {
@@ -79,8 +82,9 @@ EnvelopePtr Intake::next(int64_t now_us) {
     --client.waiting;
     --waiting_;
     const auto* score = envelope->as<asked::Score>();
-    if (score != nullptr && now_us > score->deadline_us) {
-      envelope->error = overloaded(fmt::format("it waited {:.1f} ms, longer than its deadline; try again",
+    // Deciding and writing take their part too.
+    if (score != nullptr && now_us > score->deadline_us - (score->deadline_us - envelope->received_us) / 4) {
+      envelope->error = overloaded(fmt::format("it waited {:.1f} ms, too long for its deadline; try again",
                                                static_cast<double>(now_us - envelope->received_us) / 1000),
                                    service_us_ * static_cast<double>(waiting_));
     } else {

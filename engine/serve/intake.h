@@ -26,8 +26,9 @@ class Intake {
   };
   explicit Intake(Limits limits) : limits_(limits) {}
 
-  // Takes a request, whose error is set if it is refused already. `deadline_us`: 0 for none.
-  void add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us);
+  // Takes a request, whose error is set if it is refused already. `deadline_us`: 0 for none. False when it is
+  // refused, already or now.
+  bool add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us);
   // The next in turn, null when nothing waits. Its error is set when it was refused.
   EnvelopePtr next(int64_t now_us);
 

@@ -21,10 +21,15 @@ constexpr int kReceivePerTurn = 128;         // messages of one socket before th
 constexpr size_t kFramesMax = 8;             // of one message; further ones are read and dropped
 constexpr uint64_t kUnfinishedMessages = 8;  // of the largest size: so much may be of one that has no end
 constexpr int kWaitingPerPeer = 1024;        // requests of one peer that ZeroMQ reads ahead
-constexpr double kWindowUs = 1'000;          // of work that the engine has before it
-constexpr size_t kWindowMin = 16;            // requests
-constexpr uint64_t kScoresToALabel = 4;      // where both wait
-constexpr int64_t kStallUs = 10'000;  // without a look at the sockets, after which what they hold is old
+// A refusal costs about five microseconds of the machine, so that refusing all that a flood sends would leave
+// no time to answer: what comes beyond this waits in ZeroMQ, where clients have their turns too, and holds
+// back its sender.
+constexpr double kRefusalsPerUs = 0.04;
+constexpr double kRefusalsAtOnce = 512;
+constexpr double kWindowUs = 1'000;      // of work that the engine has before it
+constexpr size_t kWindowMin = 16;        // requests
+constexpr uint64_t kScoresToALabel = 4;  // where both wait
+constexpr int64_t kStallUs = 10'000;     // without a look at the sockets, after which what they hold is old
 constexpr int64_t kStopReadUs = 2'000'000;    // after a stop, how long requests under way are still answered
 constexpr int64_t kStopRefuseUs = 2'500'000;  // and until when those of clients that go on are refused
 
@@ -158,7 +163,7 @@ void Server::run() {
   constexpr uint64_t kTurnsUnseen = 64;  // that connections are not looked at under load
   turned_us_ = now_us();
   for (uint64_t turn = 0; !parts_->stopping.load(); ++turn) {
-    note_stall();
+    begin_turn();
     bool worked = take_done();
     worked |= receive(false);
     worked |= receive(true);
@@ -175,13 +180,20 @@ void Server::sleep(std::vector<zmq::pollitem_t>& items) {
   const bool waits_for_room = !inlets_[0].intake.empty() || !inlets_[1].intake.empty();
   bell_.prepare();
   if (waits_for_room) parts_->engine->wake_when_taken();
-  if (!take_done() && !(waits_for_room && dispatch())) zmq::poll(items, std::chrono::milliseconds(100));
+  if (!take_done() && !(waits_for_room && dispatch())) {
+    // What may not be read yet is not waited for: cores are for what is being answered.
+    if (refusals_left_ > 0) {
+      zmq::poll(items, std::chrono::milliseconds(100));
+    } else {
+      zmq::poll(items.data(), 1, std::chrono::milliseconds(1));
+    }
+  }
   bell_.finish();
   turned_us_ = now_us();  // it was looking
 }
 
 // The thread, or the whole process, stood still: what the sockets hold has waited since it looked last.
-void Server::note_stall() {
+void Server::begin_turn() {
   const int64_t now = now_us(), unseen_us = now - turned_us_;
   for (Inlet& inlet : inlets_) {
     if (unseen_us > kStallUs) {
@@ -192,6 +204,9 @@ void Server::note_stall() {
     if (unseen_us > kStallUs) inlet.unseen_until = now + config_->deadline.default_us;
   }
   turned_us_ = now;
+  refusals_left_ =
+      std::min(refusals_left_ + kRefusalsPerUs * static_cast<double>(now - refilled_us_), kRefusalsAtOnce);
+  refilled_us_ = now;
 }
 
 // What has been received is answered, what waits in ZeroMQ too; a client that goes on sending hears that it
@@ -202,6 +217,7 @@ void Server::drain(zmq::pollitem_t& bell) {
   while (true) {
     const int64_t since_us = now_us() - began;
     refuse_new_ = since_us > kStopReadUs;
+    begin_turn();
     bool worked = take_done();
     if (since_us < kStopRefuseUs) {
       worked |= receive(false);
@@ -229,7 +245,9 @@ bool Server::receive(bool feedback) {
   std::vector<zmq::message_t> frames;
   // Replies keep their order, refusals too, so each has its place in the queue; when even these are used up,
   // ZeroMQ and then the client's own queue hold what comes.
-  for (int i = 0; i < kReceivePerTurn && inlet.in_flight < 2 * config_->sockets.queue_requests_max; ++i) {
+  for (int i = 0;
+       i < kReceivePerTurn && refusals_left_ > 0 && inlet.in_flight < 2 * config_->sockets.queue_requests_max;
+       ++i) {
     frames.clear();
     zmq::message_t part;
     if (!socket.recv(part, zmq::recv_flags::dontwait)) {
@@ -290,7 +308,7 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
         envelope->received_us +
         (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
   }
-  inlet.intake.add(std::move(envelope), deadline_us, now_us());
+  if (!inlet.intake.add(std::move(envelope), deadline_us, now_us())) --refusals_left_;
 }
 
 // As much as the engine does in a moment goes to it; the rest waits by client. Where both wait, labels get

@@ -71,7 +71,7 @@ class Server {
   bool receive(bool feedback);
   void accept(bool feedback, std::vector<zmq::message_t>& frames);
   bool dispatch();
-  void note_stall();
+  void begin_turn();
   void sleep(std::vector<zmq::pollitem_t>& items);
   size_t in_flight() const { return inlets_[0].in_flight + inlets_[1].in_flight; }
   EnvelopePtr fresh(bool feedback);
@@ -100,6 +100,8 @@ class Server {
   std::vector<EnvelopePtr> free_scores_, free_others_;
   PipelineWindow pipeline_;
   uint64_t dispatched_ = 0;
+  double refusals_left_ = 0;  // that may be read now; beyond them messages wait in ZeroMQ
+  int64_t refilled_us_ = 0;
   int64_t turned_us_ = 0;    // when the thread last looked at its sockets
   bool refuse_new_ = false;  // stopping, and clients go on
   std::string out_;

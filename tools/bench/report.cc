@@ -93,13 +93,13 @@ void add_times(const Json& status, const std::string& prefix, std::string& out) 
   for (const auto& [key, value] : status.items()) {
     if (!value.is_object()) continue;
     if (!key.ends_with("_us")) {
-      add_times(value, prefix + key + ".", out);
+      add_times(value, fmt::format("{}{}.", prefix, key), out);
       continue;
     }
     std::string times;
     for (const auto& [name, us] : value.items())
       times += fmt::format("{}{} {}", times.empty() ? "" : ", ", name, to_text(us));
-    out += line("server's times", prefix + key + ": " + times);
+    out += line("server's times", fmt::format("{}{}: {}", prefix, key, times));
   }
 }
 

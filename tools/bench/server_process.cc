@@ -42,6 +42,10 @@ std::string config_for_child(const engine::Config& config, const std::string& du
   };
   for (const char* socket : {"score", "feedback", "events"})
     table("sockets").insert_or_assign(socket, "tcp://127.0.0.1:*");
+  // Nobody is paged for a load test.
+  if (toml::table* alerts = document["alerts"].as_table(); alerts != nullptr) {
+    for (const char* sink : {"webhook", "webhook_secret_file", "file", "command"}) alerts->erase(sink);
+  }
   if (!durability.empty()) table("storage").insert_or_assign("durability", durability);
   std::ostringstream out;
   out << document << "\n";

@@ -41,7 +41,8 @@ class ServerProcess {
   std::string score_, feedback_;
 };
 
-// The configuration with all sockets on free ports of the loopback, and `durability` when it is not "".
+// The configuration with all sockets on free ports of the loopback, alerts told to nobody outside, and
+// `durability` when it is not "".
 std::string config_for_child(const engine::Config& config, const std::string& durability);
 
 }  // namespace shrike::tools::bench

@@ -8,8 +8,6 @@
 
 namespace shrike::tools::bench {
 
-using features::Transaction;
-
 uint64_t id_tag(int64_t id) { return static_cast<uint64_t>(id); }
 uint64_t id_tag(std::string_view id) { return std::hash<std::string_view>()(id); }
 

@@ -92,6 +92,18 @@ TEST_F(BenchCommand, APromiseIsAGate) {
   EXPECT_EQ(out.find("BROKEN", broken + 1), std::string::npos) << out;  // and no other line
 }
 
+TEST_F(BenchCommand, ASearchForARateWhereNoneHoldsEndsAtTheLeastAndSaysSo) {
+  Running server(read_config(""), folder_ / "data");
+  const std::string hard = file("hard.toml", "rate = 4\n[percentiles_ms]\n50 = 0.000001\n");
+  EXPECT_EQ(bench({"--server", at(server), "--sla", hard, "--find-max", "--tries", "1", "--duration", "0.5s",
+                   "--warm-up", "0.1s", "--json", report_path_}),
+            kNotAllWell)
+      << out << err;
+  for (const char* rate : {" 4/s ", " 2/s ", " 1/s "}) EXPECT_NE(out.find(rate), std::string::npos) << out;
+  EXPECT_NE(out.find("holds " + hard + ": 0/s"), std::string::npos) << out;
+  EXPECT_EQ(report()["highest_rate"], 0);
+}
+
 TEST_F(BenchCommand, BadUsageIsToldBeforeAnythingStarts) {
   EXPECT_EQ(bench({}), kBadInput);
   EXPECT_NE(err.find("--rate is needed"), std::string::npos) << err;
@@ -106,12 +118,18 @@ TEST_F(BenchCommand, BadUsageIsToldBeforeAnythingStarts) {
   EXPECT_NE(err.find("the simulator has nothing for the schema's field \"card\""), std::string::npos) << err;
 }
 
-TEST(BenchServer, ItsConfigurationDiffersInSocketsAndDurabilityAlone) {
-  const engine::ConfigPtr before = engine::must_parse(engine::example("handbook.toml"));
+TEST(BenchServer, ItsConfigurationDiffersInSocketsDurabilityAndWhoIsTold) {
+  const engine::ConfigPtr before =
+      engine::must_parse(engine::with(engine::example("handbook.toml"), "[alerts]\n",
+                                      "[alerts]\nfile = \"/tmp/alerts.jsonl\"\ncommand = [\"/bin/page\"]\n"));
+  EXPECT_FALSE(before->alerts.command.empty());
   const engine::ConfigPtr after = engine::must_parse(bench::config_for_child(*before, "async"));
   EXPECT_EQ(after->sockets.score, "tcp://127.0.0.1:*");
   EXPECT_EQ(after->sockets.events, "tcp://127.0.0.1:*");
   EXPECT_EQ(after->storage.durability, engine::Durability::kAsync);
+  EXPECT_TRUE(after->alerts.command.empty());
+  EXPECT_EQ(after->alerts.file, "");
+  EXPECT_EQ(after->alerts.repeat_us, before->alerts.repeat_us);
   EXPECT_EQ(after->storage.checkpoint_every, before->storage.checkpoint_every);
   EXPECT_EQ(after->schema().fingerprint(), before->schema().fingerprint());
   EXPECT_EQ(after->schema().time_origin_us, before->schema().time_origin_us);
