@@ -12,11 +12,10 @@ namespace shrike::features {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kFeatureScale = 1e6;  // of features that are the input of others
 
-int64_t fixed_point(double value) {
+int64_t fixed_point(double value, double scale) {
   if (std::isnan(value)) return kMissing;
-  const double scaled = std::floor(value * kFeatureScale + 0.5);
+  const double scaled = std::floor(value * scale + 0.5);
   const auto bound = static_cast<double>(Schema::kFixedMax);
   return static_cast<int64_t>(scaled > bound ? bound : scaled < -bound ? -bound : scaled);
 }
@@ -36,6 +35,9 @@ double calendar(Aggregate aggregate, int64_t t_us) {
       return in_day < 7 * kHourUs ? 1 : 0;
   }
 }
+
+// 0 and -0 are one number.
+uint64_t bits_of(double number) { return std::bit_cast<uint64_t>(number + 0.0); }
 
 Key key_of_missing() { return key_of(std::string_view("\0missing", 8)); }
 
@@ -60,10 +62,19 @@ void FeatureStore::execute(const Transaction& transaction, const Instruction& in
       current_[instruction.entity]->ring.set_value(instruction.index, at_[instruction.entity], fixed);
       break;
     }
-    case OpCode::kColumnFromNumber:
+    case OpCode::kColumnFromNumber: {
+      const double scale = plan_->entities[instruction.entity].column_scales[instruction.index];
       current_[instruction.entity]->ring.set_value(instruction.index, at_[instruction.entity],
-                                                   fixed_point(machine_.number(instruction.source)));
+                                                   fixed_point(machine_.number(instruction.source), scale));
       break;
+    }
+    case OpCode::kColumnFromIdentity: {
+      const double number = machine_.number(instruction.source);
+      const int64_t identity =
+          std::isnan(number) ? kMissing : static_cast<int64_t>(scramble(bits_of(number)) >> 1);
+      current_[instruction.entity]->ring.set_value(instruction.index, at_[instruction.entity], identity);
+      break;
+    }
     case OpCode::kColumnFromText: {
       const std::string_view text = machine_.text(instruction.source);
       const int64_t identity = text.empty() ? kMissing : static_cast<int64_t>(key_of(text).low >> 1);
@@ -97,8 +108,8 @@ Key FeatureStore::identity(const Transaction& transaction, const Feature& featur
     const std::string_view text = machine_.text(feature.source.at);
     return text.empty() ? key_of_missing() : key_of(text);
   }
-  const double number = machine_.number(feature.source.at) + 0.0;  // 0 and -0 are one
-  return std::isnan(number) ? key_of_missing() : key_of(std::bit_cast<int64_t>(number));
+  const double number = machine_.number(feature.source.at);
+  return std::isnan(number) ? key_of_missing() : key_of(static_cast<int64_t>(bits_of(number)));
 }
 
 double FeatureStore::evaluate(const Transaction& transaction, const Feature& feature) const {

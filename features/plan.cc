@@ -13,8 +13,7 @@
 namespace shrike::features {
 namespace {
 
-constexpr int kFeatureDecimals = 6;  // of a feature that is the input of another
-constexpr size_t kFiltersMax = 24;   // flag bits of an event below the two label bits
+constexpr size_t kFiltersMax = 24;  // flag bits of an event below the two label bits
 // Positions have 16 bits in the plan; these are far below, and beyond any use.
 constexpr size_t kFeaturesMax = 8192;  // hidden ones too
 constexpr size_t kWindowsMax = 1024;   // different ones of an entity kind
@@ -175,7 +174,8 @@ class Compiler {
   }
 
   // `type` is that of its name in expressions.
-  Result<void> publish(const FeatureSpec& spec, Feature feature, ValueType type = ValueType::kNumber) {
+  Result<void> publish(const FeatureSpec& spec, Feature feature, ValueType type = ValueType::kNumber,
+                       bool is_derived = false) {
     for (const Feature& other : plan_.features) {
       if (other.name == feature.name)
         return fail(spec, fmt::format("the name \"{}\" is used twice", feature.name));
@@ -204,6 +204,7 @@ class Compiler {
     if (!as_it_is) plan_.instructions.push_back({OpCode::kEvaluate, feature.entity, index, 0});
     plan_.features.push_back(std::move(feature));
     types_.push_back(type);
+    derived_.push_back(is_derived);
     return {};
   }
 
@@ -257,7 +258,7 @@ class Compiler {
     if ((feature.source.is_text() || time) && changed)
       return fail(spec, "transform, at_least, at_most and empty are for numbers");
     const bool keeps_type = feature.source.is_text() || (!feature.categorical && !changed);
-    return publish(spec, std::move(feature), keeps_type ? input->type : ValueType::kNumber);
+    return publish(spec, std::move(feature), keeps_type ? input->type : ValueType::kNumber, !named);
   }
 
   uint16_t window(EntityPlan& entity, int64_t length_us, int64_t delay_us) {
@@ -269,6 +270,12 @@ class Compiler {
     return static_cast<uint16_t>(entity.windows.size() - 1);
   }
 
+  // Whether it is the value of an expression. Aggregations of others are told apart by their fixed point, as
+  // ever.
+  bool derived(const Operand& input) const {
+    return input.feature < 0 || derived_[static_cast<size_t>(input.feature)];
+  }
+
   // The value column that keeps the input of an aggregation.
   Result<int16_t> column(const FeatureSpec& spec, uint16_t entity_index) {
     const bool identity = row_of(spec.aggregate).identity;
@@ -277,14 +284,15 @@ class Compiler {
     const bool is_field = input->field >= 0;
     const Register from = is_field ? Register{} : register_of(*input);
     const auto source = is_field ? static_cast<uint16_t>(input->field) : from.at;
-    const OpCode code = is_field         ? OpCode::kColumnFromField
-                        : from.is_text() ? OpCode::kColumnFromText
-                                         : OpCode::kColumnFromNumber;
-    const auto key = std::make_tuple(entity_index, code, source);
+    const OpCode code = is_field                      ? OpCode::kColumnFromField
+                        : from.is_text()              ? OpCode::kColumnFromText
+                        : identity && derived(*input) ? OpCode::kColumnFromIdentity
+                                                      : OpCode::kColumnFromNumber;
+    const auto key = std::make_tuple(entity_index, code, source, is_field ? 0 : spec.decimals);
     if (auto found = columns_.find(key); found != columns_.end()) return found->second;
     EntityPlan& entity = plan_.entities[entity_index];
     const auto made = static_cast<int16_t>(entity.column_scales.size());
-    double scale = static_cast<double>(scale_of(kFeatureDecimals));
+    double scale = static_cast<double>(scale_of(spec.decimals));
     if (is_field) {
       const Field& field = plan_.schema.fields[source];
       scale = field.type == FieldType::kNumber ? static_cast<double>(scale_of(field.decimals)) : 1;
@@ -449,7 +457,8 @@ class Compiler {
   Plan plan_;
   ProgramBuilder program_;
   std::vector<ValueType> types_;  // of the features, as others see them
-  std::map<std::tuple<uint16_t, OpCode, uint16_t>, int16_t> columns_;
+  std::vector<bool> derived_;     // whether they are values of expressions
+  std::map<std::tuple<uint16_t, OpCode, uint16_t, int>, int16_t> columns_;
   std::map<std::pair<uint16_t, uint16_t>, int16_t> filters_;
   std::vector<Instruction> adds_after_;
 };
@@ -484,6 +493,7 @@ class FieldsOf {
         columns_[{one.entity, one.index}] = bit(one.source);
         break;
       case OpCode::kColumnFromNumber:
+      case OpCode::kColumnFromIdentity:
         columns_[{one.entity, one.index}] = numbers_[one.source];
         break;
       case OpCode::kColumnFromText:

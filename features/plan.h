@@ -78,13 +78,14 @@ struct EntityPlan {
 };
 
 enum class OpCode : uint8_t {
-  kRun,               // the program's steps index..source
-  kColumnFromField,   // ring column <- field
-  kColumnFromNumber,  // ring column <- register, fixed point
-  kColumnFromText,    // ring column <- register, as an identity
-  kFilter,            // flag bit <- register
-  kAdd,               // the current event joins an accumulator
-  kEvaluate,          // feature's register <- accumulators, registers
+  kRun,                 // the program's steps index..source
+  kColumnFromField,     // ring column <- field
+  kColumnFromNumber,    // ring column <- register, fixed point
+  kColumnFromIdentity,  // the same, where only whether two are equal matters
+  kColumnFromText,      // ring column <- register of a text, as an identity
+  kFilter,              // flag bit <- register
+  kAdd,                 // the current event joins an accumulator
+  kEvaluate,            // feature's register <- accumulators, registers
 };
 
 struct Instruction {

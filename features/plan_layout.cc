@@ -99,6 +99,7 @@ uint64_t fingerprint(const Plan& plan, const PlanOptions& options, const std::ve
                        static_cast<int>(s.transform), s.at_least.value_or(-1e300), s.at_most.value_or(1e300),
                        s.hidden);
     if (s.calendar_days) all += "days:";
+    if (s.decimals != FeatureSpec().decimals) all += fmt::format("decimals{}:", s.decimals);
     if (s.aggregate == Aggregate::kQuantile) all += fmt::format("q{}:", s.quantile);
     for (const int64_t window : s.windows_us) all += fmt::format("{},", window);
   }

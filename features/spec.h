@@ -71,6 +71,7 @@ struct FeatureSpec {
   // A field, a feature declared before (its value is frozen at its event), or an expression of them; of
   // kCategory an entity too.
   std::string input;
+  int decimals = 6;     // of an input that is no field: the digits that are kept; at most 2^42 / 10^decimals
   std::string divisor;  // kQuotient
   std::vector<int64_t>
       windows_us;  // each makes a feature NAME_WINDOW; one window keeps the name if exact_name

@@ -215,6 +215,7 @@ std::vector<FeatureAt> read_features(TomlReader& root) {
     spec.where = table.text("where", spec.where);
     spec.half_life_us = table.duration("half_life", spec.half_life_us);
     spec.clip_factor = table.number("clip_factor", spec.clip_factor, 1.000001, 1e6);
+    spec.decimals = table.integer("decimals", spec.decimals, 0, 6);
     if (table.has("quantile")) spec.quantile = table.number("quantile", spec.quantile, 0, 1);
     if (table.has("empty")) spec.empty = table.number("empty", 0, -1e12, 1e12);
     spec.transform = table.choice("transform", spec.transform,

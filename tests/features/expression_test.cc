@@ -593,6 +593,25 @@ TEST(Expression, DerivedFieldsAreColumnsAndInputsOfAggregatesAndFilters) {
             (std::vector<float>{-648, -324, 1, 1, 2, 1}));
 }
 
+TEST(Expression, LargeValuesAreToldApartAndSummedWithTheDecimalsAskedFor) {
+  FeatureSpec whole = over_card("whole", Aggregate::kSum, "wide");
+  whole.decimals = 0;
+  Store s({{.name = "wide", .input = "amount * 1000000", .hidden = true},
+           over_card("named", Aggregate::kDistinct, "wide"),
+           over_card("inline", Aggregate::kDistinct, "amount * 1000000 + 0"),
+           over_card("zeros", Aggregate::kDistinct, "if(amount > 15, 0, 0 * -1)"),
+           whole,
+           over_card("six_decimals", Aggregate::kSum, "wide")});
+  ASSERT_TRUE(s.plan) << s.error;
+  s.row("amount=10");
+  const auto row = s.row("amount=20");
+  EXPECT_EQ(row[0], 2);
+  EXPECT_EQ(row[1], 2);
+  EXPECT_EQ(row[2], 1) << "0 and -0 are one";
+  EXPECT_EQ(row[3], 3e7f);
+  EXPECT_FLOAT_EQ(row[4], 2 * 4398046.511104f) << "each is clipped to 2^42 / 10^6";
+}
+
 TEST(Expression, TheIdentityOfAnExpressionIsACategory) {
   Store s({{.name = "domain", .aggregate = Aggregate::kCategory, .input = "email_domain(email)"},
            {.name = "text", .aggregate = Aggregate::kCategory, .input = "country"},
