@@ -251,7 +251,7 @@ class Bench {
     leg.arrivals.rate = run_.leg.arrivals.rate;
     leg.seconds = plan_.echo_s;
     leg.warm_up_s = std::min(leg.warm_up_s, 1.0);
-    auto ran = run_leg(leg, {echo.endpoint(), ""}, messages, nullptr, stop_, {});
+    auto ran = run_leg(leg, {echo.endpoint(), "", false}, messages, nullptr, stop_, {});
     if (!ran) return tl::make_unexpected(ran.error());
     run_.echo = std::move(*ran);
     return {};

@@ -4,7 +4,7 @@
 // engine's own queue can be short, and what waits waits here, where it can be refused.
 //
 // A request is refused as it comes when those before it, by the pace of the last milliseconds, would make it
-// wait longer than it may; and when its turn comes, if its deadline has passed. Refusals keep their place
+// wait longer than it may; and when its turn comes, if little of its time is left. Refusals keep their place
 // among their client's replies and take no turn. The socket thread's; knows no socket and no clock.
 #pragma once
 

@@ -75,10 +75,10 @@ void add_requests(Json& json, const Probe& probe) {
   json["requests"] = probe.requests.load();
   json["late_replies"] = probe.late_replies.load();
   json["latency_us"] = quantiles(probe.latency);
-  json["latency_parts_us"] = {{"waiting", quantiles(probe.waiting)},
-                              {"deciding", quantiles(probe.deciding)},
-                              {"writing", quantiles(probe.writing)},
-                              {"replying", quantiles(probe.replying)}};
+  json["latency_parts"] = {{"waiting_us", quantiles(probe.waiting)},
+                           {"deciding_us", quantiles(probe.deciding)},
+                           {"writing_us", quantiles(probe.writing)},
+                           {"replying_us", quantiles(probe.replying)}};
   json["steps"] = by_name<Step>(probe.steps, probe.steps.size());
   json["errors"] = by_name<ErrorCode>(probe.errors, kErrorCodes);
   Json& alerts = json["alerts"] = Json::object();

@@ -38,11 +38,11 @@ class Generator {
 
   tl::expected<void, std::string> connect(const Target& target) {
     for (int i = 0; i < options_.connections; ++i) {
-      if (auto made = wires_.connect(target.score); !made) return made;
+      if (auto made = wires_.connect(target.score, target.secured); !made) return made;
     }
     if (target.feedback.empty()) return {};
     labels_ = true;
-    return wires_.connect(target.feedback);
+    return wires_.connect(target.feedback, target.secured);
   }
 
   // `started_ns`: of the schedule.

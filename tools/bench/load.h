@@ -45,6 +45,7 @@ struct Leg {
 struct Target {
   std::string score;
   std::string feedback;  // "": labels are not sent
+  bool secured = true;   // with the keys of --key, if they were given; a bare echo has none
 };
 
 // Called once a second on the caller's thread with what came since the last time, seconds after the warm-up's

@@ -9,6 +9,8 @@
 #include <array>
 #include <chrono>
 
+#include "tools/client.h"
+
 namespace shrike::tools::bench {
 
 int64_t clock_ns() {
@@ -29,13 +31,14 @@ Wires::Wires(int most) : epoll_(epoll_create1(EPOLL_CLOEXEC)) {
 
 Wires::~Wires() { close(epoll_); }
 
-tl::expected<void, std::string> Wires::connect(const std::string& endpoint) {
+tl::expected<void, std::string> Wires::connect(const std::string& endpoint, bool secured) {
   try {
     zmq::socket_t socket(context_, zmq::socket_type::dealer);
     socket.set(zmq::sockopt::linger, 0);
     // The generator bounds what is in flight; ZeroMQ must not drop or block before.
     socket.set(zmq::sockopt::sndhwm, 0);
     socket.set(zmq::sockopt::rcvhwm, 0);
+    if (secured) secure(socket);
     socket.connect(endpoint);
     epoll_event event{};
     event.events = EPOLLIN;

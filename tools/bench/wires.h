@@ -23,7 +23,8 @@ class Wires {
 
   // One connection more; wires are numbered from 0. It is made in the background and what is sent before
   // waits for it. An error names the endpoint and the remedy.
-  tl::expected<void, std::string> connect(const std::string& endpoint);
+  // `secured`: with the keys of --key, if they were given.
+  tl::expected<void, std::string> connect(const std::string& endpoint, bool secured);
   size_t size() const { return sockets_.size(); }
 
   // Never waits; a message that the server does not take yet is kept in memory.
