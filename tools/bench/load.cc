@@ -21,6 +21,8 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int kSendsMax = 64;
 // The longest sleep, so that a stop and a request for the tally are soon seen.
 constexpr int64_t kSleepMaxNs = 5'000'000;
+// When requests are not made fast enough, so that whoever makes them has the processor.
+constexpr int64_t kStarvedNs = 100'000;
 
 // Sends and receives; its run() is the generator's thread. One tally is filled at a time: whoever wants it
 // offers an empty one in exchange.
@@ -56,7 +58,9 @@ class Generator {
     while (next_ns_ < end_ns && !stop_ && !supply_.ended()) {
       const bool caught_up = send_due(end_ns);
       hand_over();
-      const int64_t left = caught_up ? std::min(next_ns_ - clock_ns(), kSleepMaxNs) : 0;
+      const int64_t left = caught_up  ? std::min(next_ns_ - clock_ns(), kSleepMaxNs)
+                           : starved_ ? kStarvedNs
+                                      : 0;
       wires_.receive(left, on_reply);
     }
     ended_ns_ = next_ns_ < end_ns ? std::min(clock_ns(), end_ns) : end_ns;
@@ -88,6 +92,7 @@ class Generator {
 
   // What is due by now, at most so many. False when more is due, or nothing was ready to be sent.
   bool send_due(int64_t end_ns) {
+    starved_ = false;
     for (int i = 0; i < kSendsMax; ++i) {
       const int64_t now = clock_ns();
       if (next_ns_ > now || next_ns_ >= end_ns) return true;
@@ -97,7 +102,8 @@ class Generator {
         tally_->dropped += measured;
       } else {
         Request request;
-        if (!supply_.next(request)) return false;
+        starved_ = !supply_.next(request);
+        if (starved_) return false;
         if (request.label) {
           send_label(request, now);
           continue;
@@ -203,7 +209,7 @@ class Generator {
   const std::atomic<bool>& stop_;
   Arrivals arrivals_;
   Wires wires_;
-  bool labels_ = false;
+  bool labels_ = false, starved_ = false;
   std::vector<std::deque<Sent>> in_flight_;  // by wire; replies of one keep the order of its requests
   size_t flying_ = 0, next_wire_ = 0;
   int64_t started_ns_ = 0, measured_ns_ = 0, ended_ns_ = 0, next_ns_ = 0;
