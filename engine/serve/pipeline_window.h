@@ -15,8 +15,11 @@ class PipelineWindow {
   static constexpr int64_t kAimUs = 20'000;  // from the engine to the log, on average
   static constexpr size_t kLeast = 64;
 
-  explicit PipelineWindow(size_t most)
-      : most_(std::max(most, kLeast)), size_(std::min<size_t>(most_, 1024)) {}
+  // `adapts`: where answers wait for the log. Else there are as many as memory has room for.
+  PipelineWindow(size_t most, bool adapts)
+      : most_(std::max(most, kLeast)),
+        size_(adapts ? std::min<size_t>(most_, 1024) : most_),
+        adapts_(adapts) {}
 
   bool open() {
     held_back_ |= under_way_ >= size_;
@@ -26,6 +29,7 @@ class PipelineWindow {
   // `took_us`: from the engine to the log.
   void ended(int64_t took_us) {
     --under_way_;
+    if (!adapts_) return;
     took_us_ += took_us;
     if (++ended_ < std::max(size_ / 2, kLeast)) return;
     if (took_us_ / static_cast<int64_t>(ended_) > kAimUs) {
@@ -43,6 +47,7 @@ class PipelineWindow {
   size_t most_, size_;
   size_t under_way_ = 0, ended_ = 0;
   int64_t took_us_ = 0;  // all that have ended since it was set last
+  bool adapts_;
   bool held_back_ = false;
 };
 

@@ -46,7 +46,7 @@ Server::Server(ConfigPtr config)
               Inlet{{}, Intake({config_->sockets.queue_requests_max, 0})}},
       connections_(kUnfinishedMessages * config_->sockets.message_bytes_max),
       answered_(queue_capacity(*config_)),
-      pipeline_(config_->sockets.queue_requests_max) {}
+      pipeline_(config_->sockets.queue_requests_max, config_->storage.durability == Durability::kSync) {}
 
 Server::~Server() = default;
 

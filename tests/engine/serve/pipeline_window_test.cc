@@ -10,7 +10,7 @@ namespace {
 // A log that writes so many in each microsecond, and takes so long for each at least: how large the window
 // becomes with more requests than that.
 size_t settled_size(double per_us, int64_t least_us, int64_t for_us) {
-  PipelineWindow window(100'000);
+  PipelineWindow window(100'000, true);
   std::deque<int64_t> under_way;  // when each began
   double may_end = 0;
   for (int64_t now_us = 0; now_us < for_us; ++now_us) {
@@ -40,6 +40,18 @@ TEST(PipelineWindow, HoldsWhatTheLogTakesInAMoment) {
 
 // A disk that takes 10 ms for each write, however many are in it: the window grows until it is kept busy.
 TEST(PipelineWindow, GrowsWhereOnlyTimePasses) { EXPECT_GT(settled_size(1, 10'000, 2'000'000), 5'000u); }
+
+// Answers do not wait for this log, however slow it is.
+TEST(PipelineWindow, IsOnlyABoundWhereAnswersComeFirst) {
+  PipelineWindow window(1'000, false);
+  for (int i = 0; i < 1'000; ++i) {
+    ASSERT_TRUE(window.open());
+    window.began();
+  }
+  EXPECT_FALSE(window.open());
+  for (int i = 0; i < 1'000; ++i) window.ended(10'000'000);
+  EXPECT_EQ(window.size(), 1'000u);
+}
 
 }  // namespace
 }  // namespace shrike::engine
