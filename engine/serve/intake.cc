@@ -28,7 +28,7 @@ Intake::Client& Intake::client_of(std::string_view address) {
   const auto known = clients_.find(key_);
   if (known != clients_.end()) return known->second;
   if (clients_.size() >= 2 * (active_.size() + kIdleClientsMax))
-    std::erase_if(clients_, [](const auto& one) { return one.second.head == nullptr && !one.second.paused; });
+    std::erase_if(clients_, [](const auto& one) { return one.second.idle() && !one.second.paused; });
   return clients_[key_];
 }
 
@@ -56,11 +56,12 @@ void Intake::refuse_if_late(Envelope& envelope, const Client& client, int64_t de
   }
 }
 
-bool Intake::add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us) {
+Intake::Added Intake::add(EnvelopePtr&& envelope, int64_t deadline_us, int64_t now_us) {
   Client& client = client_of(envelope->peer.address);
   if (!envelope->error) refuse_if_late(*envelope, client, deadline_us, now_us);
-  const bool accepted = !envelope->error;
-  if (accepted) {
+  const bool refused = envelope->error.has_value();
+  if (refused && client.idle()) return Added::kAnswerNow;
+  if (!refused) {
     ++client.waiting;
     ++waiting_;
   }
@@ -69,14 +70,17 @@ bool Intake::add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us) {
   (was_idle ? client.head : client.tail->next) = std::move(envelope);
   client.tail = added;
   if (was_idle && !client.paused) active_.push_back(&client);
-  return accepted;
+  return refused ? Added::kRefused : Added::kWaits;
 }
+
+void Intake::answered(std::string_view client) { --client_of(client).under_way; }
 
 EnvelopePtr Intake::next(int64_t now_us) {
   if (active_.empty()) return nullptr;
   Client& client = *active_.front();
   EnvelopePtr envelope = std::move(client.head);
   client.head = std::move(envelope->next);
+  ++client.under_way;
   const bool refused = envelope->error.has_value();
   if (!refused) {
     --client.waiting;

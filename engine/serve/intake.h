@@ -26,11 +26,19 @@ class Intake {
   };
   explicit Intake(Limits limits) : limits_(limits) {}
 
-  // Takes a request, whose error is set if it is refused already. `deadline_us`: 0 for none. False when it is
-  // refused, already or now.
-  bool add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us);
+  // What became of a request that was added.
+  enum class Added : uint8_t {
+    kWaits,
+    kRefused,    // its error is set; it waits for its place among its client's replies
+    kAnswerNow,  // the same of a client that waits for nothing else: it was not taken, and can be answered
+  };
+  // Takes a request, whose error is set if it is refused already. `deadline_us`: 0 for none.
+  Added add(EnvelopePtr&& envelope, int64_t deadline_us, int64_t now_us);
   // The next in turn, null when nothing waits. Its error is set when it was refused.
   EnvelopePtr next(int64_t now_us);
+
+  // One that next() gave has been answered.
+  void answered(std::string_view client);
 
   // Nothing of this client is given by next() until resume(): what it asked for is under way, and its
   // replies keep their order.
@@ -46,8 +54,11 @@ class Intake {
   struct Client {
     EnvelopePtr head;
     Envelope* tail = nullptr;
-    size_t waiting = 0;  // that are not refused
+    size_t waiting = 0;    // that are not refused
+    size_t under_way = 0;  // given by next() and not answered
     bool paused = false;
+
+    bool idle() const { return head == nullptr && under_way == 0; }
   };
   Client& client_of(std::string_view address);
   double expected_wait_us(const Client& client) const;

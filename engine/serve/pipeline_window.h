@@ -25,10 +25,13 @@ class PipelineWindow {
     held_back_ |= under_way_ >= size_;
     return under_way_ < size_;
   }
-  void began() { ++under_way_; }
+  void began(int64_t now_us) {
+    if (under_way_++ == 0) moved_us_ = now_us;
+  }
   // `took_us`: from the engine to the log.
-  void ended(int64_t took_us) {
+  void ended(int64_t took_us, int64_t now_us) {
     --under_way_;
+    moved_us_ = now_us;
     if (!adapts_) return;
     took_us_ += took_us;
     if (++ended_ < std::max(size_ / 2, kLeast)) return;
@@ -42,10 +45,13 @@ class PipelineWindow {
     took_us_ = 0;
   }
   size_t size() const { return size_; }
+  // How long nothing has come through, though something is under way: what comes now takes longer than this.
+  int64_t stalled_us(int64_t now_us) const { return under_way_ == 0 || !adapts_ ? 0 : now_us - moved_us_; }
 
  private:
   size_t most_, size_;
   size_t under_way_ = 0, ended_ = 0;
+  int64_t moved_us_ = 0;
   int64_t took_us_ = 0;  // all that have ended since it was set last
   bool adapts_;
   bool held_back_ = false;

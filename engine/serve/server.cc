@@ -308,7 +308,22 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
         envelope->received_us +
         (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
   }
-  if (!inlet.intake.add(std::move(envelope), deadline_us, now_us())) --refusals_left_;
+  const int64_t now = now_us();
+  if (!envelope->error && deadline_us > 0) refuse_while_stalled(*envelope, deadline_us, now);
+  const Intake::Added added = inlet.intake.add(std::move(envelope), deadline_us, now);
+  if (added != Intake::Added::kWaits) --refusals_left_;
+  if (added != Intake::Added::kAnswerNow) return;
+  reply(*envelope);
+  release(std::move(envelope));
+}
+
+// The log has not been written for half of the time that it has: it would be late.
+void Server::refuse_while_stalled(Envelope& envelope, int64_t deadline_us, int64_t now) const {
+  const int64_t stalled_us = pipeline_.stalled_us(now);
+  if (stalled_us <= (deadline_us - envelope.received_us) / 2) return;
+  envelope.error = Error{ErrorCode::kOverloaded, "",
+                         fmt::format("the log has not been written for {} ms; try again", stalled_us / 1000),
+                         stalled_us / 1000};
 }
 
 // As much as the engine does in a moment goes to it; the rest waits by client. Where both wait, labels get
@@ -338,7 +353,7 @@ bool Server::dispatch() {
 
 // The queue holds more than there can be in flight.
 void Server::submit(EnvelopePtr envelope) {
-  pipeline_.began();
+  pipeline_.began(now_us());
   [[maybe_unused]] const bool queued = parts_->engine->submit(std::move(envelope));
 }
 
@@ -418,7 +433,12 @@ bool Server::take_done() {
 }
 
 void Server::recycle(EnvelopePtr envelope) {
-  pipeline_.ended(envelope->written_us > 0 ? envelope->written_us - envelope->taken_us : 0);
+  pipeline_.ended(envelope->written_us > 0 ? envelope->written_us - envelope->taken_us : 0, now_us());
+  inlets_[envelope->peer.feedback_socket].intake.answered(envelope->peer.address);
+  release(std::move(envelope));
+}
+
+void Server::release(EnvelopePtr envelope) {
   --inlets_[envelope->peer.feedback_socket].in_flight;
   auto& free = envelope->as<asked::Score>() != nullptr ? free_scores_ : free_others_;
   free.push_back(std::move(envelope));

@@ -83,6 +83,8 @@ class Server {
   bool take_done();
   bool spin_for_done();
   void recycle(EnvelopePtr envelope);
+  void release(EnvelopePtr envelope);
+  void refuse_while_stalled(Envelope& envelope, int64_t deadline_us, int64_t now) const;
 
   ConfigPtr config_;
   zmq::context_t context_{1};

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <map>
 #include <random>
 
@@ -115,17 +116,19 @@ TEST(Intake, KeepsEachClientsOrder) {
     std::mt19937 random(seed);
     Intake intake({.requests_max = 40, .wait_us_max = 600});
     std::map<std::string, uint64_t> came, left;
+    std::deque<std::string> under_way;
     int64_t now_us = 1;
     const auto client = [&] { return std::string(1, static_cast<char>('a' + random() % 5)); };
     const auto take = [&] {
       const EnvelopePtr next = intake.next(now_us);
       if (next == nullptr) return;
       ASSERT_EQ(next->sequence, left[next->peer.address]++) << "seed " << seed;
+      under_way.push_back(next->peer.address);
     };
     for (int step = 0; step < 5'000; ++step) {
       now_us += random() % 50;
       const std::string who = client();
-      switch (random() % 8) {
+      switch (random() % 9) {
         case 0:
           intake.pause(who);
           break;
@@ -136,9 +139,16 @@ TEST(Intake, KeepsEachClientsOrder) {
         case 3:
         case 4: {
           const int64_t deadline_us = now_us + static_cast<int64_t>(random() % 2'000);
-          intake.add(request(who, came[who]++, deadline_us), deadline_us, now_us);
+          const auto added = intake.add(request(who, came[who]++, deadline_us), deadline_us, now_us);
+          if (added != Intake::Added::kAnswerNow) break;
+          ASSERT_EQ(++left[who], came[who]) << "seed " << seed;
           break;
         }
+        case 5:
+          if (under_way.empty()) break;
+          intake.answered(under_way.front());
+          under_way.pop_front();
+          break;
         default:
           take();
       }
@@ -149,11 +159,32 @@ TEST(Intake, KeepsEachClientsOrder) {
   }
 }
 
+TEST(Intake, AClientThatWaitsForNothingElseIsRefusedAtOnce) {
+  Intake intake(roomy());
+  const auto bad = [](const std::string& client) {
+    EnvelopePtr envelope = request(client, 0);
+    envelope->error = Error{ErrorCode::kMalformed, "", ""};
+    return envelope;
+  };
+  EnvelopePtr first = bad("a");
+  EXPECT_EQ(intake.add(std::move(first), kLater, 0), Intake::Added::kAnswerNow);
+  EXPECT_NE(first, nullptr) << "it was not taken";
+  EXPECT_EQ(intake.add(request("a", 1), kLater, 0), Intake::Added::kWaits);
+  EXPECT_EQ(intake.add(bad("a"), kLater, 0), Intake::Added::kRefused) << "behind the one before it";
+  intake.next(0);
+  intake.next(0);
+  EXPECT_EQ(intake.add(bad("a"), kLater, 0), Intake::Added::kRefused) << "both are under way";
+  intake.next(0);
+  for (int i = 0; i < 3; ++i) intake.answered("a");
+  EXPECT_EQ(intake.add(bad("a"), kLater, 0), Intake::Added::kAnswerNow);
+}
+
 TEST(Intake, ForgetsClientsThatAreGone) {
   Intake intake(roomy());
   for (uint64_t i = 0; i < 100'000; ++i) {
     intake.add(request(std::to_string(i), i), kLater, 0);
     ASSERT_EQ(intake.next(0)->sequence, i);
+    intake.answered(std::to_string(i));
   }
   EXPECT_TRUE(intake.empty());
 }
