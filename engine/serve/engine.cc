@@ -72,6 +72,9 @@ bool Engine::turn() {
   while (batch_.size() < parts_.config->sockets.batch_max && inbound_.pop(envelope))
     batch_.push_back(std::move(envelope));
   if (batch_.empty()) return false;
+  const auto refused =
+      std::count_if(batch_.begin(), batch_.end(), [](const auto& one) { return one->error.has_value(); });
+  taken_.fetch_add(batch_.size() - static_cast<size_t>(refused), std::memory_order_release);
   if (wake_when_taken_.exchange(false)) room_->ring();
   process();
   batch_.clear();

@@ -58,8 +58,8 @@ class Engine {
 
   // The socket thread's side: false when the queue is full.
   bool submit(EnvelopePtr envelope);
-  // How many are submitted and not yet taken into a batch.
-  size_t waiting() const { return inbound_.size(); }
+  // How many requests it has taken into a batch, those apart that were refused before they were submitted.
+  uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
   // The bell of start() rings, once, when the next batch has been taken.
   void wake_when_taken() { wake_when_taken_.store(true); }
   Bell& bell() { return loop_.bell(); }
@@ -97,6 +97,7 @@ class Engine {
 
   Parts parts_;
   Queue<EnvelopePtr> inbound_;
+  std::atomic<uint64_t> taken_{0};
   std::atomic<bool> wake_when_taken_{false};
   Bell* room_ = nullptr;
 

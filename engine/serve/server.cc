@@ -21,13 +21,13 @@ constexpr int kReceivePerTurn = 128;         // messages of one socket before th
 constexpr size_t kFramesMax = 8;             // of one message; further ones are read and dropped
 constexpr uint64_t kUnfinishedMessages = 8;  // of the largest size: so much may be of one that has no end
 constexpr int kWaitingPerPeer = 1024;        // requests of one peer that ZeroMQ reads ahead
-// A refusal costs about five microseconds of the machine, so that refusing all that a flood sends would leave
-// no time to answer: what comes beyond this waits in ZeroMQ, where clients have their turns too, and holds
-// back its sender.
-constexpr double kRefusalsPerUs = 0.04;
-constexpr double kRefusalsAtOnce = 512;
+// A refusal costs some microseconds of the machine, so that refusing all that a flood sends would leave no
+// time to answer: what comes beyond this waits in ZeroMQ, where clients have their turns too, and holds back
+// its sender.
+constexpr double kRefusalsPerUs = 0.15;
+constexpr double kRefusalsAtOnce = 2048;
 constexpr double kWindowUs = 1'000;      // of work that the engine has before it
-constexpr size_t kWindowMin = 16;        // requests
+constexpr size_t kWindowMin = 64;        // requests
 constexpr uint64_t kScoresToALabel = 4;  // where both wait
 constexpr int64_t kStallUs = 10'000;     // without a look at the sockets, after which what they hold is old
 constexpr int64_t kStopReadUs = 2'000'000;    // after a stop, how long requests under way are still answered
@@ -95,9 +95,13 @@ tl::expected<zmq::socket_t, std::string> Server::bind_one(zmq::socket_type type,
     // A little too large gets an error that says so; far too large ends the connection before it takes
     // memory.
     socket.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(4 * s.message_bytes_max));
+    // Dead peers are found by TCP, within half a minute. Not by ZMTP's heartbeats: libzmq 4.3.4 ends the
+    // process when one falls due on a connection that its peer has closed while messages of it wait unread.
     socket.set(zmq::sockopt::tcp_keepalive, 1);
-    socket.set(zmq::sockopt::heartbeat_ivl, 10'000);
-    socket.set(zmq::sockopt::heartbeat_timeout, 30'000);
+    socket.set(zmq::sockopt::tcp_keepalive_idle, 15);
+    socket.set(zmq::sockopt::tcp_keepalive_intvl, 5);
+    socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
+    socket.set(zmq::sockopt::tcp_maxrt, 30'000);
     if (type == zmq::socket_type::router) {
       // A client that comes back under its name is not locked out; a reply that cannot be sent is known.
       socket.set(zmq::sockopt::router_handover, true);
@@ -335,7 +339,7 @@ bool Server::dispatch() {
                                  std::max(config_->sockets.batch_max, kWindowMin));
   const int64_t now = now_us();
   bool any = false;
-  while (parts_->engine->waiting() < window && pipeline_.open()) {
+  while (submitted_ - parts_->engine->taken() < window && pipeline_.open()) {
     const bool label_first = dispatched_++ % (kScoresToALabel + 1) == kScoresToALabel;
     EnvelopePtr envelope = (label_first ? labels : scores).next(now);
     if (envelope == nullptr) envelope = (label_first ? scores : labels).next(now);
@@ -354,6 +358,7 @@ bool Server::dispatch() {
 // The queue holds more than there can be in flight.
 void Server::submit(EnvelopePtr envelope) {
   pipeline_.began(now_us());
+  submitted_ += !envelope->error;
   [[maybe_unused]] const bool queued = parts_->engine->submit(std::move(envelope));
 }
 
@@ -420,8 +425,13 @@ bool Server::take_done() {
   EnvelopePtr envelope;
   while (answered_.pop(envelope)) {  // async: answered, not yet on disk
     any = true;
-    if (envelope->as<asked::Score>() != nullptr) reply(*envelope);
-    parts_->journal->push(std::move(envelope));
+    const bool is_score = envelope->as<asked::Score>() != nullptr;
+    if (is_score) reply(*envelope);
+    if (is_score && (envelope->error || envelope->duplicate)) {  // nothing of it is for the log
+      recycle(std::move(envelope));
+    } else {
+      parts_->journal->push(std::move(envelope));
+    }
   }
   while (parts_->journal->done().pop(envelope)) {
     any = true;

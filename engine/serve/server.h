@@ -101,8 +101,8 @@ class Server {
   // By what they held last, so that a score finds the memory of one.
   std::vector<EnvelopePtr> free_scores_, free_others_;
   PipelineWindow pipeline_;
-  uint64_t dispatched_ = 0;
-  double refusals_left_ = 0;  // that may be read now; beyond them messages wait in ZeroMQ
+  uint64_t dispatched_ = 0, submitted_ = 0;  // to the engine; the latter without refusals
+  double refusals_left_ = 0;                 // that may be read now; beyond them messages wait in ZeroMQ
   int64_t refilled_us_ = 0;
   int64_t turned_us_ = 0;    // when the thread last looked at its sockets
   bool refuse_new_ = false;  // stopping, and clients go on

@@ -27,7 +27,7 @@ def check(holds: bool, what: str) -> None:
 
 
 def bench(shrike: str, folder: pathlib.Path, *more: str) -> list[str]:
-    return [shrike, "bench", "--rate", "400", "--warm-up", "0.5s", "--echo", "0", "--lag-max-ms", "60000",
+    return [shrike, "bench", "--rate", "400", "--warm-up", "0.5s", "--echo", "0", "--lag-max-ms", "60000", "--durability", "async",
             "--json", str(folder / "report.json"), "--hgrm", str(folder / "run.hgrm"),
             "--hlog", str(folder / "run.hlog"), *more]
 
