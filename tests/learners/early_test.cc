@@ -53,7 +53,9 @@ TEST(Widening, LooksAreEarlyThenRarerAndAtMultiplesInTheEnd) {
       EXPECT_GT(at, before);
       EXPECT_LE(at - before, widest);
       EXPECT_TRUE(is_look(at, widest));
-      if (at > 5 * widest) EXPECT_EQ(at % widest, 0u) << widest;
+      if (at > 5 * widest) {
+        EXPECT_EQ(at % widest, 0u) << widest;
+      }
       // The rhythm is that of whoever looks from anywhere between.
       EXPECT_EQ(next_look(before + (at - before) / 2, widest), at);
       before = at;
