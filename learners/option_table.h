@@ -66,11 +66,6 @@ inline std::string_view take_item(std::string_view& list) {
   return item;
 }
 
-// What waits_for() says of a family that an option bids wait for examples.
-inline std::string short_of(uint64_t examples, int64_t needed, std::string_view option) {
-  return fmt::format("{} of the {} examples of {} came", examples, needed, option);
-}
-
 // Two learners with the same text learn alike.
 template <typename T>
 std::string canonical_options(std::span<const OptionRow<T>> rows, const T& options, uint64_t seed) {

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "learners/widening.h"
 #include "tools/commands.h"
 
 namespace shrike::tools {
@@ -71,14 +72,14 @@ std::vector<std::string> why_no_model(const ReplayReport& report, const Config& 
   if (!learned.learner_waits.empty())
     why.push_back(fmt::format("the learner has seen too little: {}", learned.learner_waits));
   if (learned.by == Learned::By::kLive) return why;
-  if (learned.examples < config.training.every)
-    why.push_back(fmt::format("a candidate is looked for every {} examples (training.every), {} came",
-                              config.training.every, learned.examples));
+  if (learned.examples < std::min(learners::kFirstLook, config.training.every))
+    why.push_back(fmt::format("a candidate is first looked for at {} examples, {} came", learned.next_look,
+                              learned.examples));
   if (learned.on_trial)
     why.push_back(fmt::format(
-        "a candidate is on trial still: {} examples with {} frauds, the gate waits for {} "
-        "(gate.examples_min) with {} (gate.frauds_min)",
-        learned.trial_examples, learned.trial_frauds, config.gate.examples_min, config.gate.frauds_min));
+        "a candidate is on trial still: {} examples with {} frauds; the gate asks for {} with {}, and to see "
+        "that it surely knows more than the share of frauds",
+        learned.trial_examples, learned.trial_frauds, learned.trial_examples_min, learned.trial_frauds_min));
   if (const std::string rejection = last_rejection(report); !rejection.empty()) why.push_back(rejection);
   return why;
 }
@@ -122,9 +123,9 @@ Json learned_json(const ReplayReport& report, const Config& config) {
   if (learned.by == Learned::By::kGate) {
     json["trial"] = {{"running", learned.on_trial},
                      {"examples", learned.trial_examples},
-                     {"examples_min", config.gate.examples_min},
+                     {"examples_min", learned.trial_examples_min},
                      {"frauds", learned.trial_frauds},
-                     {"frauds_min", config.gate.frauds_min}};
+                     {"frauds_min", learned.trial_frauds_min}};
   }
   json["why_no_model"] = why_no_model(report, config);
   return {{"learned", std::move(json)}, {"refusals", report.refusals}, {"remarks", remarks(report, config)}};

@@ -6,6 +6,7 @@
 #include <cassert>
 
 #include "engine/fold/policy.h"
+#include "learners/widening.h"
 
 namespace shrike::engine {
 namespace {
@@ -378,7 +379,7 @@ void Fold::emit(Example example) {
   }
   ++examples_;
   counters_.frauds += example.verdict == Verdict::kFraud;
-  if (examples_ % config_->training.every == 0) boundary_ = true;
+  if (learners::is_look(examples_, config_->training.every)) boundary_ = true;
   if (dropped_.any()) {  // what it was before, or is in a broken feed: models will not see it
     example_row_.assign(example.row.begin(), example.row.end());
     dropped_.hide(example_row_);

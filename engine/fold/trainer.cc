@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "engine/fold/gate.h"
 #include "engine/fold/log.pb.h"
+#include "learners/widening.h"
 
 namespace shrike::engine {
 namespace {
@@ -33,7 +33,7 @@ void Trainer::learn(const Example& example) {
   keys_.push_back(example_key(example.transaction));
   ++examples_;
   frauds_ += example.verdict == Verdict::kFraud;
-  const bool boundary = examples_ % config_->training.every == 0;
+  const bool boundary = learners::is_look(examples_, config_->training.every);
   if (boundary || labels_.size() == kBatch) flush();
   if (boundary) look();
 }
@@ -93,17 +93,22 @@ void Trainer::look() {
   if (candidate_ != nullptr) {
     if (trial_.labels.size() < next_judgement_) return;
     GateResult result = judge(config_->gate, trial_.champion, trial_.candidate, trial_.labels, trial_.weights,
-                              config_->training.seed * 0x9E3779B97F4A7C15ull + candidate_at_);
+                              config_->training.seed * 0x9E3779B97F4A7C15ull + candidate_at_, standing());
     if (result.verdict == GateVerdict::kContinue) {
       // A judgement costs more the longer the trial: the next one waits for a quarter more evidence.
       next_judgement_ = trial_.labels.size() + trial_.labels.size() / 4;
+      // While the champion is young, what was learned meanwhile is worth more than the trial's few rows.
+      if (trial_asks().settled < 1 && examples_ >= 2 * candidate_at_) take_candidate();
       return;
     }
     propose(result.verdict == GateVerdict::kAccept ? ModelAction::kAccepted : ModelAction::kRejected,
             std::move(result.report));
     return;
   }
-  if (!learner_->ready()) return;
+  if (learner_->ready()) take_candidate();
+}
+
+void Trainer::take_candidate() {
   flush_observed();
   candidate_ = learner_->snapshot();
   candidate_at_ = examples_;
@@ -140,6 +145,9 @@ void Trainer::model_event(const ModelEvent& event, learners::ModelPtr model) {
   if (takes_over(event.action)) {
     served_ |= event.action == ModelAction::kActivated || event.candidate > 0;
     champion_ = std::move(model);
+    champion_examples_ = event.candidate > 0 || event.action == ModelAction::kAccepted
+                             ? std::optional(event.candidate)
+                             : std::nullopt;
     if (event.action == ModelAction::kActivated && champion_ != nullptr && !champion_->origin().empty()) {
       if (const auto adopted = learner_->adopt(*champion_); !adopted)
         spdlog::warn("learning does not go on from model {}: {}", event.model, adopted.error().reason);
@@ -169,6 +177,7 @@ std::string Trainer::save() {
   record.set_frauds(frauds_);
   record.set_observed(observed_);
   record.set_served(served_);
+  if (champion_examples_) record.set_champion_examples(*champion_examples_);
   record.set_candidate(candidate_at_);
   if (candidate_ != nullptr) record.set_candidate_model(learners::serialize(*candidate_));
   record.set_champion_model(learners::serialize(*champion_));
@@ -206,6 +215,8 @@ tl::expected<void, std::string> Trainer::restore(std::string_view bytes) {
   frauds_ = record.frauds();
   observed_ = record.observed();
   served_ = record.served();
+  champion_examples_ =
+      record.has_champion_examples() ? std::optional(record.champion_examples()) : std::nullopt;
   const auto load = [](const std::string& model) -> learners::ModelPtr {
     auto loaded = learners::load_model(model);
     return loaded ? *loaded : nullptr;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/fold/fold.h"
+#include "engine/fold/gate.h"
 #include "learners/learner.h"
 
 namespace shrike::engine {
@@ -38,7 +39,8 @@ class Trainer : public ExampleSink {
   explicit Trainer(ConfigPtr config);
   ~Trainer() override;
 
-  // At multiples of training.every it looks at the candidate; a proposal may follow.
+  // At multiples of training.every, and sooner while examples are few (learners/widening.h), it looks at the
+  // candidate; a proposal may follow.
   void learn(const Example& example) override;
   // For learners that need no labels. While no model has ever served, at each cold look (see fold.h) what
   // they make of it is proposed, without a gate: there are no labels to judge by.
@@ -55,9 +57,10 @@ class Trainer : public ExampleSink {
 
   uint64_t examples() const { return examples_; }
   uint64_t frauds() const { return frauds_; }
-  // Of the trial under way, which waits for gate.examples_min and gate.frauds_min; 0 without one.
+  // Of the trial under way, which waits for what trial_asks(); 0 without one.
   uint64_t trial_examples() const { return trial_.labels.size(); }
   uint64_t trial_frauds() const { return trial_.frauds; }
+  Demands trial_asks() const { return demands(config_->gate, standing()); }
   bool on_trial() const { return candidate_ != nullptr; }
   // See Learner::waits_for(); every example so far counts.
   std::string learner_waits_for() {
@@ -82,9 +85,13 @@ class Trainer : public ExampleSink {
   void flush();
   void flush_observed();
   void look();
+  void take_candidate();
   void look_cold();
   void propose(ModelAction action, std::string report);
   void try_retrained();
+  TrialStanding standing() const {
+    return {champion_examples_, served_, std::max<uint64_t>(candidate_at_, 1)};
+  }
 
   ConfigPtr config_;
   std::unique_ptr<learners::Learner> learner_;
@@ -92,6 +99,7 @@ class Trainer : public ExampleSink {
   uint64_t examples_ = 0, frauds_ = 0, observed_ = 0;
   bool served_ = false;  // a model that learned from labels has been champion
   learners::ModelPtr champion_;
+  std::optional<uint64_t> champion_examples_ = 0;  // at its snapshot; none: it was made elsewhere
   learners::ModelPtr candidate_;
   learners::ModelPtr retrained_;  // waits until the proposal before it is answered
   uint64_t candidate_at_ = 0;     // examples at its snapshot; 0 for one made without labels

@@ -4,6 +4,7 @@
 
 #include "engine/lifecycle/lifecycle.h"
 #include "engine/log/recovery.h"
+#include "learners/widening.h"
 
 namespace shrike::engine {
 size_t ReplayReport::state_bytes() const {
@@ -234,6 +235,9 @@ void Replayer::tell_learned() {
     learned.on_trial = trainer_->on_trial();
     learned.trial_examples = trainer_->trial_examples();
     learned.trial_frauds = trainer_->trial_frauds();
+    learned.trial_examples_min = trainer_->trial_asks().examples_min;
+    learned.trial_frauds_min = trainer_->trial_asks().frauds_min;
+    learned.next_look = learners::next_look(trainer_->examples(), config_->training.every);
   }
 }
 

@@ -45,7 +45,9 @@ struct Learned {
   int64_t label_delay_us = 0;       // of a CSV's frauds
   bool on_trial = false;
   uint64_t trial_examples = 0, trial_frauds = 0;
-  std::string learner_waits;  // for what; "" once it is ready
+  uint64_t trial_examples_min = 0, trial_frauds_min = 0;  // what the gate asks of it: see fold/gate.h
+  uint64_t next_look = 0;                                 // examples at the next look for a candidate
+  std::string learner_waits;                              // for what; "" once it is ready
 };
 
 struct ReplayReport {

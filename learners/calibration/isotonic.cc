@@ -77,7 +77,8 @@ Isotonic fit_isotonic(std::span<const double> log_odds, std::span<const float> l
   logistic_in_place(p, 1, 0);
   double total = 0;
   for (size_t k = 0; k < p.size(); ++k) total += static_cast<double>(weights[order[k]] * p[k] * (1 - p[k]));
-  const double enough = std::max(kInformationMin, total / kBandsMax);
+  // Little information makes few bands, of more than the least each.
+  const double enough = std::max(kInformationMin, total / std::min(kBandsMax, std::sqrt(total)));
   std::vector<Band> bands;
   // By how much the band's log-odds are off: Newton's method on its log loss.
   const auto correction = [&](size_t first, size_t last) {

@@ -23,6 +23,7 @@
 #include "learners/registry.h"
 #include "learners/saved/records.h"
 #include "learners/saved/sealed.h"
+#include "learners/widening.h"
 
 namespace shrike::learners {
 namespace {
@@ -63,11 +64,14 @@ class EnsembleLearner : public Learner {
   std::string_view family() const override { return "ensemble"; }
   const std::vector<Column>& columns() const override { return columns_; }
   uint64_t examples() const override { return examples_; }
+  // One member that tells rows apart is enough: what the others say, the same of every row, draws its
+  // log-odds towards the prior until they are ready too.
   bool ready() const override {
-    return std::all_of(members_.begin(), members_.end(), [](const auto& member) { return member->ready(); });
+    return std::any_of(members_.begin(), members_.end(), [](const auto& member) { return member->ready(); });
   }
   std::string waits_for() const override {
     std::string all;
+    if (ready()) return all;
     for (const auto& member : members_) {
       if (!member->ready())
         all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", member->family(), member->waits_for());
@@ -98,25 +102,26 @@ class EnsembleLearner : public Learner {
                    std::span<const uint64_t> keys) override {
     const auto every = static_cast<uint64_t>(options_.refresh);
     for (size_t from = 0; from < rows.rows();) {
-      const size_t n = std::min<size_t>(rows.rows() - from, every - examples_ % every);
+      const size_t n = std::min<size_t>(rows.rows() - from, next_look(examples_, every) - examples_);
       const MatrixView part({rows.row(from).data(), n * rows.columns()}, rows.columns());
       if (judging_) judge(part, labels.subspan(from, n), weights.subspan(from, n), keys.subspan(from, n));
       for (const auto& member : members_)
         member->partial_fit(part, labels.subspan(from, n), weights.subspan(from, n), keys.subspan(from, n));
       examples_ += n;
       from += n;
-      if (examples_ % every == 0) refresh();
+      if (is_look(examples_, every)) refresh();
     }
   }
 
   ModelPtr snapshot() const override {
     std::vector<ModelPtr> fresh;
     for (const auto& member : members_) fresh.push_back(member->snapshot());
-    Stack stack = mixed(fit_stack(window_, members_.size()), switcher_);
-    std::vector<double> margins(window_.size());
+    const PredictionWindow recent = recent_predictions();
+    Stack stack = mixed(fit_stack(recent, members_.size()), switcher_);
+    std::vector<double> margins(recent.size());
     for (size_t i = 0; i < margins.size(); ++i)
-      margins[i] = stack.margin(std::span(window_.rows).subspan(i * members_.size(), members_.size()));
-    Isotonic isotonic = fit_isotonic(margins, window_.labels, window_.weights);
+      margins[i] = stack.margin(std::span(recent.rows).subspan(i * members_.size(), members_.size()));
+    Isotonic isotonic = fit_isotonic(margins, recent.labels, recent.weights);
     const double ceiling =
         options_.doubt > 0 ? 1 - options_.doubt / (frauds_judged_ + 10 * options_.doubt) : 1;
     return std::make_shared<EnsembleModel>(columns_, std::move(fresh), std::move(stack), std::move(isotonic),
@@ -235,10 +240,25 @@ class EnsembleLearner : public Learner {
     }
   }
 
+  // While the window fills, its older half was said by members that knew half as much, and is left out; a
+  // full one counts whole.
+  PredictionWindow recent_predictions() const {
+    const size_t size = window_.size(), capacity = static_cast<size_t>(options_.calibration_window);
+    const size_t kept = std::max(size - size / 2, 2 * size - std::min(2 * size, capacity));
+    if (kept >= size) return window_;
+    PredictionWindow recent;
+    const auto from = static_cast<std::ptrdiff_t>(size - kept);
+    recent.rows.assign(window_.rows.begin() + from * static_cast<std::ptrdiff_t>(members_.size()),
+                       window_.rows.end());
+    recent.labels.assign(window_.labels.begin() + from, window_.labels.end());
+    recent.weights.assign(window_.weights.begin() + from, window_.weights.end());
+    return recent;
+  }
+
   void refresh() {
     models_.clear();
     for (const auto& member : members_) models_.push_back(member->snapshot());
-    stack_ = fit_stack(window_, members_.size());
+    stack_ = fit_stack(recent_predictions(), members_.size());
     judging_ = ready();
   }
 
@@ -248,7 +268,7 @@ class EnsembleLearner : public Learner {
   uint64_t seed_;
   uint64_t examples_ = 0;
   double frauds_judged_ = 0;  // their weight
-  bool judging_ = false;      // all members were ready at the last refresh
+  bool judging_ = false;      // some member was ready at the last refresh
   std::vector<std::unique_ptr<Learner>> members_;
   std::unique_ptr<Learner> cold_;
   std::vector<ModelPtr> models_;  // the members as they stood then
@@ -351,7 +371,9 @@ Family ensemble_family() {
   const EnsembleOptions defaults;
   std::vector<OptionInfo> infos = {
       {"refresh", defaults.refresh, "an integer from 100 to 10000000",
-       "examples between two snapshots of the members, whose predictions are judged"},
+       "examples between two snapshots of the members, whose predictions are judged; at most: while there "
+       "are "
+       "few, a fifth of them"},
       {"calibration_window", defaults.calibration_window, "an integer from 100 to 10000000",
        "newest predictions kept (frauds, hard ones, a sample of the rest) that weights are fitted to"},
       {"doubt", defaults.doubt, "a number from 0 to 1000000",

@@ -1,8 +1,8 @@
 // Logistic regression by FTRL-proximal (McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD
 // 2013) over binned numeric columns (one weight per bin and one for missing) and hashed categories. Cut
-// points are fitted on the first `bin_sample` examples, which wait for them, and again whenever the number of
-// examples has doubled, weights carried over. Before it learns an example it notes its margin: a snapshot is
-// calibrated (Platt) on the newest of these.
+// points are fitted on the first hundred examples, which wait for them, and again whenever the number of
+// examples has doubled, weights carried over; there are few at first (widening.h). Before it learns an
+// example it notes its margin: a snapshot is calibrated (Platt) on the newest of these.
 //
 // Up to `pairs` pairs of columns have a table of weights of their own (pair_search.h chooses them, one a
 // round of 2 * bin_sample examples); it begins at zero and learns like all others.
@@ -23,6 +23,7 @@
 #include "learners/rows/bins.h"
 #include "learners/saved/records.h"
 #include "learners/saved/sealed.h"
+#include "learners/widening.h"
 
 namespace shrike::learners {
 namespace {
@@ -39,7 +40,9 @@ constexpr OptionRow<LinearOptions> kRows[] = {
     {"l1", &LinearOptions::l1, nullptr, 0, 1e6, "pushes weights to exactly zero"},
     {"l2", &LinearOptions::l2, nullptr, 0, 1e6, "shrinks weights"},
     {"bins", nullptr, &LinearOptions::bins, 2, 4096, "bins of a numeric column, at most"},
-    {"bin_sample", nullptr, &LinearOptions::bin_sample, 10, 1e6, "examples before cut points are fitted"},
+    {"bin_sample", nullptr, &LinearOptions::bin_sample, 10, 1e6,
+     "cut points are fitted after so many examples, and after 100 at the latest; half a round of the search "
+     "for pairs"},
     {"hash_bits", nullptr, &LinearOptions::hash_bits, 1, 24, "a categorical column has 2^hash_bits weights"},
     {"calibration_window", nullptr, &LinearOptions::calibration_window, 100, 1e7,
      "newest examples to calibrate on"},
@@ -68,7 +71,9 @@ class LinearLearner : public Learner {
   bool ready() const override { return binned_ && frauds_ > 0; }
   std::string waits_for() const override {
     if (ready()) return "";
-    return binned_ ? "no fraud came yet" : short_of(examples_, options_.bin_sample, "bin_sample");
+    if (binned_) return "no fraud came yet";
+    return fmt::format("its bins are cut at {} examples, {} came", first_bins(options_.bin_sample),
+                       examples_);
   }
 
   void partial_fit(MatrixView rows, std::span<const float> labels, std::span<const float> weights,
@@ -209,7 +214,7 @@ class LinearLearner : public Learner {
         sample_.add(row, columns_.size(), fraud);
       }
     }
-    if (!binned_ && examples_ >= static_cast<uint64_t>(options_.bin_sample)) begin();
+    if (!binned_ && examples_ >= first_bins(options_.bin_sample)) begin();
     if (binned_ && examples_ >= refit_at_) refit();
   }
 
@@ -229,7 +234,7 @@ class LinearLearner : public Learner {
 
   void fit(size_t column, std::vector<std::vector<float>>& cuts) const {
     if (columns_[column].kind == ColumnKind::kCategorical) return;
-    cuts[column] = fit_cuts(sample_, columns_.size(), column, static_cast<size_t>(options_.bins));
+    cuts[column] = fit_cuts(sample_, columns_.size(), column, bins_for(examples_, options_.bins));
   }
 
   void copy(size_t from, size_t to, const std::vector<double>& z, const std::vector<double>& n,
@@ -278,12 +283,19 @@ class LinearLearner : public Learner {
     }
     copy(z.size() - 1, z_.size() - 1, z, n, counts);
     search_.forget(layout_.pairs.size());
-    for (size_t i = 0; i < w_.size(); ++i) w_[i] = weight(i);
     refit_at_ = examples_ * 2;
+    for (size_t i = 0; i < w_.size(); ++i) w_[i] = weight(i);
   }
 
   bool of_pair(size_t i) const { return i >= layout_.column_weights && i < layout_.weights(); }
-  double rate(size_t i) const { return of_pair(i) ? options_.alpha / 2 : options_.alpha; }
+  // Few examples must not throw the weights of many columns far: the rate rises as they double, until they
+  // are kSettled, and stays from one fitting of cut points to the next.
+  double rate(size_t i) const {
+    constexpr double kSettled = 20'000;
+    const double share = std::min(1.0, static_cast<double>(refit_at_) / 2 / kSettled);
+    const double alpha = options_.alpha * std::sqrt(share);
+    return of_pair(i) ? alpha / 2 : alpha;
+  }
 
   double weight(size_t i) const {
     const double z = z_[i];

@@ -1,8 +1,9 @@
 // Incremental gradient boosting: histogram trees on a replay buffer of frauds and sampled, re-weighted
 // legitimate examples. No full retrain is needed (`renew_every` gives one): every `grow_every` examples the
 // `grow_trees` oldest trees leave the ensemble and as many are grown on the whole buffer against what the
-// others predict, so that the ensemble renews itself tree by tree within a fixed size. A function of the
-// examples, the options and the seed: sums are exact integers, sampling decides by hashes.
+// others predict, so that the ensemble renews itself tree by tree within a fixed size. A young one grows
+// after its first hundred examples, and again whenever a fifth more have come (widening.h), mostly anew. A
+// function of the examples, the options and the seed: sums are exact integers, sampling decides by hashes.
 //
 // Before an example is learned its margin is noted: a snapshot is calibrated (Platt) on the newest of these.
 #include "learners/trees/boosting.h"
@@ -27,8 +28,10 @@ constexpr Row kRows[] = {
     {"depth", nullptr, &B::depth, 1, 16, "of a tree; up to 6 scores fastest"},
     {"rate", &B::rate, nullptr, 1e-3, 1, "learning rate: shrinks each tree"},
     {"bins", nullptr, &B::bins, 2, 4096, "bins of a column, at most"},
-    {"bin_sample", nullptr, &B::bin_sample, 10, 1e9, "examples before the first trees are grown"},
-    {"grow_every", nullptr, &B::grow_every, 1, 1e9, "examples between two growths"},
+    {"bin_sample", nullptr, &B::bin_sample, 10, 1e9,
+     "the first trees are grown after so many examples, and after 100 at the latest"},
+    {"grow_every", nullptr, &B::grow_every, 1, 1e9,
+     "examples between two growths, at most: while there are few, a fifth of them"},
     {"grow_trees", nullptr, &B::grow_trees, 1, 5000, "trees grown then, and as many of the oldest leave"},
     {"refresh_trees", nullptr, &B::refresh_trees, 0, 5000,
      "oldest trees whose leaves then move towards the present; those that no longer help leave"},
@@ -57,7 +60,7 @@ void BoostingLearner::partial_fit(MatrixView rows, std::span<const float> labels
   // Until the next growth the trees stay: whole batches are scored at once.
   for (size_t from = 0; from < rows.rows();) {
     const size_t until_growth =
-        static_cast<size_t>(std::max<uint64_t>(next_growth_, examples_ + 1) - examples_);
+        static_cast<size_t>(std::max<uint64_t>(next_growth_, weighed_ + 1) - weighed_);
     const size_t to = std::min(rows.rows(), from + until_growth);
     margins_.assign(to - from, 0.0f);
     if (!trees_.empty())
@@ -65,14 +68,16 @@ void BoostingLearner::partial_fit(MatrixView rows, std::span<const float> labels
     for (size_t i = from; i < to; ++i)
       take(rows.row(i).data(), margins_[i - from], labels[i], weights[i], keys[i]);
     from = to;
-    if (examples_ < next_growth_) continue;
-    next_growth_ = examples_ + static_cast<uint64_t>(options_.grow_every);
+    if (weighed_ < next_growth_) continue;
     if (frauds_.ring.size() > 0 && negatives_.ring.size() > 0) grow();
+    next_growth_ = adopted_ > 0 ? weighed_ + static_cast<uint64_t>(options_.grow_every)
+                                : next_look(weighed_, static_cast<uint64_t>(options_.grow_every));
   }
 }
 
 void BoostingLearner::take(const float* row, float margin, float label, float weight, uint64_t key) {
   ++examples_;
+  weighed_ += weight > 0;
   const bool fraud = label > 0.5f;
   const uint64_t dice = mix(key ^ mix(seed_));
   // Legitimate examples that look like fraud teach the most: they are kept more often, and weigh less for
@@ -117,8 +122,11 @@ std::string BoostingLearner::save() const {
   record.set_options(canonical_options<BoostingOptions>(kRows, options_, seed_));
   write_trees(trees_, *record.mutable_trees());
   record.set_examples(examples_);
+  record.set_weighed(weighed_);
   record.set_next_growth(next_growth_);
   record.set_grown(grown_);
+  record.set_grown_at(grown_at_);
+  record.set_adopted(adopted_);
   record.set_base(base_);
   write_ring(frauds_.ring, *record.mutable_frauds());
   write_ring(negatives_.ring, *record.mutable_negatives());
@@ -150,11 +158,18 @@ Result<void> BoostingLearner::load(std::string_view payload) {
   if (!trees) return tl::make_unexpected(trees.error());
   trees_ = std::move(*trees);
   examples_ = record.examples();
+  // Earlier versions grew at even steps of all examples.
+  weighed_ = record.has_weighed() ? record.weighed() : examples_;
   next_growth_ = record.next_growth();
   grown_ = record.grown();
+  grown_at_ = record.grown_at();
+  adopted_ = record.adopted();
+  const auto every = static_cast<uint64_t>(options_.grow_every);
+  if (grown_at_ == 0 && grown_ > 0) grown_at_ = next_growth_ > every ? next_growth_ - every : 1;
   base_ = record.base();
   cuts_at_ = record.cuts_at();
-  bool sound = std::isfinite(base_) && trees_.size() <= static_cast<size_t>(options_.trees);
+  bool sound = std::isfinite(base_) && trees_.size() <= static_cast<size_t>(options_.trees) &&
+               adopted_ <= trees_.size();
   const auto read = [&](const proto::ReplayRecord& from, const std::string& margin_bytes, int64_t capacity,
                         ClassBuffer& buffer) {
     sound = sound && read_ring(from, static_cast<size_t>(capacity), columns_.size(), buffer.ring) &&

@@ -16,6 +16,7 @@
 #include "learners/saved/records.h"
 #include "learners/trees/grower.h"
 #include "learners/trees/model.h"
+#include "learners/widening.h"
 
 namespace shrike::learners {
 
@@ -39,14 +40,15 @@ class BoostingLearner : public Learner {
         columns_(std::move(columns)),
         by_name_(order_by_name(columns_)),
         seed_(seed),
-        next_growth_(static_cast<uint64_t>(options.bin_sample)) {
+        next_growth_(first_bins(options.bin_sample)) {
     compile();
   }
 
   std::string_view family() const override { return "boosting"; }
   const std::vector<Column>& columns() const override { return columns_; }
   uint64_t examples() const override { return examples_; }
-  bool ready() const override { return !trees_.empty(); }
+  // Trees that tell no row from another are none.
+  bool ready() const override { return splits_; }
   std::string waits_for() const override;
   void use(Workers* workers) override { workers_ = workers; }
 
@@ -74,7 +76,10 @@ class BoostingLearner : public Learner {
 
   double early_base() const { return early_margin(frauds_.ring.next, examples_); }
 
-  void compile() { scorer_ = std::make_unique<TreeScorer>(base_, trees_, columns_.size()); }
+  void compile() {
+    scorer_ = std::make_unique<TreeScorer>(base_, trees_, columns_.size());
+    splits_ = std::any_of(trees_.begin(), trees_.end(), [](const Tree& t) { return t.nodes.size() > 1; });
+  }
 
   // Learns one example, of which the present trees say `margin`.
   void take(const float* row, float margin, float label, float weight, uint64_t key);
@@ -98,6 +103,10 @@ class BoostingLearner : public Learner {
   // The oldest trees leave and new ones are grown; the steps follow.
   void grow();
   GrowOptions grow_options() const;
+  // Of the class that has fewer: what limits how much may be learned from the buffer.
+  size_t rarer() const { return std::min(frauds_.ring.size(), negatives_.ring.size()); }
+  // How many trees so much evidence carries.
+  size_t trees_max() const;
   bool is_renewal_due() const;
   size_t trees_to_replace() const;
   void begin_anew();
@@ -122,9 +131,14 @@ class BoostingLearner : public Learner {
   std::vector<uint32_t> by_name_;  // the order in which columns are tried: not that of the configuration
   uint64_t seed_;
   Workers* workers_ = nullptr;
-  uint64_t examples_ = 0, next_growth_;
-  uint64_t grown_ = 0;    // trees ever
-  uint64_t cuts_at_ = 0;  // examples when the cut points were fitted; 0: not yet
+  uint64_t examples_ = 0;
+  uint64_t weighed_ = 0;  // of them with a weight: what growth goes by
+  uint64_t next_growth_;
+  uint64_t grown_ = 0;     // trees ever
+  uint64_t grown_at_ = 0;  // weighed_ at the last growth; 0: none yet
+  uint64_t adopted_ = 0;   // trees made elsewhere that are still here: they are the oldest
+  bool splits_ = false;    // some tree has a split
+  uint64_t cuts_at_ = 0;   // examples when the cut points were fitted; 0: not yet
   float base_ = 0;
   std::vector<Tree> trees_;  // oldest first
   std::unique_ptr<TreeScorer> scorer_;

@@ -122,8 +122,9 @@ void BoostingLearner::fill_gradients(const ClassBuffer& buffer, size_t from, siz
 void BoostingLearner::grow() {
   fit_bins();
   if (is_renewal_due()) trees_.clear();
-  const auto trees_max = static_cast<size_t>(options_.trees);
-  const size_t fresh = trees_.empty() ? trees_max : trees_to_replace();
+  const size_t trees_max = this->trees_max();
+  const size_t fresh = trees_.empty() ? trees_max : std::min(trees_max, trees_to_replace());
+  if (fresh == trees_max) trees_.clear();
   if (trees_.empty()) begin_anew();
   if (trees_.size() > trees_max - fresh) remove_oldest(trees_.size() - (trees_max - fresh));
   Growth growth{grow_options(),
@@ -137,26 +138,44 @@ void BoostingLearner::grow() {
   // While there is room, twice as many are grown.
   const size_t growing = std::max(fresh, std::min(2 * fresh, trees_max - trees_.size()));
   for (size_t t = 0; t < growing; ++t) grow_tree(growth);
+  grown_at_ = weighed_;
   compile();
 }
 
 GrowOptions BoostingLearner::grow_options() const {
-  return {.depth = static_cast<uint32_t>(options_.depth),
+  // Few examples of a class carry shallow trees, whose splits must be plain to see: a level more for twice as
+  // many, and all that the options allow from kSettled on.
+  constexpr size_t kSettled = 3840, kOfDepthTwo = kSettled >> 4;
+  int64_t depth = 2;
+  for (size_t carried = 2 * kOfDepthTwo; carried <= rarer() && depth < options_.depth; carried *= 2) ++depth;
+  if (rarer() >= kSettled) depth = options_.depth;
+  const double young = 1 - std::min(1.0, static_cast<double>(rarer()) / kSettled);
+  constexpr double kYoungGain = 3;  // of a split, as a likelihood ratio statistic
+  return {.depth = static_cast<uint32_t>(std::min(depth, options_.depth)),
           .rate = options_.rate,
           .l2 = options_.l2,
           .hessian_min = options_.hessian_min,
-          .gain_min = options_.gain_min};
+          .gain_min = std::max(options_.gain_min, kYoungGain * young)};
+}
+
+size_t BoostingLearner::trees_max() const {
+  if (adopted_ > 0) return static_cast<size_t>(options_.trees);
+  constexpr size_t kRowsOfATree = 12, kLeast = 30;
+  return std::min(static_cast<size_t>(options_.trees), std::max(kLeast, rarer() / kRowsOfATree));
 }
 
 // Whether a multiple of renew_every examples was passed since the last growth.
 bool BoostingLearner::is_renewal_due() const {
   const auto every = static_cast<uint64_t>(options_.renew_every);
-  const auto since = std::min(static_cast<uint64_t>(options_.grow_every), examples_);
-  return every > 0 && examples_ / every != (examples_ - since) / every;
+  return every > 0 && grown_at_ > 0 && weighed_ / every != grown_at_ / every;
 }
 
-// While what came since the last growth is a large part of all there is, more trees are replaced.
+// While what came since the last growth is a large part of all there is, more trees are replaced. Trees that
+// were made elsewhere know more than the first examples here: they leave as slowly as those of an old
+// learner.
 size_t BoostingLearner::trees_to_replace() const {
+  if (adopted_ > 0)
+    return std::min(static_cast<size_t>(options_.grow_trees), static_cast<size_t>(options_.trees));
   const double share = 2 * static_cast<double>(options_.grow_every) / static_cast<double>(examples_);
   const size_t fresh = std::max(static_cast<size_t>(options_.grow_trees),
                                 static_cast<size_t>(share * static_cast<double>(options_.trees)));
@@ -165,6 +184,7 @@ size_t BoostingLearner::trees_to_replace() const {
 
 // Without trees all margins are the base.
 void BoostingLearner::begin_anew() {
+  adopted_ = 0;
   base_ = round_to_fixed(early_base());
   for (ClassBuffer* buffer : {&frauds_, &negatives_})
     std::fill(buffer->margins.begin(), buffer->margins.end(), fixed(base_));
@@ -173,6 +193,7 @@ void BoostingLearner::begin_anew() {
 void BoostingLearner::remove_oldest(size_t count) {
   take_away(std::span(trees_).first(count));
   trees_.erase(trees_.begin(), trees_.begin() + static_cast<std::ptrdiff_t>(count));
+  adopted_ -= std::min<uint64_t>(adopted_, count);
 }
 
 std::vector<float> BoostingLearner::weigh_rows() {
@@ -272,10 +293,13 @@ void BoostingLearner::take_away(std::span<const Tree> trees) {
 
 std::string BoostingLearner::waits_for() const {
   if (ready()) return "";
-  if (examples_ < static_cast<uint64_t>(options_.bin_sample))
-    return short_of(examples_, options_.bin_sample, "bin_sample");
+  if (examples_ < first_bins(options_.bin_sample))
+    return fmt::format("its first trees grow at {} examples, {} came", first_bins(options_.bin_sample),
+                       examples_);
   if (frauds_.ring.size() == 0) return "no fraud came yet";
-  return fmt::format("its first trees grow at {} examples, {} came", next_growth_, examples_);
+  if (negatives_.ring.size() == 0) return "nothing legitimate came yet";
+  return fmt::format("{} frauds among {} examples show no difference yet; it tries again at {} examples",
+                     frauds_.ring.size(), examples_, next_growth_);
 }
 
 // Its trees become the oldest of ours, with the calibration folded into their leaves. Leaves move to our
@@ -302,6 +326,8 @@ Result<void> BoostingLearner::adopt(const Model& model) {
   }
   base_ = round_to_fixed(slope * static_cast<double>(from->scorer().base()) + shift);
   window_ = {};
+  adopted_ = trees_.size();
+  next_growth_ = weighed_ + static_cast<uint64_t>(options_.grow_every);
   in_parts([&](ClassBuffer& buffer, size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       buffer.margins[i] = fixed(base_);
@@ -317,10 +343,14 @@ Result<void> BoostingLearner::adopt(const Model& model) {
 // and a tree without which the loss would be lower (to second order) leaves.
 void BoostingLearner::refresh(const GrowOptions& options, std::span<const float> weights) {
   std::vector<Tree> staying;
+  uint64_t left = 0;  // of those made elsewhere
   for (size_t t = 0; t < trees_.size(); ++t) {
     if (t >= static_cast<size_t>(options_.refresh_trees) || refresh_tree(trees_[t], options, weights))
       staying.push_back(std::move(trees_[t]));
+    else if (t < adopted_)
+      ++left;
   }
+  adopted_ -= left;
   trees_ = std::move(staying);
 }
 

@@ -21,6 +21,7 @@
 #include "learners/trees/hoeffding_tree.h"
 #include "learners/trees/model.h"
 #include "learners/trees/trees.pb.h"
+#include "learners/widening.h"
 
 namespace shrike::learners {
 namespace {
@@ -46,7 +47,8 @@ constexpr Row kRows[] = {
     {"warning", &F::warning, nullptr, 1e-9, 1, "confidence of the warning that plants a background tree"},
     {"drift", &F::drift, nullptr, 1e-9, 1, "confidence of the drift that lets it take over"},
     {"bins", nullptr, &F::bins, 2, 1024, "bins of a column, at most"},
-    {"bin_sample", nullptr, &F::bin_sample, 10, 1e6, "examples before cut points are fitted"},
+    {"bin_sample", nullptr, &F::bin_sample, 10, 1e6,
+     "cut points are fitted after so many examples, and after 100 at the latest, or 3000 with categories"},
     {"memory_mib", nullptr, &F::memory_mib, 1, 1e6, "ceiling of the leaves' histograms"},
     {"memory", &F::memory, nullptr, 0, 1e9,
      "weight after which a leaf's probability has forgotten most; 0: never"},
@@ -59,6 +61,7 @@ class ForestLearner : public Learner {
   ForestLearner(ForestOptions options, std::vector<Column> columns, uint64_t seed)
       : options_(options), columns_(std::move(columns)), seed_(seed), cuts_(columns_.size()) {
     by_name_ = order_by_name(columns_);
+    first_cut_ = first_cut();
     tree_options_.grace = options.grace;
     tree_options_.significance = options.significance;
     tree_options_.column_rate = options.column_rate;
@@ -89,7 +92,8 @@ class ForestLearner : public Learner {
   bool ready() const override { return refit_at_ > 0 && frauds_ > 0; }
   std::string waits_for() const override {
     if (ready()) return "";
-    return refit_at_ > 0 ? "no fraud came yet" : short_of(examples_, options_.bin_sample, "bin_sample");
+    if (refit_at_ > 0) return "no fraud came yet";
+    return fmt::format("its bins are cut at {} examples, {} came", first_cut(), examples_);
   }
 
   void use(Workers* workers) override { workers_ = workers; }
@@ -157,6 +161,14 @@ class ForestLearner : public Learner {
     void clear() { rows.clear(), labels.clear(), weights.clear(), keys.clear(); }
   };
 
+  // A split is for ever: with categories it waits until most of them came often enough to be in its set.
+  uint64_t first_cut() const {
+    const bool categories = std::any_of(columns_.begin(), columns_.end(), [](const Column& column) {
+      return column.kind == ColumnKind::kCategorical;
+    });
+    return categories ? first_bins(options_.bin_sample, 3000) : first_bins(options_.bin_sample);
+  }
+
   HoeffdingTree plant(size_t t, uint64_t time) const {
     return {mix(seed_ ^ mix(t + 1 + (time << 20))), columns_.size(), tree_options_};
   }
@@ -186,7 +198,7 @@ class ForestLearner : public Learner {
       if (fraud || mix(dice) % 16 == 0 || sample_.negatives.next < BinSample::kNegativesMax / 4)
         sample_.add(&batch_.rows[at], columns_.size(), fraud);
     }
-    if (examples_ < std::max(refit_at_, static_cast<uint64_t>(options_.bin_sample))) return;
+    if (examples_ < std::max(refit_at_, first_cut_)) return;
     if (refit_at_ > 0) learn_batch();  // by the old cut points
     refit();
     learn_batch();
@@ -194,9 +206,13 @@ class ForestLearner : public Learner {
 
   // New cut points whenever the number of examples has doubled.
   void refit() {
-    for (size_t c = 0; c < columns_.size(); ++c)
-      cuts_[c] = fit_bins(sample_, columns_.size(), c, columns_[by_name_[c]].kind,
-                          static_cast<size_t>(options_.bins));
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      // A category that came often enough has its bin however few the examples.
+      const ColumnKind kind = columns_[by_name_[c]].kind;
+      const auto most = static_cast<size_t>(options_.bins);
+      cuts_[c] = fit_bins(sample_, columns_.size(), c, kind,
+                          kind == ColumnKind::kNumeric ? bins_for(examples_, options_.bins) : most);
+    }
     for (Member& member : members_) {
       member.tree.forget_histograms();
       if (member.background) member.background->forget_histograms();
@@ -282,6 +298,7 @@ class ForestLearner : public Learner {
   HoeffdingOptions tree_options_;
   std::vector<Column> columns_;
   uint64_t seed_;
+  uint64_t first_cut_ = 0;
   uint64_t examples_ = 0, frauds_ = 0, refit_at_ = 0;
   // Trees see columns in the order of their names, not in that of the configuration: by_name_[c] is the place
   // in the configuration of the column that they see as c. Cut points, batch and sample are in their order.

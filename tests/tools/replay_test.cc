@@ -33,8 +33,8 @@ TEST_F(ReplayCommand, SaysWhyNoModelTookOver) {
   const std::string json = folder_ / "e.json";
   EXPECT_EQ(run(add_evaluate, {"evaluate", few, "--config", config_, "--learner", "linear", "--json", json}),
             0);
-  EXPECT_TRUE(holds(out, "36 of the 50 examples of bin_sample came")) << out;
-  EXPECT_TRUE(holds(engine::read_file(json), R"("why_no_model":["the learner has seen too little: 36 of)"));
+  EXPECT_TRUE(holds(out, "its bins are cut at 50 examples, 36 came")) << out;
+  EXPECT_TRUE(holds(engine::read_file(json), R"("why_no_model":["the learner has seen too little: its bins)"));
   EXPECT_EQ(run(add_evaluate, {"evaluate", few, "--config", config_, "--learner", "linear", "--live"}), 0);
   EXPECT_TRUE(holds(out, "it has not begun")) << out;
 }

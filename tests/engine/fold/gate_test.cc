@@ -95,5 +95,69 @@ TEST(Gate, NaNAndBadCalibrationAreRejected) {
   EXPECT_EQ(judge(gate(), t.weak, t.strong, t.labels, {}, 1).verdict, GateVerdict::kReject);
 }
 
+TEST(Gate, AsksMoreTheMoreTheChampionHasLearned) {
+  const GateConfig config = gate();
+  const Demands first = demands(config, {.champion_examples = 0, .champion_learned = false});
+  EXPECT_EQ(first.examples_min, 50u);
+  EXPECT_EQ(first.frauds_min, 5u);
+  Demands before = first;
+  for (uint64_t examples = 100; examples <= 8000; examples *= 2) {
+    const Demands asked = demands(config, {.champion_examples = examples});
+    EXPECT_GE(asked.examples_min, before.examples_min);
+    EXPECT_GE(asked.frauds_min, before.frauds_min);
+    EXPECT_LE(asked.examples_min, std::max<uint64_t>(50, examples / 4));
+    before = asked;
+  }
+  for (const Demands& whole : {demands(config, {.champion_examples = 8000}), demands(config, {})}) {
+    EXPECT_EQ(whole.examples_min, config.examples_min);
+    EXPECT_EQ(whole.frauds_min, config.frauds_min);
+    EXPECT_EQ(whole.examples_max, config.examples_max);
+    EXPECT_EQ(whole.settled, 1);
+  }
+}
+
+const TrialStanding kNobodyLearned{
+    .champion_examples = 0, .champion_learned = false, .candidate_examples = 300};
+
+TEST(Gate, WhileNobodyHasLearnedAHundredRowsCanBeEnough) {
+  std::mt19937 random(3);
+  std::vector<float> prior(100, 0.01f), candidate;
+  std::vector<uint8_t> labels;
+  for (size_t i = 0; i < 100; ++i) {
+    const bool risky = random() % 2 == 0;
+    labels.push_back(random() % 10 < (risky ? 6 : 1));
+    candidate.push_back(risky ? 0.6f : 0.1f);
+  }
+  const GateResult result = judge(gate(), prior, candidate, labels, {}, 1, kNobodyLearned);
+  EXPECT_EQ(result.verdict, GateVerdict::kAccept) << result.report;
+  EXPECT_EQ(judge(gate(), prior, candidate, labels, {}, 1).verdict, GateVerdict::kContinue)
+      << "a settled champion wants more";
+}
+
+// A candidate that learned noise: it knows the share of frauds, which the prior may not, and nothing else.
+TEST(Gate, NoiseDoesNotTakeOverFromThePrior) {
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal;
+  size_t accepted = 0, refused = 0;
+  for (size_t stream = 0; stream < 200; ++stream) {
+    std::vector<float> prior, candidate;
+    std::vector<uint8_t> labels;
+    bool done = false;
+    for (size_t n = 50; n <= 400 && !done; n += n / 4) {
+      while (labels.size() < n) {
+        labels.push_back(random() % 10 < 3);
+        prior.push_back(stream % 2 == 0 ? 0.01f : 0.3f);
+        candidate.push_back(static_cast<float>(1 / (1 + std::exp(0.85 + 0.3 * normal(random)))));
+      }
+      const GateResult result = judge(gate(), prior, candidate, labels, {}, stream, kNobodyLearned);
+      accepted += result.verdict == GateVerdict::kAccept;
+      refused += result.verdict == GateVerdict::kReject;
+      done = result.verdict != GateVerdict::kContinue;
+    }
+  }
+  EXPECT_LE(accepted, 4u) << "of 200 streams";
+  EXPECT_GE(refused, 190u) << "and the trials end";
+}
+
 }  // namespace
 }  // namespace shrike::engine
