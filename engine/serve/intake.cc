@@ -56,11 +56,11 @@ void Intake::refuse_if_late(Envelope& envelope, const Client& client, int64_t de
   }
 }
 
-Intake::Added Intake::add(EnvelopePtr&& envelope, int64_t deadline_us, int64_t now_us) {
+Intake::Added Intake::add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us) {
   Client& client = client_of(envelope->peer.address);
   if (!envelope->error) refuse_if_late(*envelope, client, deadline_us, now_us);
   const bool refused = envelope->error.has_value();
-  if (refused && client.idle()) return Added::kAnswerNow;
+  if (refused && client.idle()) return {true, std::move(envelope)};
   if (!refused) {
     ++client.waiting;
     ++waiting_;
@@ -70,7 +70,7 @@ Intake::Added Intake::add(EnvelopePtr&& envelope, int64_t deadline_us, int64_t n
   (was_idle ? client.head : client.tail->next) = std::move(envelope);
   client.tail = added;
   if (was_idle && !client.paused) active_.push_back(&client);
-  return refused ? Added::kRefused : Added::kWaits;
+  return {refused, nullptr};
 }
 
 void Intake::answered(std::string_view client) { --client_of(client).under_way; }

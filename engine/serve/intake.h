@@ -27,13 +27,12 @@ class Intake {
   explicit Intake(Limits limits) : limits_(limits) {}
 
   // What became of a request that was added.
-  enum class Added : uint8_t {
-    kWaits,
-    kRefused,    // its error is set; it waits for its place among its client's replies
-    kAnswerNow,  // the same of a client that waits for nothing else: it was not taken, and can be answered
+  struct Added {
+    bool refused = false;    // its error is set; it waits for its place among its client's replies, or is
+    EnvelopePtr answer_now;  // this: its client waits for nothing else
   };
   // Takes a request, whose error is set if it is refused already. `deadline_us`: 0 for none.
-  Added add(EnvelopePtr&& envelope, int64_t deadline_us, int64_t now_us);
+  Added add(EnvelopePtr envelope, int64_t deadline_us, int64_t now_us);
   // The next in turn, null when nothing waits. Its error is set when it was refused.
   EnvelopePtr next(int64_t now_us);
 

@@ -314,11 +314,11 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
   }
   const int64_t now = now_us();
   if (!envelope->error && deadline_us > 0) refuse_while_stalled(*envelope, deadline_us, now);
-  const Intake::Added added = inlet.intake.add(std::move(envelope), deadline_us, now);
-  if (added != Intake::Added::kWaits) --refusals_left_;
-  if (added != Intake::Added::kAnswerNow) return;
-  reply(*envelope);
-  release(std::move(envelope));
+  Intake::Added added = inlet.intake.add(std::move(envelope), deadline_us, now);
+  if (added.refused) --refusals_left_;
+  if (added.answer_now == nullptr) return;
+  reply(*added.answer_now);
+  release(std::move(added.answer_now));
 }
 
 // The log has not been written for half of the time that it has: it would be late.

@@ -140,7 +140,7 @@ TEST(Intake, KeepsEachClientsOrder) {
         case 4: {
           const int64_t deadline_us = now_us + static_cast<int64_t>(random() % 2'000);
           const auto added = intake.add(request(who, came[who]++, deadline_us), deadline_us, now_us);
-          if (added != Intake::Added::kAnswerNow) break;
+          if (added.answer_now == nullptr) break;
           ASSERT_EQ(++left[who], came[who]) << "seed " << seed;
           break;
         }
@@ -166,17 +166,17 @@ TEST(Intake, AClientThatWaitsForNothingElseIsRefusedAtOnce) {
     envelope->error = Error{ErrorCode::kMalformed, "", ""};
     return envelope;
   };
-  EnvelopePtr first = bad("a");
-  EXPECT_EQ(intake.add(std::move(first), kLater, 0), Intake::Added::kAnswerNow);
-  EXPECT_NE(first, nullptr) << "it was not taken";
-  EXPECT_EQ(intake.add(request("a", 1), kLater, 0), Intake::Added::kWaits);
-  EXPECT_EQ(intake.add(bad("a"), kLater, 0), Intake::Added::kRefused) << "behind the one before it";
+  EXPECT_NE(intake.add(bad("a"), kLater, 0).answer_now, nullptr);
+  EXPECT_FALSE(intake.add(request("a", 1), kLater, 0).refused);
+  const auto behind = intake.add(bad("a"), kLater, 0);
+  EXPECT_TRUE(behind.refused);
+  EXPECT_EQ(behind.answer_now, nullptr) << "behind the one before it";
   intake.next(0);
   intake.next(0);
-  EXPECT_EQ(intake.add(bad("a"), kLater, 0), Intake::Added::kRefused) << "both are under way";
+  EXPECT_EQ(intake.add(bad("a"), kLater, 0).answer_now, nullptr) << "both are under way";
   intake.next(0);
   for (int i = 0; i < 3; ++i) intake.answered("a");
-  EXPECT_EQ(intake.add(bad("a"), kLater, 0), Intake::Added::kAnswerNow);
+  EXPECT_NE(intake.add(bad("a"), kLater, 0).answer_now, nullptr);
 }
 
 TEST(Intake, ForgetsClientsThatAreGone) {
