@@ -76,6 +76,16 @@ TEST_F(Init, DatesAreTimesAndCoordinatesMakeDistances) {
   EXPECT_TRUE(drafted("date(born)"));
 }
 
+TEST_F(Init, WhatAnEntityAlwaysHasIsNotNewToIt) {
+  const std::string text = rows("time,card_number,city,kind,is_fraud", "1", "0", [](int i) {
+    return number(1'700'000'000 + i * 900) + ",c" + number(i % 25) + ",town" + number(i % 5) + ",k" +
+           number(i * i % 7);
+  });
+  ASSERT_EQ(init(text), 0) << err;
+  EXPECT_TRUE(drafted("card_number_new_kind"));
+  EXPECT_FALSE(drafted("card_number_new_city"));
+}
+
 TEST_F(Init, WhatHardlyRepeatsIsNoEntityAndANumberIsNoId) {
   const std::string text = rows("step,amount,nameOrig,isFraud", "1", "0",
                                 [](int i) { return number(i / 5) + "," + number(i) + ".5,C" + number(i); });

@@ -110,8 +110,9 @@ class Writer {
   void times();
   void differences();
   void distances();
-  void of_entity(size_t c, const std::string& entity);
-  void novelty(size_t c, const std::string& entity);
+  void of_entity(size_t e, const std::string& entity);
+  std::vector<size_t> met_by(size_t e) const;
+  void novelty(size_t e, const std::string& entity);
   void raw_columns();
   void raw_column(size_t c);
   void rest();
@@ -304,27 +305,38 @@ void Writer::distances() {
           "since its event before");
 }
 
-void Writer::novelty(size_t c, const std::string& entity) {
-  constexpr size_t kInputsMax = 3;
-  size_t taken = 0;
-  for (size_t i = 0; i < profile_.columns.size() && taken < kInputsMax; ++i) {
-    const Column& column = profile_.columns[i];
-    const bool identity = is_entity(i) || (is_text(i) && column.distinct.size() >= 3 &&
-                                           column.distinct.size() <= kCategoriesMax);
-    if (i == c || !identity || roles_.id == i || i == roles_.label || column.all(column.dates)) continue;
-    ++taken;
+// What an entity meets that may be new to it: other entities first, then texts of few values.
+std::vector<size_t> Writer::met_by(size_t e) const {
+  constexpr size_t kInputsMax = 4, kDistinctMax = 200;
+  std::vector<size_t> inputs;
+  for (const bool entities : {true, false}) {
+    for (size_t i = 0; i < profile_.columns.size() && inputs.size() < kInputsMax; ++i) {
+      const Column& column = profile_.columns[i];
+      const bool few = is_text(i) && column.distinct.size() >= 3 && column.distinct.size() <= kDistinctMax;
+      if (i == roles_.entities[e] || is_entity(i) != entities || !(entities || few)) continue;
+      if (roles_.id == i || i == roles_.label || column.all(column.dates) || roles_.attributes[e][i])
+        continue;
+      inputs.push_back(i);
+    }
+  }
+  return inputs;
+}
+
+void Writer::novelty(size_t e, const std::string& entity) {
+  for (const size_t i : met_by(e)) {
+    const std::string name = slug(name_of(i));
     const std::string input = fmt::format("input = {}", in_quotes(ref_of(i)));
-    feature(fresh(fmt::format("{}_new_{}", entity, slug(column.name))),
-            {aggregate("is_new", entity), input, longest()});
-    feature(fresh(fmt::format("{}_{}_changed", entity, slug(column.name))),
-            {aggregate("changed", entity), input});
-    feature(fresh(fmt::format("{}_distinct_{}", entity, slug(column.name))),
+    feature(fresh(fmt::format("{}_new_{}", entity, name)), {aggregate("is_new", entity), input, longest()});
+    feature(fresh(fmt::format("{}_{}_changed", entity, name)), {aggregate("changed", entity), input});
+    feature(fresh(fmt::format("{}_{}_share", entity, name)),
+            {aggregate("share_same", entity), input, longest()}, "of its events have this value");
+    feature(fresh(fmt::format("{}_distinct_{}", entity, name)),
             {aggregate("distinct", entity), input, longest()});
   }
 }
 
-void Writer::of_entity(size_t c, const std::string& entity) {
-  line("\n# Of each {}.", shown(name_of(c)));
+void Writer::of_entity(size_t e, const std::string& entity) {
+  line("\n# Of each {}.", shown(name_of(roles_.entities[e])));
   feature(fresh(entity + "_count"), {aggregate("count", entity), windows()});
   feature(fresh(entity + "_pause"), {aggregate("time_since_last", entity), "transform = \"log\""},
           roles_.time ? "seconds since its event before" : "rows since its event before");
@@ -340,14 +352,14 @@ void Writer::of_entity(size_t c, const std::string& entity) {
   }
   feature(fresh(entity + "_frauds"), {aggregate("label_count", entity), longest()}, "known by then");
   feature(fresh(entity + "_fraud_rate"), {aggregate("label_rate", entity), longest()});
-  novelty(c, entity);
+  novelty(e, entity);
 }
 
 void Writer::derived() {
   times();
   differences();
   distances();
-  for (const size_t c : roles_.entities) of_entity(c, slug(name_of(c)));
+  for (size_t e = 0; e < roles_.entities.size(); ++e) of_entity(e, slug(name_of(roles_.entities[e])));
 }
 
 void Writer::raw_column(size_t c) {

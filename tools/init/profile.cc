@@ -7,6 +7,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <unordered_map>
 
 #include "engine/replay/csv_records.h"
 #include "features/calendar.h"
@@ -116,6 +117,29 @@ tl::expected<Profile, std::string> read_profile(const std::string& path) {
     return tl::make_unexpected(
         fmt::format("{}: a header without a row; a draft needs rows to look at", path));
   return profile;
+}
+
+tl::expected<std::vector<std::vector<bool>>, std::string> find_attributes(const Profile& profile,
+                                                                          const std::vector<size_t>& of) {
+  using Read = engine::CsvRecords::Read;
+  auto records = engine::CsvRecords::open(profile.path);
+  if (!records) return tl::make_unexpected(records.error());
+  const size_t columns = profile.columns.size();
+  std::vector<std::vector<bool>> same(of.size(), std::vector<bool>(columns, true));
+  std::vector<std::unordered_map<uint64_t, std::vector<uint64_t>>> first(of.size());
+  std::vector<uint64_t> row(columns);
+  for (Read read; (read = (*records)->next()) != Read::kEnd;) {
+    if (read != Read::kRecord) return tl::make_unexpected((*records)->error());
+    const auto& cells = (*records)->cells();
+    for (size_t c = 0; c < columns; ++c) row[c] = XXH3_64bits(cells[c].data(), cells[c].size());
+    for (size_t i = 0; i < of.size(); ++i) {
+      const auto [at, is_first] = first[i].try_emplace(row[of[i]], row);
+      for (size_t c = 0; !is_first && c < columns; ++c) {
+        if (row[c] != at->second[c]) same[i][c] = false;
+      }
+    }
+  }
+  return same;
 }
 
 std::string bare(std::string_view name) {

@@ -61,6 +61,11 @@ struct Profile {
 // Errors name the file, the line and the remedy.
 tl::expected<Profile, std::string> read_profile(const std::string& path);
 
+// Of each column in `of`, by its position there: which columns are the same in all its rows (a card's city),
+// by column. Reads the file again; memory is a word for each distinct value and column.
+tl::expected<std::vector<std::vector<bool>>, std::string> find_attributes(const Profile& profile,
+                                                                          const std::vector<size_t>& of);
+
 // Small letters and digits alone: IsFraud and is_fraud are isfraud.
 std::string bare(std::string_view name);
 

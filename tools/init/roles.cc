@@ -444,6 +444,9 @@ tl::expected<Roles, std::string> find_roles(const Profile& profile, const std::s
   }
   find_amount(profile, roles);
   find_entities(profile, roles);
+  auto attributes = find_attributes(profile, roles.entities);
+  if (!attributes) return tl::make_unexpected(attributes.error());
+  roles.attributes = std::move(*attributes);
   keep_within_bound(profile, roles);
   find_places(profile, roles);
   doubt_types(profile, roles);

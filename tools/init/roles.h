@@ -28,7 +28,8 @@ struct Roles {
   bool origin_known = false;       // weekdays and hours mean what they say
   double span_s = 0;               // from the first to the last time; rows where there is none
   std::optional<size_t> amount;
-  std::vector<size_t> entities;  // the likeliest first
+  std::vector<size_t> entities;               // the likeliest first
+  std::vector<std::vector<bool>> attributes;  // by entity and column: the same in all its rows
   std::vector<Place> places;
   uint64_t frauds = 0, labelled = 0;
   std::vector<std::string> unsure;
