@@ -9,6 +9,8 @@
 #include <cmath>
 #include <limits>
 
+#include "features/calendar.h"
+
 namespace shrike::features {
 namespace {
 
@@ -31,6 +33,8 @@ const char* describe(FieldType type) {
   }
   return "";
 }
+
+constexpr const char* kTimes = "a number, or a date such as 2018-04-01 or 2018-04-01T06:30:15+02:00";
 
 // Of an integer that is no int64_t; a number may be one, as a double.
 tl::unexpected<Error> beyond_integers(const Field& field, std::string_view text) {
@@ -148,6 +152,12 @@ Result<void> set_number(const Schema& schema, size_t index, double value, Transa
 
 Result<void> set_text(const Schema& schema, size_t index, std::string_view value, Transaction& transaction) {
   const Field& field = schema.fields[index];
+  if (field.type == FieldType::kTime) {
+    const auto time_us = parse_date(value);
+    if (!time_us) return fail(field, fmt::format("found \"{}\", expected {}", value.substr(0, 40), kTimes));
+    store(transaction, index, *time_us);
+    return {};
+  }
   if (field.type != FieldType::kText) {
     return fail(field, fmt::format("found a text, expected {}", describe(field.type)));
   }
@@ -191,6 +201,7 @@ Result<void> set_from_text(const Schema& schema, size_t index, std::string_view 
   if (auto [at, ec] = std::from_chars(input.data(), end, value); ec == std::errc() && at == end) {
     return set_number(schema, index, value, transaction);
   }
+  if (field.type == FieldType::kTime) return set_text(schema, index, input, transaction);
   return fail(field, fmt::format("found \"{}\", expected {}", input.substr(0, 40), describe(field.type)));
 }
 

@@ -12,6 +12,7 @@
 #include "engine/replay/replay.h"
 #include "tools/commands.h"
 #include "tools/day_table.h"
+#include "tools/evaluation.h"
 #include "tools/json.h"
 #include "tools/learned.h"
 #include "tools/measure.h"
@@ -345,6 +346,15 @@ int run(const Options& options) {
 }
 
 }  // namespace
+
+int evaluate_file(const std::string& input, const std::string& config,
+                  const std::vector<std::string>& learners) {
+  Options options;
+  options.input = input;
+  options.config = config;
+  options.learners = learners;
+  return run(options);
+}
 
 void add_evaluate(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();

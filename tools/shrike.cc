@@ -4,6 +4,7 @@
 
 #include "tools/client.h"
 #include "tools/commands.h"
+#include "tools/init/command.h"
 
 int main(int argc, char** argv) {
   using namespace shrike::tools;
@@ -32,6 +33,7 @@ int main(int argc, char** argv) {
     if (auto used = use_key(key); !used) throw CLI::ValidationError("--key", used.error());
   });
   int exit_code = 0;
+  add_init(app, exit_code);
   add_serve(app, exit_code);
   add_score(app, exit_code);
   add_feedback(app, exit_code);

@@ -102,8 +102,9 @@ Field read_field(TomlReader& table, Schema& schema, size_t position) {
     field.minimum = table.number("min", -9.2e18, -9.2e18, 9.2e18);
     field.maximum = table.number("max", 9.2e18, -9.2e18, 9.2e18);
   } else if (field.type == FieldType::kTime) {
-    schema.time_unit_us =
-        table.choice("unit", schema.time_unit_us, {{"s", 1'000'000}, {"ms", 1'000}, {"us", 1}});
+    schema.time_unit_us = table.choice(
+        "unit", schema.time_unit_us,
+        {{"s", 1'000'000}, {"ms", 1'000}, {"us", 1}, {"h", features::kHourUs}, {"d", features::kDayUs}});
     schema.time_origin_us = read_origin(table);
     schema.time = position;
   }

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cctype>
+
 namespace shrike::engine {
 
 tl::expected<std::unique_ptr<CsvReader>, std::string> CsvReader::open(const std::string& path,
@@ -17,7 +20,8 @@ tl::expected<std::unique_ptr<CsvReader>, std::string> CsvReader::open(std::uniqu
                                                                       const features::Schema& schema,
                                                                       bool with_label) {
   std::vector<Wanted> wanted;
-  for (const features::Field& field : schema.fields) wanted.push_back({"", {field.name}, !field.optional});
+  for (const features::Field& field : schema.fields)
+    wanted.push_back({"", {field.name}, !field.optional && field.name != kRowNumber});
   wanted.push_back({fmt::format("the label (\"{}\")", schema.label), {schema.label}, with_label});
   auto columns = match_columns(records->header(), wanted);
   const auto wrong = [&](const std::string& reason) {
@@ -31,6 +35,8 @@ tl::expected<std::unique_ptr<CsvReader>, std::string> CsvReader::open(std::uniqu
                     columns->missing, records->separators(), fmt::join(records->header(), ", ")));
   }
   std::unique_ptr<CsvReader> reader(new CsvReader(schema, std::move(records)));
+  const auto numbered = schema.find(kRowNumber);
+  if (numbered && columns->column[*numbered] < 0) reader->row_number_ = numbered;
   reader->columns_ = std::move(*columns);
   return reader;
 }
@@ -68,6 +74,11 @@ tl::expected<void, std::string> CsvReader::read_row(features::Transaction& trans
   const auto& cells = records_->cells();
   transaction.reset(schema_);
   label = -1;
+  ++row_;
+  if (row_number_) {
+    if (auto set = features::set_from_text(schema_, *row_number_, std::to_string(row_), transaction); !set)
+      return tl::make_unexpected(fmt::format("{}: {}", set.error().field, set.error().reason));
+  }
   for (size_t c = 0; c < cells.size(); ++c) {
     if (columns_.wanted[c] < 0) continue;
     const auto field = static_cast<size_t>(columns_.wanted[c]);
@@ -92,14 +103,18 @@ tl::expected<void, std::string> CsvReader::read_row(features::Transaction& trans
 
 tl::expected<int, std::string> read_label(const features::Schema& schema, std::string_view cell) {
   if (cell.empty()) return -1;
-  for (const std::string_view no : {"0", "false", "0.0", "False", "FALSE"}) {
-    if (cell == no) return 0;
+  std::string word(cell.substr(0, 40));
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  for (const std::string_view no : {"0", "0.0", "false", "f", "no", "n", "legitimate", "normal", "genuine"}) {
+    if (word == no) return 0;
   }
-  for (const std::string_view yes : {"1", "true", "1.0", "True", "TRUE"}) {
-    if (cell == yes) return 1;
+  for (const std::string_view yes : {"1", "1.0", "true", "t", "yes", "y", "fraud", "fraudulent"}) {
+    if (word == yes) return 1;
   }
   return tl::make_unexpected(
-      fmt::format("{}: found \"{}\", allowed are 0, 1, true, false", schema.label, cell.substr(0, 40)));
+      fmt::format("{}: found \"{}\", allowed are 0, 1, true, false, yes, no, fraud, legitimate", schema.label,
+                  cell.substr(0, 40)));
 }
 
 }  // namespace shrike::engine

@@ -1,9 +1,12 @@
 // Reads transactions, with their labels, from a CSV file (see csv_records.h for its form). Columns are found
-// by the header's names; those that the schema does not name are left out and listed once. One thread.
+// by the header's names; those that the schema does not name are left out and listed once. A field
+// "row_number" without a column is the record's number, from 1, for files without an id or a time. One
+// thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +17,8 @@
 #include "features/schema.h"
 
 namespace shrike::engine {
+
+inline constexpr const char* kRowNumber = "row_number";
 
 class CsvReader {
  public:
@@ -46,11 +51,14 @@ class CsvReader {
 
   const features::Schema& schema_;
   std::unique_ptr<CsvRecords> records_;
+  std::optional<size_t> row_number_;  // the field, where the file has no such column
+  int64_t row_ = 0;
   Columns columns_;  // of the schema's fields, by position, and behind them the label
   std::string error_;
 };
 
-// A label's cell, as spreadsheets and data frames write it too (1.0, True): 1, 0, or -1 for an empty one.
+// A label's cell, as spreadsheets, data frames and people write it (1.0, True, Y, fraud; in any case): 1, 0, or
+// -1 for an empty one.
 tl::expected<int, std::string> read_label(const features::Schema& schema, std::string_view cell);
 
 }  // namespace shrike::engine

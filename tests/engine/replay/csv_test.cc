@@ -179,6 +179,54 @@ TEST_F(CsvFile, LabelsAreReadAsDataFramesWriteThem) {
   EXPECT_EQ((*reader)->next(transaction, label), CsvReader::Line::kBad);
 }
 
+TEST_F(CsvFile, WhatHasNoIdAndNoTimeIsReadByTheNumberOfItsRecords) {
+  const auto config = parse_config(R"(
+[schema]
+id = "row_number"
+label = "fraud"
+[[schema.fields]]
+name = "row_number"
+type = "time"
+[[schema.fields]]
+name = "amount"
+type = "number"
+[[features]]
+name = "amount"
+[learner]
+family = "linear"
+)",
+                                   "");
+  ASSERT_TRUE(config) << config.error()[0];
+  const auto opened = CsvReader::open(file("amount,fraud\n5,Y\n6,no\n"), (*config)->schema(), true);
+  ASSERT_TRUE(opened) << opened.error();
+  features::Transaction transaction;
+  int label = 0;
+  for (const int row : {1, 2}) {
+    ASSERT_EQ((*opened)->next(transaction, label), CsvReader::Line::kRow) << (*opened)->error();
+    EXPECT_EQ(transaction.time_us, row * 1'000'000);
+    EXPECT_EQ(label, row == 1 ? 1 : 0);
+  }
+  // A column of that name is what it says.
+  const auto named =
+      CsvReader::open(file("row_number,amount\n70,1\n", "named.csv"), (*config)->schema(), false);
+  ASSERT_TRUE(named) << named.error();
+  ASSERT_EQ((*named)->next(transaction, label), CsvReader::Line::kRow);
+  EXPECT_EQ(transaction.time_us, 70'000'000);
+}
+
+TEST_F(CsvFile, TimesMayBeDates) {
+  const auto opened =
+      CsvReader::open(file("id,time,amount\n1,2024-03-01 06:30,1\n2,soon,1\n"), schema(), false);
+  ASSERT_TRUE(opened) << opened.error();
+  features::Transaction transaction;
+  int label = 0;
+  ASSERT_EQ((*opened)->next(transaction, label), CsvReader::Line::kRow) << (*opened)->error();
+  EXPECT_EQ(transaction.time_us, 1'709'274'600'000'000);
+  EXPECT_EQ((*opened)->next(transaction, label), CsvReader::Line::kBad);
+  EXPECT_NE((*opened)->error().find("time: found \"soon\", expected a number, or a date"), std::string::npos)
+      << (*opened)->error();
+}
+
 TEST_F(CsvFile, MessagesNameTheRemedy) {
   const auto error = [&](const std::string& text) {
     const auto reader = CsvReader::open(file(text), schema(), false);
