@@ -4,8 +4,8 @@
  * time.
  *
  * Requests and replies are those of docs/wire.md, JSON or Protobuf; JSON here is UTF-8, not terminated. Any
- * number of threads may call with the same engine. Nothing throws; no signal handler is set; warnings go to standard
- * error, or where the program's own default logger of spdlog sends them.
+ * number of threads may call with the same engine. Nothing throws; no signal handler is set; warnings go to
+ * standard error, or where the program's own default logger of spdlog sends them.
  *
  * The ABI is stable: functions keep their meaning, structs only grow where they say so, and SHRIKE_ABI rises
  * when a program compiled against an older header must be compiled again.

@@ -105,6 +105,16 @@ TEST_F(Init, OddNamesStandInBackticksAndWordsForMissingAreTold) {
   EXPECT_TRUE(said("\"not\": numbers, but 34 cells are words such as NA"));
 }
 
+TEST_F(Init, EntitiesOfNamesThatAreAlikeAreToldApart) {
+  const std::string text = rows("id,time,Card no,card_no,amount,fraud", "1", "0", [](int i) {
+    return number(i) + "," + number(1'700'000'000 + 600 * i) + ",c" + number(i % 61) + ",d" + number(i % 53) +
+           "," + number(i % 50);
+  });
+  ASSERT_EQ(init(text, {"--evaluate"}), 0) << err << draft();
+  EXPECT_TRUE(drafted("[entities.\"card_no\"]") || drafted("[entities.card_no]")) << draft();
+  EXPECT_TRUE(drafted("card_no_2")) << draft();
+}
+
 TEST_F(Init, SaysWhatAFileLacksAndTheRemedy) {
   EXPECT_EQ(init("a,b\n1,x\n2,y\n3,z\n"), kNotAllWell);
   EXPECT_NE(err.find("name it with --label"), std::string::npos) << err;

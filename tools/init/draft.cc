@@ -70,6 +70,11 @@ class Writer {
   Writer(const Profile& profile, const Roles& roles, bool raw) : profile_(profile), roles_(roles), raw_(raw) {
     for (const Column& column : profile.columns) names_.insert(column.name);
     names_.insert(engine::kRowNumber);
+    for (const size_t c : roles.entities) {
+      std::string name = slug(profile.columns[c].name);
+      while (std::count(entity_names_.begin(), entity_names_.end(), name) > 0) name += "_2";
+      entity_names_.push_back(name);
+    }
   }
 
   std::string all() {
@@ -133,6 +138,7 @@ class Writer {
   const bool raw_;
   std::string out_;
   std::set<std::string> names_;
+  std::vector<std::string> entity_names_;  // by entity
 };
 
 void Writer::head() {
@@ -232,9 +238,9 @@ std::string Writer::longest() const {
 }
 
 void Writer::entities() {
-  for (const size_t c : roles_.entities) {
-    const Column& column = profile_.columns[c];
-    line("\n[entities.{}]                 # {:.1f} rows each", in_quotes(slug(column.name)),
+  for (size_t e = 0; e < roles_.entities.size(); ++e) {
+    const Column& column = profile_.columns[roles_.entities[e]];
+    line("\n[entities.{}]                 # {:.1f} rows each", in_quotes(entity_names_[e]),
          static_cast<double>(column.present()) / static_cast<double>(column.distinct.size()));
     line("fields = [{}]", in_quotes(column.name));
   }
@@ -293,7 +299,7 @@ void Writer::distances() {
         {expression(fmt::format("distance_km({}, {})", point(roles_.places[0]), point(roles_.places[i])))});
   if (roles_.places.empty() || roles_.entities.empty()) return;
   const Place& place = roles_.places.back();
-  const std::string entity = slug(name_of(roles_.entities[0]));
+  const std::string entity = entity_names_[0];
   const std::string latitude = fresh(entity + "_last_latitude"),
                     longitude = fresh(entity + "_last_longitude");
   feature(latitude, {aggregate("last", entity), fmt::format("input = {}", in_quotes(ref_of(place.latitude))),
@@ -359,7 +365,7 @@ void Writer::derived() {
   times();
   differences();
   distances();
-  for (size_t e = 0; e < roles_.entities.size(); ++e) of_entity(e, slug(name_of(roles_.entities[e])));
+  for (size_t e = 0; e < roles_.entities.size(); ++e) of_entity(e, entity_names_[e]);
 }
 
 void Writer::raw_column(size_t c) {
