@@ -12,8 +12,9 @@ set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/shrike)
 install(EXPORT shrike NAMESPACE shrike:: FILE shrikeConfig.cmake DESTINATION ${config_dir})
 include(CMakePackageConfigHelpers)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/shrikeConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+file(RELATIVE_PATH to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)  # wherever it is installed
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/shrike.pc @ONLY CONTENT [==[
-prefix=@CMAKE_INSTALL_PREFIX@
+prefix=${pcfiledir}/@to_prefix@
 includedir=${prefix}/@CMAKE_INSTALL_INCLUDEDIR@
 libdir=${prefix}/@CMAKE_INSTALL_LIBDIR@
 

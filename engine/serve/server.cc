@@ -29,7 +29,7 @@ constexpr double kRefusalsAtOnce = 2048;
 constexpr double kWindowUs = 1'000;      // of work that the engine has before it
 constexpr size_t kWindowMin = 64;        // requests
 constexpr uint64_t kScoresToALabel = 4;  // where both wait
-constexpr int64_t kStallUs = 10'000;     // without a look at the sockets, after which what they hold is old
+constexpr int64_t kStallUs = 1'000'000;  // without a look at the sockets, after which what they hold is old
 constexpr int64_t kStopReadUs = 2'000'000;    // after a stop, how long requests under way are still answered
 constexpr int64_t kStopRefuseUs = 2'500'000;  // and until when those of clients that go on are refused
 
