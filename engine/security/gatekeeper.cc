@@ -55,6 +55,7 @@ tl::expected<std::unique_ptr<Gatekeeper>, std::string> Gatekeeper::open(ConfigPt
   std::unique_ptr<Gatekeeper> gatekeeper(
       new Gatekeeper(std::move(config), keys_dir, std::move(file->own), std::move(*clients)));
   Gatekeeper* const g = gatekeeper.get();
+  spdlog::debug("{} clients may talk, by {}", g->clients()->clients.size(), clients_path(keys_dir));
   g->zap_ = zmq::socket_t(context, zmq::socket_type::rep);
   g->zap_.set(zmq::sockopt::linger, 0);
   g->zap_.set(zmq::sockopt::rcvtimeo, kLookEveryMs);

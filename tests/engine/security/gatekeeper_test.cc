@@ -73,7 +73,9 @@ class Guarded : public testing::Test {
     add("bank", {Role::kFeedback}, {"chargeback"});
     add("slow", {Role::kFeedback}, {}, 0.1);
     add("operator", {Role::kAdmin});
-    config_ = must_parse(small_handbook("background", "sync"));
+    // A busy machine refuses nobody.
+    config_ =
+        must_parse(with(small_handbook("background", "sync"), "default = \"100ms\"", "default = \"1h\""));
     auto opened = Server::open(config_, dir_ / "data", {.keys_dir = keys_});
     ASSERT_TRUE(opened) << opened.error();
     server_ = std::move(*opened);
