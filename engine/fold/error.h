@@ -27,10 +27,9 @@ enum class ErrorCode {
 };
 
 inline std::string_view name(ErrorCode code) {
-  constexpr std::string_view kNames[] = {"malformed", "missing_field", "unknown_field", "invalid_value",
-                                         "too_large", "bad_frames",    "too_early",     "overloaded",
-                                         "storage",   "unavailable",   "not_found",     "conflict",
-                                         "forbidden"};
+  constexpr std::string_view kNames[] = {
+      "malformed",  "missing_field", "unknown_field", "invalid_value", "too_large", "bad_frames", "too_early",
+      "overloaded", "storage",       "unavailable",   "not_found",     "conflict",  "forbidden"};
   return kNames[static_cast<size_t>(code)];
 }
 inline constexpr size_t kErrorCodes = 13;

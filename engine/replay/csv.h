@@ -57,8 +57,8 @@ class CsvReader {
   std::string error_;
 };
 
-// A label's cell, as spreadsheets, data frames and people write it (1.0, True, Y, fraud; in any case): 1, 0, or
-// -1 for an empty one.
+// A label's cell, as spreadsheets, data frames and people write it (1.0, True, Y, fraud; in any case): 1, 0,
+// or -1 for an empty one.
 tl::expected<int, std::string> read_label(const features::Schema& schema, std::string_view cell);
 
 }  // namespace shrike::engine

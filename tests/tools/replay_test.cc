@@ -34,7 +34,8 @@ TEST_F(ReplayCommand, SaysWhyNoModelTookOver) {
   EXPECT_EQ(run(add_evaluate, {"evaluate", few, "--config", config_, "--learner", "linear", "--json", json}),
             0);
   EXPECT_TRUE(holds(out, "its bins are cut at 50 examples, 36 came")) << out;
-  EXPECT_TRUE(holds(engine::read_file(json), R"("why_no_model":["the learner has seen too little: its bins)"));
+  EXPECT_TRUE(
+      holds(engine::read_file(json), R"("why_no_model":["the learner has seen too little: its bins)"));
   EXPECT_EQ(run(add_evaluate, {"evaluate", few, "--config", config_, "--learner", "linear", "--live"}), 0);
   EXPECT_TRUE(holds(out, "it has not begun")) << out;
 }
