@@ -6,6 +6,7 @@
 #include "engine/serve/composition.h"
 #include "engine/serve/machine_meter.h"
 #include "engine/serve/model_loader.h"
+#include "engine/serve/received.h"
 
 namespace shrike::engine {
 
@@ -69,13 +70,7 @@ EnvelopePtr Embedded::wait_for(const Envelope* envelope) {
 EnvelopePtr Embedded::fresh(bool feedback) {
   EnvelopePtr envelope;
   if (!free_.pop(envelope)) envelope = std::make_unique<Envelope>();
-  envelope->reset();
-  Transaction& named =
-      feedback ? envelope->become<asked::Label>().named : envelope->become<asked::Score>().event.transaction;
-  named.reset(config_->schema());
-  envelope->format = Format::kJson;
-  envelope->peer.feedback_socket = feedback;
-  envelope->received_us = now_us();
+  begin(*envelope, *config_, feedback);
   return envelope;
 }
 
@@ -123,8 +118,7 @@ Embedded::Said Embedded::score(std::string_view request, std::string* reply) {
   uint32_t deadline_ms = 0;
   if (const auto decoded = decoder_.score_request(request, *envelope, deadline_ms); !decoded)
     envelope->error = decoded.error();
-  envelope->as<asked::Score>()->deadline_us =
-      envelope->received_us + (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
+  set_deadline(*envelope, *config_, deadline_ms);
   return ask(std::move(envelope), lock, reply);
 }
 

@@ -11,6 +11,7 @@
 #include "engine/serve/composition.h"
 #include "engine/serve/machine_meter.h"
 #include "engine/serve/model_loader.h"
+#include "engine/serve/received.h"
 #include "engine/threads/placement.h"
 #include "engine/wire/wire.h"
 
@@ -161,8 +162,7 @@ void Server::run() {
   start_threads();
   connections_.find_bound();
   std::vector<zmq::pollitem_t> items{{nullptr, bell_.fd(), ZMQ_POLLIN, 0}};
-  for (const Inlet& inlet : inlets_)
-    items.push_back({const_cast<zmq::socket_t&>(inlet.socket).handle(), 0, ZMQ_POLLIN, 0});
+  for (Inlet& inlet : inlets_) items.push_back({inlet.socket.handle(), 0, ZMQ_POLLIN, 0});
   for (zmq::socket_t& events : connections_.events()) items.push_back({events.handle(), 0, ZMQ_POLLIN, 0});
   constexpr uint64_t kTurnsUnseen = 64;  // that connections are not looked at under load
   turned_us_ = now_us();
@@ -198,14 +198,15 @@ void Server::sleep(std::vector<zmq::pollitem_t>& items) {
 
 // The thread, or the whole process, stood still: what the sockets hold has waited since it looked last.
 void Server::begin_turn() {
-  const int64_t now = now_us(), unseen_us = now - turned_us_;
+  const int64_t now = now_us();
+  const bool stood_still = now - turned_us_ > kStallUs;
   for (Inlet& inlet : inlets_) {
-    if (unseen_us > kStallUs) {
+    if (stood_still) {
       inlet.unseen_since = turned_us_;
-    } else if (inlet.unseen_since != 0 && unseen_us > 0 && now > inlet.unseen_until) {
+      inlet.unseen_until = now + config_->deadline.default_us;
+    } else if (now > inlet.unseen_until) {
       inlet.unseen_since = 0;
     }
-    if (unseen_us > kStallUs) inlet.unseen_until = now + config_->deadline.default_us;
   }
   turned_us_ = now;
   refusals_left_ =
@@ -281,7 +282,6 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
   EnvelopePtr envelope = fresh(feedback);
   envelope->peer.address.assign(frames[0].data<char>(), frames[0].size());
   envelope->peer.delimited = delimited;
-  envelope->peer.feedback_socket = feedback;
   uint32_t deadline_ms = 0;
   if (!well_formed) {
     envelope->error =
@@ -306,12 +306,7 @@ void Server::accept(bool feedback, std::vector<zmq::message_t>& frames) {
   Inlet& inlet = inlets_[feedback];
   if (inlet.unseen_since != 0) envelope->received_us = inlet.unseen_since;
   ++inlet.in_flight;
-  int64_t deadline_us = 0;
-  if (auto* score = envelope->as<asked::Score>()) {
-    deadline_us = score->deadline_us =
-        envelope->received_us +
-        (deadline_ms > 0 ? int64_t{deadline_ms} * 1000 : config_->deadline.default_us);
-  }
+  const int64_t deadline_us = set_deadline(*envelope, *config_, deadline_ms);
   const int64_t now = now_us();
   if (!envelope->error && deadline_us > 0) refuse_while_stalled(*envelope, deadline_us, now);
   Intake::Added added = inlet.intake.add(std::move(envelope), deadline_us, now);
@@ -380,12 +375,7 @@ EnvelopePtr Server::fresh(bool feedback) {
   if (free.empty()) free.push_back(std::make_unique<Envelope>());
   EnvelopePtr envelope = std::move(free.back());
   free.pop_back();
-  envelope->reset();
-  Transaction& named =
-      feedback ? envelope->become<asked::Label>().named : envelope->become<asked::Score>().event.transaction;
-  named.reset(config_->schema());
-  envelope->format = Format::kJson;
-  envelope->received_us = now_us();
+  begin(*envelope, *config_, feedback);
   return envelope;
 }
 
